@@ -1,0 +1,15 @@
+"""Upper and lower bounds on L2 Lipschitz constants, and certified radii."""
+
+from lipnet.certify.bound import lipschitz_bound, register_rule
+from lipnet.certify.jacobian import jacobian_lower_bound
+from lipnet.certify.radius import certified_radii, margins
+from lipnet.certify.spectrum import singular_values
+
+__all__ = [
+    "certified_radii",
+    "jacobian_lower_bound",
+    "lipschitz_bound",
+    "margins",
+    "register_rule",
+    "singular_values",
+]

@@ -1,0 +1,118 @@
+"""Checks that turn one raw config value into a typed one, or say in words what is allowed.
+
+A check is a function ``value -> value`` that raises ``ValueError("must be ...")``.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+Check = Callable[[Any], Any]
+
+
+def checked(check: Check) -> Any:
+    """A dataclass field whose value goes through ``check``."""
+    return dataclasses.field(metadata={"check": check})
+
+
+def number(above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf, at_most: float = math.inf):  # noqa: ANN201
+    """A finite float within the given bounds."""
+    bounds = [
+        f"{sign} {bound:g}"
+        for sign, bound in ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
+        if math.isfinite(bound)
+    ]
+    wanted = " ".join(["must be a finite number", " and ".join(bounds)]).strip()
+
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(wanted)
+        if not (above < value < below and at_least <= value <= at_most):
+            raise ValueError(wanted)
+        return float(value)
+
+    return check
+
+
+def whole(at_least: int) -> Check:
+    """An integer from ``at_least`` up."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+            raise ValueError(f"must be a whole number >= {at_least}")
+        return value
+
+    return check
+
+
+def boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a non-empty text")
+    return value
+
+
+def one_of(*options: str) -> Check:
+    def check(value: Any) -> str:
+        if value not in options:
+            raise ValueError(f"must be one of {', '.join(options)}")
+        return value
+
+    return check
+
+
+def optional(inner: Check) -> Check:
+    """``inner``, or null."""
+
+    def check(value: Any) -> Any:
+        try:
+            return None if value is None else inner(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or null") from None
+
+    return check
+
+
+def list_of(inner: Check, length: int | None = None, at_least: int = 0) -> Check:
+    """A list whose entries pass ``inner``."""
+
+    def check(value: Any) -> list:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ValueError("must be a list, such as [1,2]")
+        if length is not None and len(value) != length:
+            raise ValueError(f"must have {length} entries")
+        if len(value) < at_least:
+            raise ValueError(f"must have at least {at_least} entries")
+        try:
+            return [inner(entry) for entry in value]
+        except ValueError as error:
+            raise ValueError(f"must be a list whose every entry {error}") from None
+
+    return check
+
+
+def radii(value: Any) -> list[str]:
+    """L2 radii in raw pixels, as written: numbers or fractions such as ``36/255``; results are keyed by this text."""
+    wanted = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]"
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        raise ValueError(wanted)
+    texts = [str(entry) for entry in value]
+    try:
+        values = [radius_value(entry) for entry in texts]
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError(wanted) from None
+    if len(set(values)) < len(values) or not all(math.isfinite(entry) and entry > 0 for entry in values):
+        raise ValueError(wanted)
+    return texts
+
+
+def radius_value(written: str) -> float:
+    """``"36/255" -> 0.1411...``"""
+    return float(Fraction(written))

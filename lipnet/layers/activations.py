@@ -1,0 +1,53 @@
+"""Gradient-norm-preserving activations (Anil et al. 2019, arXiv 1811.05381, section 4.2)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class GroupSort(nn.Module):
+    """Sorts channels within groups, largest first: 1-Lipschitz, and a permutation wherever it is differentiable.
+
+    With ``C`` channels and groups of ``g``, group ``i`` holds channels ``i, i + C/g, i + 2C/g, ...``; its largest
+    value goes to the first of them. For ``g = 2`` this is MaxMin on the two halves, as in the paper's code.
+
+    Args:
+        group_size: ``g``, a divisor of the number of channels; ``None`` sorts all channels.
+    """
+
+    def __init__(self, group_size: int | None = 2) -> None:
+        super().__init__()
+        if group_size is not None and group_size < 1:
+            raise ValueError(f"GroupSort needs a group_size >= 1, got {group_size}")
+        self.group_size = group_size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(batch, channels, ...)``, sorted over axis 1."""
+        size = self.group_size or inputs.shape[1]
+        _check_channels(inputs, size)
+        groups = inputs.unflatten(1, (size, -1))
+        return groups.sort(dim=1, descending=True).values.flatten(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"{self.group_size}"
+
+
+class MaxMin(nn.Module):
+    """GroupSort with pairs, without a sort: ``[max(a, b), min(a, b)]`` for the two halves a, b of axis 1."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(batch, channels, ...)`` with an even number of channels."""
+        _check_channels(inputs, 2)
+        first, second = inputs.chunk(2, dim=1)
+        return torch.cat((torch.maximum(first, second), torch.minimum(first, second)), dim=1)
+
+
+class Abs(nn.Module):
+    """``|x|``, element by element: 1-Lipschitz, gradient norm 1 almost everywhere."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.abs()
+
+
+def _check_channels(inputs: Tensor, group_size: int) -> None:
+    if inputs.dim() < 2 or inputs.shape[1] % group_size:
+        raise ValueError(f"cannot split axis 1 of {tuple(inputs.shape)} into groups of {group_size}")

@@ -1,0 +1,88 @@
+"""Convolutions that keep the image size (divided by the stride), for odd and even kernels."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_PADS = {"circular": nn.CircularPad2d, "zeros": nn.ZeroPad2d}
+
+
+def same_padding(kernel_size: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
+    """Pixels to add before and after each axis.
+
+    A strided convolution is a pixel-unshuffle by the stride followed by a kernel of ``kernel_size / stride``; that
+    kernel is padded by ``k // 2`` before and ``(k - 1) // 2`` after, as in the paper's code.
+    """
+    taps = max(1, kernel_size // stride)
+    step = stride * dilation
+    return step * (taps // 2), step * ((taps - 1) // 2)
+
+
+def check_padding_mode(padding_mode: str, layer: str) -> None:
+    if padding_mode not in _PADS:
+        raise ValueError(
+            f"{layer} takes padding_mode 'circular' (orthogonal) or 'zeros' (1-Lipschitz), got {padding_mode!r}: "
+            "reflecting or replicating pixels repeats some of them, which multiplies the Lipschitz constant by up to 2"
+        )
+
+
+def check_image(inputs: Tensor, before: int, stride: int, layer: nn.Module) -> None:
+    height, width = inputs.shape[-2:]
+    if height % stride or width % stride:
+        raise ValueError(f"{layer} needs an image size divisible by its stride {stride}, got {height}x{width}")
+    if before > min(height, width):
+        raise ValueError(f"{layer} pads by {before} pixels, more than an image of {height}x{width} has")
+
+
+def same_conv2d(
+    inputs: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int], padding_mode: str,
+    stride: int, dilation: int, groups: int,
+) -> Tensor:  # fmt: skip
+    """Pads ``(batch, in, h, w)`` by ``padding`` (before, after) on both axes and convolves: ``(batch, out, h/s, w/s)``."""
+    before, after = padding
+    mode = "circular" if padding_mode == "circular" else "constant"
+    if before or after:
+        inputs = functional.pad(inputs, (before, after, before, after), mode=mode)
+    return functional.conv2d(inputs, weight, bias, stride, 0, dilation, groups)
+
+
+class PaddedConv2d(nn.Sequential):
+    """An unconstrained convolution behind its own padding layer: plain torch modules, same output size as BCOP's.
+
+    It is the ``plain`` option of ``conv=``, and what ``to_plain`` turns a constrained convolution into.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, dilation: int = 1,
+        groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+    ) -> None:  # fmt: skip
+        check_padding_mode(padding_mode, "PaddedConv2d")
+        before, after = same_padding(kernel_size, stride, dilation)
+        super().__init__(
+            _PADS[padding_mode]((before, after, before, after)),
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias),
+        )
+        self.padding_mode = padding_mode
+
+    @property
+    def conv(self) -> nn.Conv2d:
+        return self[1]
+
+    @property
+    def weight(self) -> Tensor:
+        return self.conv.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.conv.bias
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Pixels added before and after each axis."""
+        return self[0].padding[0], self[0].padding[1]
+
+    @torch.no_grad()
+    def copy_from(self, weight: Tensor, bias: Tensor | None) -> "PaddedConv2d":
+        self.conv.weight = nn.Parameter(weight.detach().clone())
+        self.conv.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+        return self

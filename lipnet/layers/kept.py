@@ -1,0 +1,99 @@
+"""An effective weight that is built once, kept, and never stale."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class KeptWeight:
+    """Keeps ``build(*parameters)`` until a parameter changes.
+
+    While gradients are needed the weight is built once per optimizer step, however often it is asked for; otherwise
+    once until anything changes a parameter. A change is seen by the parameter's identity, storage, dtype and version,
+    and, because fused optimizers and edits through ``.data`` move none of these, by a fingerprint of its values.
+    Copies of a layer start with nothing kept.
+    """
+
+    def __init__(self) -> None:
+        self._weight: Tensor | None = None
+        self._seen: list[_Seen] = []
+
+    @torch.compiler.disable
+    def get(self, build: Callable[..., Tensor], parameters: Sequence[Tensor]) -> Tensor:
+        """The weight for the parameters' present values; it carries gradients where autograd is recording."""
+        differentiable = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
+        if self._weight is None or differentiable > self._weight.requires_grad or self._changed(parameters):
+            self._weight = _build(build, parameters, differentiable)
+            self._seen = [_Seen(parameter) for parameter in parameters]
+        return self._weight if differentiable else self._weight.detach()
+
+    def _changed(self, parameters: Sequence[Tensor]) -> bool:
+        return not all(seen.holds(parameter) for seen, parameter in zip(self._seen, parameters, strict=True))
+
+    def __deepcopy__(self, memo: dict) -> "KeptWeight":
+        return KeptWeight()
+
+    def __reduce__(self) -> tuple:
+        return KeptWeight, ()
+
+
+class _Seen:
+    """What a parameter looked like when the weight was built from it."""
+
+    def __init__(self, parameter: Tensor) -> None:
+        self.parameter = parameter
+        self.alias = parameter.detach()  # keeps the storage alive, so that its address cannot be reused unseen
+        self.version = parameter._version
+        self.fingerprint = _fingerprint(self.alias)
+
+    def holds(self, parameter: Tensor) -> bool:
+        return (
+            parameter is self.parameter
+            and parameter._version == self.version
+            and parameter.data_ptr() == self.alias.data_ptr()
+            and parameter.dtype == self.alias.dtype
+            and torch.equal(_fingerprint(parameter.detach()), self.fingerprint)
+        )
+
+
+def _fingerprint(values: Tensor) -> Tensor:
+    """Every row's product with one fixed vector: any change that is not lost in rounding changes it."""
+    if values.numel() == 0:
+        return values
+    columns = values.shape[-1]
+    weights = torch.arange(1, columns + 1, dtype=values.dtype, device=values.device).mul_(0.7548776662).frac_()
+    with torch.autocast(values.device.type, enabled=False):
+        return values.reshape(-1, columns) @ weights
+
+
+def _build(build: Callable[..., Tensor], parameters: Sequence[Tensor], differentiable: bool) -> Tensor:
+    # Outside inference mode and autocast: the weight may be used later under autograd, and must be exact.
+    with torch.inference_mode(False), torch.autocast(parameters[0].device.type, enabled=False):
+        if differentiable:
+            return _Reusable.apply(build, *parameters)
+        with torch.no_grad():
+            return build(*parameters)
+
+
+class _Reusable(torch.autograd.Function):
+    """``build(*parameters)`` with a backward pass that may run more than once.
+
+    Two losses that share a kept weight (real and generated batches, accumulated gradients) each run backward through
+    it; autograd would free the builder's graph after the first.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, build: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
+        ctx.leaves = [parameter.detach().requires_grad_(parameter.requires_grad) for parameter in parameters]
+        with torch.enable_grad():
+            ctx.weight = build(*ctx.leaves)
+        return ctx.weight.detach()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        learned = [leaf for leaf in ctx.leaves if leaf.requires_grad]
+        gradients = iter(torch.autograd.grad(ctx.weight, learned, gradient, retain_graph=True, allow_unused=True))
+        return (None, *(next(gradients) if leaf.requires_grad else None for leaf in ctx.leaves))

@@ -1,0 +1,67 @@
+"""Fixed linear layers: rearrangements and scalings whose Lipschitz constants are known exactly."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class PixelUnshuffle(nn.Module):
+    """``(batch, c, h·s, w·s) -> (batch, c·s², h, w)``: a permutation of the entries, hence an isometry.
+
+    Output channel ``(c, row offset, column offset)``, as ``nn.PixelUnshuffle``; here with a readable error.
+    """
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        if factor < 1:
+            raise ValueError(f"PixelUnshuffle needs a factor >= 1, got {factor}")
+        self.factor = factor
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        height, width = inputs.shape[-2:]
+        if height % self.factor or width % self.factor:
+            raise ValueError(f"PixelUnshuffle({self.factor}) cannot divide an image of {height}x{width}")
+        return functional.pixel_unshuffle(inputs, self.factor)
+
+    def extra_repr(self) -> str:
+        return f"{self.factor}"
+
+
+class Normalize(nn.Module):
+    """``(x - mean) / std`` per channel, with Lipschitz constant ``max(1 / std)``.
+
+    It belongs inside the model, so that radii stay in raw-pixel units and the division is counted.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not all(value > 0 for value in std):
+            raise ValueError(f"Normalize needs as many means as positive stds, got mean={mean}, std={std}")
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(batch, channels, h, w)``."""
+        return (inputs - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
+
+
+class Scale(nn.Module):
+    """``factor · x``, with Lipschitz constant ``|factor|``."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.factor * inputs
+
+    def extra_repr(self) -> str:
+        return f"{self.factor}"

@@ -1,0 +1,74 @@
+"""From options to networks: one constructor for each option of ``conv``, ``linear``, ``activation`` and ``model``."""
+
+import functools
+from collections.abc import Callable
+from itertools import pairwise
+
+from torch import nn
+
+from lipnet.config import BCOP, BjorckLinear, Config, ConvNet, GroupSort, Named
+from lipnet.layers import (
+    ORTHOGONALIZERS, Abs, BCOPConv2d, MaxMin, Normalize, OrthogonalLinear, PaddedConv2d, bjorck,
+)  # fmt: skip
+from lipnet.layers import GroupSort as GroupSortLayer
+
+Shape = tuple[int, int, int]
+
+
+def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequential:
+    """The network of ``config.model`` for images ``(channels, height, width)``; its first module is the normalisation."""
+    normalize = Normalize(config.dataset.mean, config.dataset.std)
+    body = _conv_net if isinstance(config.model, ConvNet) else _fully_connected
+    return nn.Sequential(normalize, *body(config, input_shape, outputs))
+
+
+def _conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
+    model: ConvNet = config.model
+    convolution, activation = CONVS[config.conv.name](config.conv), ACTIVATIONS[config.activation.name]
+    (channels, height, width), modules = input_shape, []
+    for out_channels, kernel_size, stride in zip(model.channels, model.kernel_sizes, model.strides, strict=True):
+        modules += [convolution(channels, out_channels, kernel_size, stride), activation(config.activation)]
+        channels, height, width = out_channels, height // stride, width // stride
+    return [*modules, nn.Flatten(), *_linear_stack(config, [channels * height * width, *model.hidden, outputs])]
+
+
+def _fully_connected(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
+    channels, height, width = input_shape
+    return [nn.Flatten(), *_linear_stack(config, [channels * height * width, *config.model.hidden, outputs])]
+
+
+def _linear_stack(config: Config, widths: list[int]) -> list[nn.Module]:
+    linear, activation = LINEARS[config.linear.name](config.linear), ACTIVATIONS[config.activation.name]
+    modules: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        modules += [linear(inputs, outputs), activation(config.activation)]
+    return modules[:-1]
+
+
+def _bcop(option: BCOP) -> Callable[..., nn.Module]:
+    orthogonalize = ORTHOGONALIZERS[option.orthogonalizer]
+    return functools.partial(BCOPConv2d, padding_mode=option.padding_mode, orthogonalize=orthogonalize)
+
+
+def _bjorck(option: BjorckLinear) -> Callable[..., nn.Module]:
+    return functools.partial(
+        OrthogonalLinear, orthogonalize=functools.partial(bjorck, iterations=option.iterations)
+    )
+
+
+CONVS: dict[str, Callable[..., Callable[..., nn.Module]]] = {
+    "bcop": _bcop,
+    "plain": lambda option: functools.partial(PaddedConv2d, padding_mode=option.padding_mode),
+}
+LINEARS: dict[str, Callable[..., Callable[..., nn.Module]]] = {
+    "orthogonal": lambda option: OrthogonalLinear,
+    "bjorck": _bjorck,
+    "plain": lambda option: nn.Linear,
+}
+ACTIVATIONS: dict[str, Callable[[Named | GroupSort], nn.Module]] = {
+    "maxmin": lambda option: MaxMin(),
+    "groupsort": lambda option: GroupSortLayer(option.group_size),
+    "relu": lambda option: nn.ReLU(),
+    "abs": lambda option: Abs(),
+    "identity": lambda option: nn.Identity(),
+}

@@ -8,8 +8,8 @@ from lipnet.commandline import main_arguments
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def train(config: DictConfig) -> float | None:
-    return run(config)
+def train(config: DictConfig) -> None:
+    run(config)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """The program: from the command line to a finished run. Torch is imported only once a run starts."""
 
 import datetime
+import json
 import logging
-import os
 import secrets
-import time
+import sys
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lipnet import commandline
-from lipnet.config import parse
+from lipnet.config import GROUPS, Config, parse
 from lipnet.errors import UserError
 
 log = logging.getLogger("lipnet")
@@ -30,30 +31,57 @@ def _run_dir(resume: str | None, parent: str) -> str:
 OmegaConf.register_new_resolver("lipnet.run_dir", _run_dir, use_cache=True, replace=True)
 
 
-def run(config: DictConfig) -> float | None:
-    """One run of a composed configuration; returns the task's headline figure, for Hydra's sweepers."""
-    hydra_config = HydraConfig.get()
+def run(config: DictConfig) -> None:
+    """One run of a composed configuration. A user's mistake or a failed run ends with exit code 1."""
+    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        from lipnet.tasks import run_task
-
-        started = time.time()
-        result = run_task(parse(config), hydra_config)
-        log.info("finished in %.0f s", time.time() - started)
-        return result
+        _run(parse(config), HydraConfig.get())
     except UserError as error:
-        if hydra_config.mode == RunMode.MULTIRUN:  # the other jobs of the sweep go on
+        if sweep:  # the other jobs go on; Hydra reports this one at the end
             raise CompactHydraException(str(error)) from error
         commandline.fail(error)
-        return None
+
+
+def _run(config: Config, hydra_config: DictConfig) -> None:
+    from lipnet.results.record import write_results
+    from lipnet.tasks import TASKS
+    from lipnet.tasks.session import Session
+    from lipnet.training.interrupt import Interrupted
+    from lipnet.training.seeding import choose_device, start_clean
+
+    directory = Path(hydra_config.runtime.output_dir)
+    if _is_complete(directory):
+        log.info("%s is complete: nothing to continue; task=evaluate run=%s evaluates it again", directory, directory)
+        return
+    choices = {group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")}
+    start_clean(config.seed, config.threads)
+    session = Session(directory, choose_device(config.device), choices, list(hydra_config.overrides.task), config)
+    try:
+        TASKS[config.task.name](config, session)
+    except Interrupted as stop:
+        log.warning("stopped by %s; continue with: %s resume=%s", stop, _program(), directory)
+        sys.exit(128 + stop.number)
+    except Exception as error:
+        write_results(directory, session.header | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
+        raise
+    log.info("everything is in %s\nlook at it: tensorboard --logdir %s", directory, directory)
+
+
+def _is_complete(directory: Path) -> bool:
+    results = directory / "results.json"
+    return results.is_file() and json.loads(results.read_text()).get("status") == "completed"
+
+
+def _program() -> str:
+    return "python train.py" if Path(sys.argv[0]).name == "train.py" else "lipnet"
 
 
 @hydra.main(version_base="1.3", config_path=str(commandline.config_dir()), config_name="config")
-def _hydra_main(config: DictConfig) -> float | None:
-    return run(config)
+def _hydra_main(config: DictConfig) -> None:
+    run(config)
 
 
 def main() -> None:
     """The console script ``lipnet``: the same program as ``train.py``, from any directory."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "0")
     commandline.main_arguments()
     _hydra_main()

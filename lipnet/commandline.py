@@ -22,12 +22,12 @@ from lipnet.errors import UserError
 
 # What a command may change when it evaluates a finished run; everything else is the run's own.
 EVALUATION_KEYS = (
-    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "batch_size",
+    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
     "attack.steps", "attack.restarts", "attack.examples",
     "dataset.root", "dataset.download", "dataset.limit_test",
 )  # fmt: skip
 # What may change when a run is continued: nothing that touches training.
-RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in ("task", "run", "batch_size", "dataset.limit_test")))
+RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in ("task", "run", "dataset.limit_test")))
 
 
 def config_dir() -> Path:
@@ -38,7 +38,7 @@ def config_dir() -> Path:
 
 
 def prepare(argv: list[str]) -> list[str]:
-    """Checks the arguments and completes those of ``resume=DIR`` with the run's own; returns what Hydra is to see.
+    """Checks the arguments, and puts a saved run's own before them where they name one; returns what Hydra is to see.
 
     Raises:
         UserError: with every problem of the command line.
@@ -46,7 +46,7 @@ def prepare(argv: list[str]) -> list[str]:
     arguments = get_args_parser().parse_args(argv)
     if any((arguments.help, arguments.hydra_help, arguments.shell_completion, arguments.info)):
         return argv
-    added = _resumed_overrides(arguments.overrides)
+    added = _saved_overrides(arguments.overrides)
     checker = _Checker([*added, *arguments.overrides], arguments)
     if checker.swept and not arguments.multirun:
         checker.problems.append(f"{', '.join(checker.swept)}: several values make a sweep; add -m, or write a list as [1,2].")
@@ -76,7 +76,6 @@ class _Checker:
                 return
             good = [override for override in parsed if override.input_line in self._keys and self._is_known(override, known)]
             self._check_values(good)
-        self._check_scope(parsed)
 
     def _parse(self, overrides: list[str]) -> Iterator[Override]:
         parser = OverridesParser.create()
@@ -121,18 +120,6 @@ class _Checker:
             if config is not None:
                 self.problems += [problem for problem in examine(_without_hydra(config))[1] if problem not in self.problems]
 
-    def _check_scope(self, overrides: list[Override]) -> None:
-        given = {override.key_or_group: override.value() for override in overrides}
-        if given.get("task") == "evaluate":
-            self._refuse(given, EVALUATION_KEYS, "task=evaluate takes everything else from run=DIR")
-            if given.get("run") and not (Path(str(given["run"])) / "checkpoints").is_dir():
-                self.problems.append(f"run={given['run']}: no checkpoints in this directory; give a run's own directory.")
-
-    def _refuse(self, given: dict, allowed: tuple[str, ...], reason: str) -> None:
-        for key in given:
-            if key not in allowed and not key.startswith("hydra"):
-                self.problems.append(f"{key}: {reason}; it can change {', '.join(allowed)}.")
-
     def _compose(self, overrides: list[str]) -> DictConfig | None:
         try:
             return compose("config", overrides=overrides, return_hydra_config=True)
@@ -143,22 +130,26 @@ class _Checker:
             return None
 
 
-def _resumed_overrides(overrides: list[str]) -> list[str]:
-    """The saved overrides of the run that ``resume=DIR`` names."""
+def _saved_overrides(overrides: list[str]) -> list[str]:
+    """The overrides of the run that ``resume=DIR`` continues or ``task=evaluate run=DIR`` evaluates, less those given.
+
+    Raises:
+        UserError: DIR is not a run directory, or an override would change what is the run's own.
+    """
     given = dict(override.partition("=")[::2] for override in overrides)
-    directory = given.get("resume")
+    key = "run" if given.get("task") == "evaluate" else "resume"
+    directory, allowed = given.get(key), EVALUATION_KEYS if key == "run" else RESUME_KEYS
     if directory in (None, "", "null"):
         return []
     saved = Path(directory) / ".hydra" / "overrides.yaml"
     if not saved.is_file():
-        raise UserError(f"resume={directory}: not a run directory ({saved} is missing); give one from outputs/.")
-    refused = [key for key in given if key not in RESUME_KEYS and not key.startswith("hydra")]
+        raise UserError(f"{key}={directory}: not a run directory ({saved} is missing); give one from outputs/.")
+    refused = [name for name in given if name.lstrip("+~") not in allowed and not name.startswith("hydra")]
     if refused:
-        raise UserError(
-            *(f"{key}: resume=DIR continues a run as it was; it can change {', '.join(RESUME_KEYS)}." for key in refused)
-        )
-    kept = [text for text in OmegaConf.to_container(OmegaConf.load(saved)) or [] if not text.startswith("resume=")]
-    return [text for text in kept if text.partition("=")[0] not in given]
+        does = "evaluates a run as it is" if key == "run" else "continues a run as it was"
+        raise UserError(*(f"{name}: {key}=DIR {does}; it can change {', '.join(allowed)}." for name in refused))
+    texts = OmegaConf.to_container(OmegaConf.load(saved)) or []
+    return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run", "task")]
 
 
 def _make_run_directory(composed: DictConfig | None) -> None:

@@ -1,0 +1,176 @@
+"""Image data sets as tensors in memory, with their splits."""
+
+import gzip
+import os
+import pickle
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lipnet.config import Dataset
+from lipnet.data.augment import crop_and_flip
+from lipnet.data.facts import DATASETS
+from lipnet.errors import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split, kept in their stored type; batches come as float32 in [0, 1].
+
+    Attributes:
+        images: ``(examples, channels, height, width)``, integers from 0 to ``maximum``.
+        labels: ``(examples,)``, int64.
+        maximum: the stored value that stands for 1.
+        indices: each example's number in its original split.
+        augment: ``(images, generator) -> images``, applied to training batches.
+    """
+
+    images: Tensor
+    labels: Tensor
+    maximum: int
+    indices: Tensor
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> "Split":
+        return Split(self.images[indices], self.labels[indices], self.maximum, self.indices[indices], self.augment)
+
+    def to(self, device: torch.device) -> "Split":
+        return Split(self.images.to(device), self.labels.to(device), self.maximum, self.indices, self.augment)
+
+    def pixels(self, rows: slice | Tensor = slice(None)) -> Tensor:
+        """Images as float32 in [0, 1], each the float32 nearest to its stored value over ``maximum``."""
+        return self.images[rows].float() / self.maximum
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All examples in order, for evaluation."""
+        for start in range(0, len(self), batch_size):
+            rows = slice(start, start + batch_size)
+            yield self.pixels(rows), self.labels[rows]
+
+    def training_batches(self, batch_size: int, seed: int, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch in an order that depends on ``(seed, epoch)`` alone, from batch number ``first`` on.
+
+        Augmentation draws from a generator of ``(seed, epoch, batch)``, so that an epoch can be entered anywhere.
+        """
+        order = torch.randperm(len(self), generator=generator(seed, epoch)).to(self.images.device)
+        for number, rows in enumerate(order.split(batch_size)):
+            if number >= first:
+                images = self.pixels(rows)
+                if self.augment is not None:
+                    images = self.augment(images, generator(seed, epoch, number))
+                yield images, self.labels[rows]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Training, validation (for model selection; may be empty) and test examples."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def generator(*numbers: int) -> torch.Generator:
+    """A CPU generator seeded by a few small whole numbers."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number + 1) % (2**63)
+    return torch.Generator().manual_seed(seed)
+
+
+def load_splits(config: Dataset, seed: int) -> Splits:
+    """Loads a data set and splits it; the same seed gives the same splits.
+
+    Raises:
+        UserError: files are missing, cannot be fetched, or are not what they should be.
+    """
+    train, test = _LOADERS[config.name](config)
+    for split, part in ((train, "training"), (test, "test")):
+        _check(split, config.name, part)
+    held_out = round(config.validation * len(train))
+    order = torch.randperm(len(train), generator=generator(seed, 0))
+    validation, train = train.take(order[:held_out]), train.take(order[held_out:])
+    if config.limit_train is not None:
+        train = train.take(torch.arange(min(config.limit_train, len(train))))  # already shuffled
+    if config.limit_test is not None:
+        test = test.take(torch.randperm(len(test), generator=generator(seed, 1))[: config.limit_test])
+    augment = crop_and_flip if getattr(config, "augment", False) else None
+    return Splits(Split(train.images, train.labels, train.maximum, train.indices, augment), validation, test)
+
+
+def _digits(config: Dataset) -> tuple[Split, Split]:
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images, labels = torch.from_numpy(data.images).to(torch.uint8)[:, None], torch.from_numpy(data.target)
+    everything = Split(images, labels, 16, torch.arange(len(labels)))
+    order = torch.randperm(len(labels), generator=generator(20))  # one fixed split: no official one exists
+    return everything.take(order[:1437]), everything.take(order[1437:])
+
+
+def _mnist(config: Any) -> tuple[Split, Split]:
+    return _torchvision("MNIST", config, lambda data: data.data[:, None])
+
+
+def _fashion_mnist(config: Any) -> tuple[Split, Split]:
+    return _torchvision("FashionMNIST", config, lambda data: data.data[:, None])
+
+
+def _cifar10(config: Any) -> tuple[Split, Split]:
+    return _torchvision("CIFAR10", config, lambda data: torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous())
+
+
+_LOADERS: dict[str, Callable[[Any], tuple[Split, Split]]] = {
+    "digits": _digits, "mnist": _mnist, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10,
+}  # fmt: skip
+
+_UNREADABLE = (
+    RuntimeError, OSError, EOFError, ValueError, AssertionError, KeyError, IndexError, TypeError,
+    pickle.UnpicklingError, gzip.BadGzipFile, zlib.error,
+)  # fmt: skip
+
+
+def _torchvision(name: str, config: Any, images: Callable[[Any], Tensor]) -> tuple[Split, Split]:
+    import torchvision.datasets  # 2 s: only where it is needed
+
+    source = getattr(torchvision.datasets, name)
+    root = os.path.abspath(os.path.expanduser(config.root))
+    try:
+        parts = [source(root, train=train, download=config.download) for train in (True, False)]
+        splits = [_split(images(part), part.targets) for part in parts]
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        fetched = "and could not be fetched" if config.download else "and dataset.download=false"
+        raise UserError(
+            f"dataset.root={config.root}: {config.name} is missing, incomplete or corrupt there {fetched} ({reason}). "
+            f"Delete what is in {root} and let it download where there is a network, or set dataset.root or "
+            "$LIPNET_DATA to a folder that holds it as torchvision lays it out; dataset=digits needs no files."
+        ) from error
+    return splits[0], splits[1]
+
+
+def _split(images: Tensor, targets: Any) -> Split:
+    labels = torch.as_tensor(targets, dtype=torch.int64)
+    return Split(images, labels, 255, torch.arange(len(labels)))
+
+
+def _check(split: Split, name: str, part: str) -> None:
+    shape, classes = DATASETS[name]
+    found = tuple(split.images.shape[1:])
+    if found != shape or len(split.images) != len(split.labels) or not len(split):
+        raise UserError(
+            f"dataset={name}: the {part} split holds {len(split.images)} images of {found} and {len(split.labels)} "
+            f"labels where images of {shape}, one label each, belong; the files are damaged."
+        )
+    if int(split.labels.min()) < 0 or int(split.labels.max()) >= classes:
+        raise UserError(
+            f"dataset={name}: the {part} labels reach from {int(split.labels.min())} to {int(split.labels.max())}, "
+            f"not from 0 to {classes - 1}; the files are damaged."
+        )

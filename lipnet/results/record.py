@@ -1,0 +1,47 @@
+"""``results.json``: everything that a run found, and what it takes to find it again."""
+
+import functools
+import platform
+import resource
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lipnet import __version__
+from lipnet.training.files import write_json
+
+
+def write_results(directory: Path, content: dict[str, Any]) -> None:
+    """Writes ``results.json`` atomically; keys without a value are left out."""
+    write_json(directory / "results.json", {key: value for key, value in content.items() if value is not None})
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of what a figure depends on, and the machine's kind."""
+    packages = ("torch", "torchvision", "hydra-core", "numpy")
+    return {
+        "lipnet": __version__, "python": platform.python_version(), "machine": platform.machine(),
+        **{name: metadata.version(name) for name in packages},
+    }  # fmt: skip
+
+
+@functools.cache
+def git_commit() -> str | None:
+    """The checkout's commit, with ``-dirty`` where files differ from it; ``None`` outside a checkout."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The largest memory so far: of the process on a CPU, of the allocator on CUDA."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

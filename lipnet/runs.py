@@ -1,0 +1,82 @@
+"""Finished runs, read back."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lipnet.config import Config, parse
+from lipnet.data.facts import DATASETS
+from lipnet.errors import UserError
+from lipnet.models import build_model
+from lipnet.training import checkpoint
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network and how it came about.
+
+    Attributes:
+        model: in evaluation mode, on the CPU; ``to_plain(model)`` gives plain torch modules.
+        config: the run's checked configuration.
+        choices: group -> option.
+        epoch: how many epochs the loaded weights were trained for.
+    """
+
+    model: nn.Sequential
+    config: Config
+    choices: dict[str, str]
+    epoch: int
+
+
+def load_run(directory: str | Path, which: str = "best") -> Run:
+    """Loads a run directory's network.
+
+    Args:
+        directory: a run directory (it holds ``checkpoints/``).
+        which: ``"best"`` (on the validation split) or ``"last"``.
+
+    Raises:
+        UserError: there is no such checkpoint, or it does not fit its configuration.
+    """
+    path = Path(directory) / "checkpoints" / f"{which}.pt"
+    saved = checkpoint.load(path)
+    config = parse(saved["config"])
+    model = new_model(config)
+    try:
+        model.load_state_dict(saved["model"])
+    except RuntimeError as error:
+        raise UserError(f"{path}: its weights do not fit its configuration ({' '.join(str(error).split())[:300]}).") from None
+    return Run(model.eval(), config, saved["choices"], saved["progress"]["epoch"])
+
+
+def new_model(config: Config) -> nn.Sequential:
+    """The configuration's network with fresh weights."""
+    shape, classes = DATASETS[config.dataset.name]
+    return build_model(config, shape, classes)
+
+
+def refuse_changes(saved: Config, given: Config, allowed: tuple[str, ...], command: str) -> None:
+    """Refuses a configuration that differs from a saved one in a key that ``command`` may not change.
+
+    Raises:
+        UserError: naming every such key with both values.
+    """
+    problems = [
+        f"{key}: {command} takes this from the run, which has {was}, not {now}."
+        for key, was, now in _differences(dataclasses.asdict(saved), dataclasses.asdict(given))
+        if key not in allowed and key.partition(".")[0] not in allowed
+    ]
+    if problems:
+        raise UserError(*problems)
+
+
+def _differences(saved: Any, given: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(saved, dict) and isinstance(given, dict):
+        for key in {**saved, **given}:
+            yield from _differences(saved.get(key), given.get(key), f"{path}.{key}".lstrip("."))
+    elif saved != given:
+        yield path, saved, given

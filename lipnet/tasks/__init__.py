@@ -1,0 +1,13 @@
+"""Tasks: what a step is, what is evaluated, what is reported. One file each."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lipnet.config import Config
+from lipnet.tasks import evaluate, robustness
+from lipnet.tasks.session import Session
+
+TASKS: dict[str, Callable[[Config, Session], dict[str, Any]]] = {
+    "robustness": robustness.train,
+    "evaluate": evaluate.evaluate,
+}

@@ -1,0 +1,34 @@
+"""A finished run, certified and attacked again, with other radii, attacks or precision."""
+
+import logging
+from typing import Any
+
+from lipnet.commandline import EVALUATION_KEYS
+from lipnet.config import Config
+from lipnet.data.images import load_splits
+from lipnet.models.summary import count_parameters
+from lipnet.runs import load_run, refuse_changes
+from lipnet.tasks import robustness
+from lipnet.tasks.session import Session
+from lipnet.training.tracker import Tracker
+
+log = logging.getLogger("lipnet")
+
+
+def evaluate(config: Config, session: Session) -> dict[str, Any]:
+    """Evaluates the network in ``config.run``; the command line has been completed with that run's own overrides."""
+    run = load_run(str(config.run))
+    refuse_changes(run.config, config, EVALUATION_KEYS, f"task=evaluate run={config.run}")
+    log.info("evaluating %s, weights of epoch %d", config.run, run.epoch)
+    tracker = Tracker(session.directory)
+    try:
+        test = load_splits(config.dataset, config.seed).test
+        results = session.header | {
+            "run": str(config.run),
+            "parameters": count_parameters(run.model),
+            "best_epoch": run.epoch,
+        }
+        model = run.model.to(session.device)
+        return robustness.evaluate(model, test.to(session.device), config, session, tracker, results)
+    finally:
+        tracker.close()

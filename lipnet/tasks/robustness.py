@@ -1,0 +1,172 @@
+"""Provable robustness: train with a margin loss, then certify and attack on the test split."""
+
+import dataclasses
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.certify import certified_radii, lipschitz_bound, singular_values
+from lipnet.certify.bound import output_shape
+from lipnet.certify.radius import model_logits
+from lipnet.checks import radius_value
+from lipnet.commandline import RESUME_KEYS
+from lipnet.config import Config, parse
+from lipnet.data.facts import DATASETS
+from lipnet.data.images import Split, load_splits
+from lipnet.layers import BCOPConv2d, OrthogonalLinear, PaddedConv2d
+from lipnet.models import summarize
+from lipnet.models.summary import count_parameters
+from lipnet.results.figures import accuracy_against_radius, adversarial_examples
+from lipnet.results.record import peak_memory_bytes, versions, write_results
+from lipnet.results.table import closing_table
+from lipnet.runs import load_run, new_model, refuse_changes
+from lipnet.tasks.certification import Certification, certify_and_attack
+from lipnet.tasks.losses import build_loss
+from lipnet.tasks.session import Session
+from lipnet.training import checkpoint
+from lipnet.training.loop import Loop
+from lipnet.training.tracker import Tracker
+
+log = logging.getLogger("lipnet")
+
+
+class Classification:
+    """The loop's objective: a margin loss on logits, and certified accuracy on the validation split."""
+
+    sums = ("loss", "clean_accuracy")
+
+    def __init__(self, config: Config, validation: Split, tracker: Tracker) -> None:
+        self.config, self.validation, self.tracker = config, validation, tracker
+        # Constrained layers have constant 1; what is left is the normalisation's.
+        self.loss = build_loss(config.loss, lipschitz=1 / min(config.dataset.std))
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = model(images)
+        losses = self.loss(logits, labels)
+        with torch.no_grad():
+            sums = torch.stack((losses.sum(), (logits.argmax(1) == labels).sum().to(losses.dtype)))
+        return losses.mean(), sums
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
+        shape = DATASETS[self.config.dataset.name][0]
+        bound = lipschitz_bound(model, shape)
+        every = self.config.singular_values_every
+        if every and epoch % every == 0:
+            self._track_singular_values(model, shape, epoch)
+        metrics = {"lipschitz/upper_bound": bound}
+        if not len(self.validation):
+            return metrics, float(epoch)
+        logits, labels = model_logits(model, self.validation.pixels()), self.validation.labels
+        radii = certified_radii(logits, labels, bound)
+        metrics["validation/loss"] = float(self.loss(logits, labels).mean())
+        metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
+        certified = {
+            f"validation/certified_accuracy@{radius.replace('/', '_')}": float((radii > radius_value(radius)).double().mean())
+            for radius in self.config.eval_radii
+        }
+        metrics |= certified
+        scores = {
+            "certified_accuracy": sum(certified.values()) / len(certified),
+            "clean_accuracy": metrics["validation/clean_accuracy"],
+            "loss": -metrics["validation/loss"],
+        }
+        return metrics, scores[self.config.task.select_by]
+
+    def _track_singular_values(self, model: nn.Sequential, shape: tuple[int, ...], epoch: int) -> None:
+        for name, layer in model.named_children():
+            if isinstance(layer, BCOPConv2d | PaddedConv2d | OrthogonalLinear | nn.Linear):
+                values = singular_values(layer, shape)
+                self.tracker.histogram(f"singular_values/{name}_{type(layer).__name__}", values, epoch)
+            shape = output_shape(layer, shape)
+
+
+def train(config: Config, session: Session) -> dict[str, Any]:
+    """Trains (or continues) one classifier and evaluates it; returns the content of ``results.json``."""
+    splits = load_splits(config.dataset, config.seed)
+    shape, _ = DATASETS[config.dataset.name]
+    model = new_model(config)
+    summary = summarize(model, shape)
+    log.info("%s on %s, %d training examples\n%s", config.model.name, session.device, len(splits.train), summary)
+    facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
+    loop = Loop(model.to(session.device), splits.train.to(session.device), config, session.directory, facts)
+    _restore(loop)
+    tracker = Tracker(session.directory, loop.progress.epoch)
+    try:
+        if not (loop.progress.epoch or loop.progress.batch):
+            tracker.hyperparameters(config, ["test/clean_accuracy", *_certified_tags(config)])
+            tracker.text("network", summary, 0)
+        loop.run(Classification(config, splits.validation.to(session.device), tracker), tracker)
+        results = session.header | {
+            "parameters": count_parameters(model),
+            "epochs": loop.progress.epoch,
+            "best_epoch": loop.progress.best_epoch,
+            "train_seconds": loop.progress.seconds,
+            "samples_per_second": loop.progress.epoch * len(splits.train) / loop.progress.seconds,
+        }
+        best = load_run(session.directory).model.to(session.device)
+        return evaluate(best, splits.test.to(session.device), config, session, tracker, results)
+    finally:
+        tracker.close()
+
+
+def evaluate(
+    model: nn.Module, test: Split, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
+) -> dict[str, Any]:
+    """Certifies and attacks on the test split; writes the table, the figures and ``results.json``."""
+    started = time.perf_counter()
+    found = certify_and_attack(model, test, config)
+    results |= {
+        "status": "completed",
+        "test_examples": len(test),
+        "clean_accuracy": found.clean_accuracy,
+        "certified_accuracy": {radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii},
+        "attacked_accuracy": {
+            name: {radius: accuracies[radius] for radius in config.eval_radii}
+            for name, accuracies in found.attacked.items()
+        },
+        "attacked_examples": min(len(test), config.attack.examples or len(test)),
+        "mean_certified_radius": float(found.radii.mean()),
+        "lipschitz_upper_bound": found.lipschitz,
+        "lipschitz_lower_bound": found.lower,
+        "eval_seconds": time.perf_counter() - started,
+        "peak_memory_bytes": peak_memory_bytes(session.device),
+    }
+    _show(found, config, session, tracker, results)
+    write_results(session.directory, results)
+    return results
+
+
+def _show(found: Certification, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]) -> None:
+    epoch = results["best_epoch"]
+    session.write_certificates(found.rows())
+    title = f"{config.dataset.name}, {config.model.name}, {config.conv.name}"
+    figure = accuracy_against_radius(found, title)
+    figure.savefig(session.directory / "certified_accuracy.png", dpi=150)
+    tracker.writer.add_figure("test/accuracy_against_radius", figure, epoch)
+    largest = max(config.eval_radii, key=radius_value)
+    tracker.writer.add_figure("test/adversarial_examples", adversarial_examples(found, largest), epoch)
+    tracker.writer.add_scalar("test/clean_accuracy", results["clean_accuracy"], epoch)
+    for tag, radius in zip(_certified_tags(config), config.eval_radii, strict=True):
+        tracker.writer.add_scalar(tag, results["certified_accuracy"][radius], epoch)
+        for name, accuracies in results["attacked_accuracy"].items():
+            tracker.writer.add_scalar(f"test/{name}_accuracy@{radius.replace('/', '_')}", accuracies[radius], epoch)
+    tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, epoch)
+    table = closing_table(results)
+    tracker.text("results", table, epoch)
+    log.info("test split, weights of epoch %d\n%s", epoch, table)
+
+
+def _certified_tags(config: Config) -> list[str]:
+    return [f"test/certified_accuracy@{radius.replace('/', '_')}" for radius in config.eval_radii]
+
+
+def _restore(loop: Loop) -> None:
+    if loop.last.is_file():
+        refuse_changes(parse(checkpoint.load(loop.last)["config"]), loop.config, RESUME_KEYS, f"resume={loop.directory}")
+        loop.restore()
+        log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

@@ -1,0 +1,46 @@
+"""What every task is given: where to write, on what to compute, who it is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lipnet.config import Config
+from lipnet.results.record import git_commit, versions
+from lipnet.training.files import write_csv
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run's surroundings.
+
+    Attributes:
+        directory: the run directory.
+        choices: group -> chosen option.
+        overrides: what the user typed.
+    """
+
+    directory: Path
+    device: torch.device
+    choices: dict[str, str]
+    overrides: list[str]
+    config: Config
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """The part of ``results.json`` that is known before anything is computed."""
+        return {
+            "task": self.config.task.name,
+            "status": "running",
+            "choices": self.choices,
+            "overrides": self.overrides,
+            "seed": self.config.seed,
+            "git_commit": git_commit(),
+            "versions": versions(),
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+        }
+
+    def write_certificates(self, rows: list[dict[str, Any]]) -> None:
+        write_csv(self.directory / "certificates.csv", rows)

@@ -1,0 +1,1 @@
+"""The training loop and what it needs: checkpoints, schedules, logging, seeding. It knows no task."""

@@ -1,0 +1,183 @@
+"""The training loop: epochs, schedule, progress bar, checkpoints, exact resume. It knows no task."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from lipnet.config import Config
+from lipnet.data.images import Split
+from lipnet.training import checkpoint
+from lipnet.training.interrupt import Interrupted, StopRequest
+from lipnet.training.schedules import build_optimizer, learning_rate
+from lipnet.training.tracker import Tracker
+
+log = logging.getLogger("lipnet")
+
+_CHECKPOINT_SECONDS = 60.0
+
+
+class Objective(Protocol):
+    """What a task asks of the loop."""
+
+    sums: tuple[str, ...]  # names of what ``step`` counts; an epoch reports sum / examples as ``train/<name>``
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss to descend, and a vector of sums over the batch, one for each name in ``sums``."""
+
+    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
+        """Metrics by tag, and the score (higher is better) by which ``best.pt`` is chosen."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with parameters and optimizer state, all that the rest of it depends on."""
+
+    epoch: int = 0  # finished epochs
+    batch: int = 0  # finished batches of the present epoch
+    totals: Tensor | None = None  # sums over those batches
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0  # spent in training steps, over all attempts
+    epoch_seconds: float = 0.0  # the part of it in the present epoch
+
+
+@dataclass
+class Loop:
+    """Trains ``model`` on ``split``; every epoch is validated, tracked and saved.
+
+    Attributes:
+        directory: the run directory; ``checkpoints/last.pt`` and ``best.pt`` appear in it.
+        facts: plain data saved in every checkpoint (the configuration, the choices, versions).
+    """
+
+    model: nn.Module
+    split: Split
+    config: Config
+    directory: Path
+    facts: dict[str, Any]
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.last, self.best = (self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "best"))
+        self.optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
+        self.batches = math.ceil(len(self.split) / self.config.batch_size)
+        steps = self.config.epochs * self.batches
+        self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, steps, self.batches)
+
+    def restore(self) -> None:
+        """Continues from ``last.pt`` where there is one; the rest of the run is then as if it had never stopped."""
+        if self.last.is_file():
+            saved = checkpoint.load(self.last)
+            self.model.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.progress = Progress(**saved["progress"])
+            torch.set_rng_state(saved["rng"])
+
+    def run(self, objective: Objective, tracker: Tracker) -> None:
+        """Trains to the last epoch.
+
+        Raises:
+            Interrupted: after SIGINT or SIGTERM, with everything saved.
+        """
+        total = self.config.epochs * self.batches
+        done = self.progress.epoch * self.batches + self.progress.batch
+        disable = {"auto": None, "on": False, "off": True}[self.config.progress]
+        bar = tqdm(total=total, initial=done, unit="batch", disable=disable, mininterval=0.5, dynamic_ncols=True)
+        with bar, logging_redirect_tqdm(), StopRequest() as stop:
+            self._save(self.last)
+            while self.progress.epoch < self.config.epochs:
+                bar.set_description(f"epoch {self.progress.epoch + 1}/{self.config.epochs}", refresh=False)
+                self._epoch(objective, stop, bar.update)
+                metrics = self._finish_epoch(objective, tracker)
+                bar.set_postfix(_short(metrics), refresh=False)
+                if stop.number is not None:  # asked for during validation; everything is saved
+                    raise Interrupted(stop.number)
+
+    def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[], Any]) -> None:
+        self.model.train()
+        progress = self.progress
+        if progress.totals is None:
+            progress.totals = torch.zeros(len(objective.sums), dtype=torch.float64)
+        totals = progress.totals.to(self.split.labels.device)
+        started = saved = time.perf_counter()
+        batches = self.split.training_batches(
+            self.config.batch_size, self.config.seed, progress.epoch, first=progress.batch
+        )
+        for images, labels in batches:
+            self._set_rate(self.rate(progress.epoch * self.batches + progress.batch))
+            loss, sums = objective.step(self.model, images, labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            totals += sums.double()
+            progress.batch += 1
+            advance()
+            now = time.perf_counter()
+            if stop.number is not None or now - saved > _CHECKPOINT_SECONDS:
+                progress.totals, started, saved = totals.cpu(), self._clock(started), now
+                self._save(self.last)
+                if stop.number is not None:
+                    raise Interrupted(stop.number)
+        progress.totals = totals.cpu()
+        self._clock(started)
+
+    def _clock(self, started: float) -> float:
+        now = time.perf_counter()
+        self.progress.seconds += now - started
+        self.progress.epoch_seconds += now - started
+        return now
+
+    def _finish_epoch(self, objective: Objective, tracker: Tracker) -> dict[str, float]:
+        progress = self.progress
+        assert progress.totals is not None
+        examples = len(self.split)
+        metrics = {
+            f"train/{name}": total / examples
+            for name, total in zip(objective.sums, progress.totals.tolist(), strict=True)
+        }
+        metrics["optimizer/learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        metrics["time/seconds"] = progress.epoch_seconds
+        metrics["time/samples_per_second"] = examples / max(progress.epoch_seconds, 1e-9)
+        self.model.eval()
+        validated, score = objective.validate(self.model, progress.epoch + 1)
+        metrics |= validated
+        progress.epoch, progress.batch, progress.totals, progress.epoch_seconds = progress.epoch + 1, 0, None, 0.0
+        if score > progress.best_score:
+            progress.best_score, progress.best_epoch = score, progress.epoch
+            self._save(self.best)
+        tracker.epoch(progress.epoch, metrics)
+        self._save(self.last)
+        log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+        return metrics
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _save(self, path: Path) -> None:
+        checkpoint.save(
+            path,
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "progress": vars(self.progress).copy(),
+                "rng": torch.get_rng_state(),
+                **self.facts,
+            },
+        )
+
+
+def _short(metrics: dict[str, float]) -> dict[str, str]:
+    """The few figures that fit beside a progress bar."""
+    wanted = ("train/loss", "validation/clean_accuracy")
+    certified = [tag for tag in metrics if tag.startswith("validation/certified_accuracy")]
+    return {tag.partition("/")[2].partition("_")[0]: f"{metrics[tag]:.3f}" for tag in (*wanted, *certified[-1:]) if tag in metrics}

@@ -1,0 +1,41 @@
+"""Optimizers and learning rates by name. A schedule is a function of the step alone, so that a resumed run needs no state."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from lipnet.config import SGD, Adam, Cosine, Exponential, Named, OneCycle, Optimizer, RMSprop
+
+
+def build_optimizer(option: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    kwargs: dict = {"lr": option.lr, "weight_decay": option.weight_decay}
+    if isinstance(option, Adam):
+        return torch.optim.Adam(parameters, betas=(option.betas[0], option.betas[1]), **kwargs)
+    if isinstance(option, SGD):
+        return torch.optim.SGD(parameters, momentum=option.momentum, **kwargs)
+    assert isinstance(option, RMSprop)
+    return torch.optim.RMSprop(parameters, alpha=option.alpha, **kwargs)
+
+
+def learning_rate(option: Named, peak: float, steps: int, steps_per_epoch: int) -> Callable[[int], float]:
+    """``step -> learning rate`` for a run of ``steps`` steps."""
+    if isinstance(option, OneCycle):
+        return lambda step: peak * _one_cycle(step / steps, option.warmup, option.final)
+    if isinstance(option, Cosine):
+        return lambda step: peak * _cosine(step / steps, option.final)
+    if isinstance(option, Exponential):  # the paper's code counts epochs from 1
+        return lambda step: peak * option.gamma ** (step // steps_per_epoch + 1)
+    return lambda step: peak
+
+
+def _one_cycle(progress: float, warmup: float, final: float) -> float:
+    start = 0.04
+    if progress < warmup:
+        return start + (1 - start) * progress / warmup
+    return _cosine((progress - warmup) / (1 - warmup), final)
+
+
+def _cosine(progress: float, final: float) -> float:
+    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2

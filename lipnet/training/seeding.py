@@ -1,0 +1,30 @@
+"""A clean process state at the start of each run: several runs of a sweep share one process."""
+
+import random
+
+import numpy
+import torch
+
+from lipnet.errors import UserError
+
+_CORES = torch.get_num_threads()  # as the process started, before any run changed it
+
+
+def start_clean(seed: int, threads: int | None) -> None:
+    """Seeds every generator, and resets threads, dtype and precision to what this run asks for."""
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads or _CORES)
+    torch.set_default_dtype(torch.float32)
+    torch.set_flush_denormal(True)  # denormal activations can slow a CPU fifty-fold
+    torch.backends.cuda.matmul.allow_tf32 = False  # 10-bit products are not orthogonal
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def choose_device(device: str) -> torch.device:
+    """``auto``, ``cpu`` or ``cuda``."""
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise UserError("device=cuda: torch finds no CUDA device here; use device=cpu or device=auto.")
+    return torch.device("cuda" if available and device != "cpu" else "cpu")

@@ -1,0 +1,59 @@
+"""Everything a run writes while it goes on: TensorBoard events and ``metrics.csv``."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from lipnet.config import Config
+from lipnet.training.files import read_csv, write_csv
+
+
+class Tracker:
+    """One TensorBoard run and one table for a run directory; steps are epochs, so that all curves share an axis.
+
+    Args:
+        finished: epochs behind the checkpoint that the run starts from; what an earlier, killed attempt wrote after
+            them is dropped.
+    """
+
+    def __init__(self, directory: Path, finished: int = 0) -> None:
+        self._table = directory / "metrics.csv"
+        self.writer = SummaryWriter(str(directory), purge_step=finished + 1 if self._table.exists() else None)
+        self._rows: list[dict[str, Any]] = [row for row in read_csv(self._table) if int(row["epoch"]) <= finished]
+        if self._table.exists():
+            self._table.unlink() if not self._rows else write_csv(self._table, self._rows)
+
+    def hyperparameters(self, config: Config, metrics: list[str]) -> None:
+        """Fills the HPARAMS page of this very run; ``metrics`` are tags of scalars that will follow."""
+        for summary in hparams(flatten(dataclasses.asdict(config)), dict.fromkeys(metrics, 0)):
+            self.writer.file_writer.add_summary(summary)
+
+    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """One row of the table and one point of each curve; ``group/name`` becomes the column ``group_name``."""
+        self._rows.append({"epoch": epoch, **{tag.replace("/", "_"): value for tag, value in metrics.items()}})
+        write_csv(self._table, self._rows)
+        for tag, value in metrics.items():
+            self.writer.add_scalar(tag, value, epoch)
+        self.writer.flush()
+
+    def text(self, tag: str, content: str, epoch: int) -> None:
+        """A monospaced block on the TEXT page."""
+        self.writer.add_text(tag, "\n".join(f"    {line}" for line in content.splitlines()), epoch)
+
+    def histogram(self, tag: str, values: Tensor, epoch: int) -> None:
+        self.writer.add_histogram(tag, values, epoch)
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Nested keys joined by dots, values as TensorBoard's hparams take them."""
+    if isinstance(node, dict):
+        parts = (flatten(value, f"{prefix}{key}.") for key, value in node.items())
+        return {key: value for part in parts for key, value in part.items()}
+    return {prefix.rstrip("."): node if isinstance(node, (bool, int, float, str)) else str(node)}

@@ -1,4 +1,4 @@
-"""The entry in a checkout: ``python train.py KEY=VALUE ...``; ``--help`` lists everything. Installed, it is ``lipnet``."""
+"""The entry in a checkout: ``python train.py KEY=VALUE ...`` (installed: ``lipnet``); ``--help`` lists everything."""
 
 import hydra
 from omegaconf import DictConfig
@@ -9,6 +9,7 @@ from lipnet.commandline import main_arguments
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def train(config: DictConfig) -> None:
+    """One run of a composed configuration."""
     run(config)
 
 

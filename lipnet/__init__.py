@@ -1,1 +1,23 @@
+"""Neural networks with a proved L2 Lipschitz constant: train, certify, attack, export.
+
+>>> from lipnet import load_run, to_plain
+>>> plain = to_plain(load_run("outputs/...").model)
+"""
+
+from typing import Any
+
 __version__ = "0.1.0"
+__all__ = ["Run", "load_run", "to_plain"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the public functions, and torch with them, on first use: ``--help`` must not wait for torch."""
+    if name == "to_plain":
+        from lipnet.models import to_plain
+
+        return to_plain
+    if name in ("Run", "load_run"):
+        from lipnet import runs
+
+        return getattr(runs, name)
+    raise AttributeError(f"module 'lipnet' has no attribute {name!r}")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
@@ -42,7 +43,7 @@ def run(config: DictConfig) -> None:
         commandline.fail(error)
 
 
-def _run(config: Config, hydra_config: DictConfig) -> None:
+def _run(config: Config, hydra_config: HydraConf) -> None:
     from lipnet.results.record import write_results
     from lipnet.tasks import TASKS
     from lipnet.tasks.session import Session
@@ -53,7 +54,9 @@ def _run(config: Config, hydra_config: DictConfig) -> None:
     if _is_complete(directory):
         log.info("%s is complete: nothing to continue; task=evaluate run=%s evaluates it again", directory, directory)
         return
-    choices = {group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")}
+    choices = {
+        group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
+    }
     start_clean(config.seed, config.threads)
     session = Session(directory, choose_device(config.device), choices, list(hydra_config.overrides.task), config)
     try:

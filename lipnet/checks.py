@@ -17,7 +17,9 @@ def checked(check: Check) -> Any:
     return dataclasses.field(metadata={"check": check})
 
 
-def number(above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf, at_most: float = math.inf):  # noqa: ANN201
+def number(
+    above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf, at_most: float = math.inf
+) -> Check:
     """A finite float within the given bounds."""
     bounds = [
         f"{sign} {bound:g}"
@@ -48,18 +50,22 @@ def whole(at_least: int) -> Check:
 
 
 def boolean(value: Any) -> bool:
+    """True or false, not 0 or 1."""
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
 
 
 def text(value: Any) -> str:
+    """A non-empty text."""
     if not isinstance(value, str) or not value:
         raise ValueError("must be a non-empty text")
     return value
 
 
 def one_of(*options: str) -> Check:
+    """One of a few texts."""
+
     def check(value: Any) -> str:
         if value not in options:
             raise ValueError(f"must be one of {', '.join(options)}")

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -49,7 +50,9 @@ def prepare(argv: list[str]) -> list[str]:
     added = _saved_overrides(arguments.overrides)
     checker = _Checker([*added, *arguments.overrides], arguments)
     if checker.swept and not arguments.multirun:
-        checker.problems.append(f"{', '.join(checker.swept)}: several values make a sweep; add -m, or write a list as [1,2].")
+        checker.problems.append(
+            f"{', '.join(checker.swept)}: several values make a sweep; add -m, or write a list as [1,2]."
+        )
     if checker.problems:
         raise UserError(*checker.problems)
     if not (arguments.cfg or arguments.multirun or checker.swept):
@@ -58,24 +61,26 @@ def prepare(argv: list[str]) -> list[str]:
 
 
 class _Checker:
-    """The problems of a list of overrides: bad syntax, unknown options and keys, then values."""
+    """The problems of a list of overrides: bad syntax, unknown options and keys, then values.
+
+    Attributes:
+        problems: one sentence each.
+        swept: the overrides that name several values.
+        composed: the configuration, with the first value of each swept option.
+    """
 
     def __init__(self, overrides: list[str], arguments: argparse.Namespace) -> None:
         self.problems: list[str] = []
         self.swept: list[str] = []
         self.composed: DictConfig | None = None
-        self._config_dir = arguments.config_dir
+        self._config_dir: str | None = arguments.config_dir
         self._groups: list[str] = []
-        self._keys: list[str] = []
-        parsed = list(self._parse(overrides))
-        for override in parsed:
-            self._sort(override)
+        keys = [override for override in self._parse(overrides) if not self._is_option(override)]
         with _hydra():
             known = self._compose(self._groups)
-            if known is None:
-                return
-            good = [override for override in parsed if override.input_line in self._keys and self._is_known(override, known)]
-            self._check_values(good)
+            if known is not None:
+                names = list(_leaves(OmegaConf.to_container(known, resolve=False)))
+                self._check_values([override for override in keys if self._is_known(override, names)])
 
     def _parse(self, overrides: list[str]) -> Iterator[Override]:
         parser = OverridesParser.create()
@@ -86,39 +91,38 @@ class _Checker:
                 reason = str(error).splitlines()[0].rstrip(".")
                 self.problems.append(f"{text}: not KEY=VALUE as Hydra reads it ({reason}); quote special characters.")
 
-    def _sort(self, override: Override) -> None:
+    def _is_option(self, override: Override) -> bool:
+        """Takes ``group=option`` and Hydra's own overrides; leaves the rest."""
         key = override.key_or_group
-        if key in GROUPS or key == "experiment":
-            options = _options(key, self._config_dir)
-            values = _values(override)
-            bad = [value for value in values if value != "null" and value not in options]
-            self.problems += [unknown_option(key, value, options) for value in bad]
-            if not bad and not override.is_delete():
-                self._groups.append(f"{key}={values[0]}")
-            self.swept += [override.input_line] if override.is_sweep_override() else []
-        elif key.startswith("hydra") or "/" in key:
-            self._groups.append(override.input_line)
-        else:
-            self._keys.append(override.input_line)
+        if key not in GROUPS and key != "experiment":
+            if key.startswith("hydra") or "/" in key:
+                self._groups.append(_text(override))
+                return True
+            return False
+        options, values = _options(key, self._config_dir), _values(override)
+        bad = [value for value in values if value != "null" and value not in options]
+        self.problems += [unknown_option(key, value, options) for value in bad]
+        if not bad and not override.is_delete():
+            self._groups.append(f"{key}={values[0]}")
+        if override.is_sweep_override():
+            self.swept.append(_text(override))
+        return True
 
-    def _is_known(self, override: Override, known: DictConfig) -> bool:
+    def _is_known(self, override: Override, names: list[str]) -> bool:
         key = override.key_or_group
-        keys = list(_leaves(OmegaConf.to_container(known, resolve=False)))
-        if key in keys or (key in ("attack",) and override.is_delete()):
-            return True
-        self.problems.append(unknown_key(key, keys if "." in key else [*GROUPS, *keys]))
-        return False
+        if key not in names:
+            self.problems.append(unknown_key(key, names if "." in key else [*GROUPS, *names]))
+        return key in names
 
     def _check_values(self, overrides: list[Override]) -> None:
-        single = [override.input_line for override in overrides if not override.is_sweep_override()]
         swept = [override for override in overrides if override.is_sweep_override()]
-        self.swept += [override.input_line for override in swept]
-        self.composed = self._compose([*self._groups, *single])
+        self.swept += [_text(override) for override in swept]
+        given = [*self._groups, *(_text(override) for override in overrides if override not in swept)]
+        self.composed = self._compose(given)
         variants = [f"{override.key_or_group}={value}" for override in swept for value in _values(override)]
-        for extra in [None, *variants]:
-            config = self.composed if extra is None else self._compose([*self._groups, *single, extra])
-            if config is not None:
-                self.problems += [problem for problem in examine(_without_hydra(config))[1] if problem not in self.problems]
+        for config in (self.composed, *(self._compose([*given, variant]) for variant in variants)):
+            found = [] if config is None else examine(_without_hydra(config))[1]
+            self.problems += [problem for problem in found if problem not in self.problems]
 
     def _compose(self, overrides: list[str]) -> DictConfig | None:
         try:
@@ -148,7 +152,7 @@ def _saved_overrides(overrides: list[str]) -> list[str]:
     if refused:
         does = "evaluates a run as it is" if key == "run" else "continues a run as it was"
         raise UserError(*(f"{name}: {key}=DIR {does}; it can change {', '.join(allowed)}." for name in refused))
-    texts = OmegaConf.to_container(OmegaConf.load(saved)) or []
+    texts: list[str] = list(OmegaConf.load(saved) or [])
     return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run", "task")]
 
 
@@ -173,9 +177,15 @@ def _values(override: Override) -> list[str]:
     return [override.get_value_string() if override.value() is not None else "null"]
 
 
+def _text(override: Override) -> str:
+    return override.input_line or ""
+
+
 def _options(group: str, extra_dir: str | None) -> list[str]:
     folders = [config_dir() / group] + ([Path(extra_dir) / group] if extra_dir else [])
-    found = {path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")}
+    found = {
+        path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")
+    }
     declared = list(GROUPS.get(group, {}))
     return [name for name in declared if name in found] + sorted(found - set(declared))
 
@@ -196,7 +206,7 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-def _hydra():  # noqa: ANN202
+def _hydra() -> AbstractContextManager:
     GlobalHydra.instance().clear()
     return initialize_config_dir(str(config_dir()), version_base="1.3")
 
@@ -217,5 +227,3 @@ def fail(error: UserError) -> None:
         raise error
     sys.stderr.write(f"lipnet: {error}\n")
     sys.exit(1)
-
-

@@ -182,6 +182,11 @@ class Config:
     resume: str | None = checked(optional(text))
     run: str | None = checked(optional(text))
 
+    @property
+    def bars_hidden(self) -> bool | None:
+        """tqdm's ``disable``: ``None`` hides bars where there is no terminal."""
+        return {"auto": None, "on": False, "off": True}[self.progress]
+
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:
     """Checks a composed configuration.
@@ -199,7 +204,7 @@ def parse(config: DictConfig | Mapping[str, Any]) -> Config:
 def examine(config: DictConfig | Mapping[str, Any]) -> tuple[Config | None, list[str]]:
     """The checked configuration, or ``None`` with all its problems."""
     try:
-        raw = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else dict(config)
+        raw: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     except OmegaConfBaseException as error:
         return None, [f"{str(error).splitlines()[0]}."]
     problems: list[str] = []
@@ -222,7 +227,7 @@ def _parse_fields(schema: type, raw: Mapping[str, Any], path: str, problems: lis
     fields = {field.name: field for field in dataclasses.fields(schema)}
     known = [path + name for name in fields]
     problems += [unknown_key(path + str(key), known) for key in raw if key not in fields]
-    values = {}
+    values: dict[str, Any] = {}
     for name, field in fields.items():
         if name not in raw:
             problems.append(f"{path}{name}: this key is missing; it may not be deleted.")
@@ -255,11 +260,13 @@ def _parse_option(group: str, raw: Any, problems: list[str]) -> Any:
 
 
 def unknown_option(group: str, given: str, options: Iterable[str]) -> str:
+    """The message for ``group=given``, with the nearest option."""
     options = list(options)
     return f"{group}={given}: no such option;{_nearest(given, options)} {group} takes {', '.join(options)}."
 
 
 def unknown_key(given: str, known: Iterable[str]) -> str:
+    """The message for a key that nothing reads, with the nearest key that something does."""
     known = list(known)
     beside = [key for key in known if key.rpartition(".")[0] == given.rpartition(".")[0]]
     listed = f" Keys there: {', '.join(beside)}." if beside else ""
@@ -267,7 +274,9 @@ def unknown_key(given: str, known: Iterable[str]) -> str:
 
 
 def _nearest(given: str, names: list[str]) -> str:
-    close = [name for name in names if name.rpartition(".")[2] == given.rpartition(".")[2]][:1]  # only the group is wrong
+    close = [name for name in names if name.rpartition(".")[2] == given.rpartition(".")[2]][
+        :1
+    ]  # only the group is wrong
     close = close or difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     return f" did you mean {close[0]}?" if close else " see --help for the names."
 
@@ -340,6 +349,6 @@ def _check_activation(config: Any) -> Iterator[str]:
         for index, width in enumerate(getattr(config.model, key, [])):
             if width % groups:
                 yield (
-                    f"model.{key}[{index}]={width}: activation={config.activation.name} sorts groups of {groups}, so this "
-                    f"must be a multiple of {groups}; the nearest is {groups * max(1, round(width / groups))}."
+                    f"model.{key}[{index}]={width}: activation={config.activation.name} sorts groups of {groups}, so "
+                    f"this must be a multiple of {groups}; the nearest is {groups * max(1, round(width / groups))}."
                 )

@@ -49,7 +49,9 @@ def load_run(directory: str | Path, which: str = "best") -> Run:
     try:
         model.load_state_dict(saved["model"])
     except RuntimeError as error:
-        raise UserError(f"{path}: its weights do not fit its configuration ({' '.join(str(error).split())[:300]}).") from None
+        raise UserError(
+            f"{path}: its weights do not fit its configuration ({' '.join(str(error).split())[:300]})."
+        ) from None
     return Run(model.eval(), config, saved["choices"], saved["progress"]["epoch"])
 
 

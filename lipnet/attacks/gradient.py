@@ -72,4 +72,3 @@ def _random_start(origin: Tensor, radius: float, generator: torch.Generator) -> 
 
 def _norm(images: Tensor) -> Tensor:
     return torch.linalg.vector_norm(images.flatten(1), dim=1).view(-1, 1, 1, 1)
-

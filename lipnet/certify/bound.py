@@ -2,14 +2,25 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lipnet.certify.spectrum import Shape, singular_values
-from lipnet.layers import Abs, BCOPConv2d, GroupSort, MaxMin, Normalize, OrthogonalLinear, PaddedConv2d, PixelUnshuffle, Scale
+from lipnet.layers import (
+    Abs,
+    BCOPConv2d,
+    GroupSort,
+    MaxMin,
+    Normalize,
+    OrthogonalLinear,
+    PaddedConv2d,
+    PixelUnshuffle,
+    Scale,
+)
 
-Rule = Callable[[nn.Module, Shape], float]
+Rule = Callable[[Any, Shape], float]
 _RULES: dict[type[nn.Module], Rule] = {}
 
 
@@ -87,7 +98,7 @@ def _scale(module: Scale, shape: Shape) -> float:
 
 
 @register_rule(BCOPConv2d, PaddedConv2d, OrthogonalLinear, nn.Linear)
-def _linear_map(module: nn.Module, shape: Shape) -> float:
+def _linear_map(module: Any, shape: Shape) -> float:
     weight: Tensor = module.weight
     if not bool(torch.isfinite(weight).all()):
         return math.inf

@@ -30,7 +30,9 @@ def _(layer: OrthogonalLinear | nn.Linear, input_shape: Shape) -> Tensor:
 
 @singular_values.register
 def _(layer: BCOPConv2d, input_shape: Shape) -> Tensor:
-    return _conv_singular_values(layer.weight, input_shape, layer.stride, layer.dilation, layer.groups, layer.padding_mode)
+    return _conv_singular_values(
+        layer.weight, input_shape, layer.stride, layer.dilation, layer.groups, layer.padding_mode
+    )
 
 
 @singular_values.register

@@ -54,7 +54,9 @@ class Split:
             rows = slice(start, start + batch_size)
             yield self.pixels(rows), self.labels[rows]
 
-    def training_batches(self, batch_size: int, seed: int, epoch: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def training_batches(
+        self, batch_size: int, seed: int, epoch: int, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch in an order that depends on ``(seed, epoch)`` alone, from batch number ``first`` on.
 
         Augmentation draws from a generator of ``(seed, epoch, batch)``, so that an epoch can be entered anywhere.

@@ -81,10 +81,11 @@ class BCOPConv2d(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"dilation={self.dilation}, groups={self.groups}, padding_mode={self.padding_mode}"
-        )
+        shown = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        for name, usual in (("stride", 1), ("dilation", 1), ("groups", 1), ("padding_mode", "circular")):
+            value = getattr(self, name)
+            shown += "" if value == usual else f", {name}={value}"
+        return shown if self.bias is not None else f"{shown}, bias=False"
 
 
 def bcop_kernel(matrix: Tensor, bases: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ def _two_tap(taps: Tensor, basis: Tensor, vertical: bool) -> Tensor:
 
 
 def _merge_stride(kernel: Tensor, stride: int) -> Tensor:
-    """``(..., out, in·s², k, k)`` after a pixel-unshuffle ``->`` the same map as one strided kernel ``(..., out, in, sk, sk)``."""
+    """``(..., out, in·s², k, k)`` behind a pixel-unshuffle, as one strided kernel ``(..., out, in, sk, sk)``."""
     if stride == 1:
         return kernel
     *leading, inner, taps, _ = kernel.shape
@@ -143,7 +144,7 @@ def _check(
     if kernel_size % stride:
         raise ValueError(
             f"kernel_size {kernel_size} is not a multiple of stride {stride}: BCOP strides by a pixel-unshuffle, "
-            f"which leaves a kernel of kernel_size / stride; use a kernel_size of {stride * max(1, kernel_size // stride)}"
+            f"which leaves a kernel of kernel_size / stride; use {stride * max(1, kernel_size // stride)}"
         )
     if stride > 1 and dilation > 1:
         raise ValueError(f"stride {stride} and dilation {dilation} cannot be combined")

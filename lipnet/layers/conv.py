@@ -1,5 +1,7 @@
 """Convolutions that keep the image size (divided by the stride), for odd and even kernels."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +21,7 @@ def same_padding(kernel_size: int, stride: int = 1, dilation: int = 1) -> tuple[
 
 
 def check_padding_mode(padding_mode: str, layer: str) -> None:
+    """Refuses, with the reason, every padding under which a layer of norm 1 may have a larger one."""
     if padding_mode not in _PADS:
         raise ValueError(
             f"{layer} takes padding_mode 'circular' (orthogonal) or 'zeros' (1-Lipschitz), got {padding_mode!r}: "
@@ -27,6 +30,7 @@ def check_padding_mode(padding_mode: str, layer: str) -> None:
 
 
 def check_image(inputs: Tensor, before: int, stride: int, layer: nn.Module) -> None:
+    """Refuses images that the stride does not divide or that the padding would wrap around more than once."""
     height, width = inputs.shape[-2:]
     if height % stride or width % stride:
         raise ValueError(f"{layer} needs an image size divisible by its stride {stride}, got {height}x{width}")
@@ -38,7 +42,7 @@ def same_conv2d(
     inputs: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int], padding_mode: str,
     stride: int, dilation: int, groups: int,
 ) -> Tensor:  # fmt: skip
-    """Pads ``(batch, in, h, w)`` by ``padding`` (before, after) on both axes and convolves: ``(batch, out, h/s, w/s)``."""
+    """Pads ``(batch, in, h, w)`` by (before, after) on both axes and convolves to ``(batch, out, h/s, w/s)``."""
     before, after = padding
     mode = "circular" if padding_mode == "circular" else "constant"
     if before or after:
@@ -66,7 +70,7 @@ class PaddedConv2d(nn.Sequential):
 
     @property
     def conv(self) -> nn.Conv2d:
-        return self[1]
+        return cast(nn.Conv2d, self[1])
 
     @property
     def weight(self) -> Tensor:
@@ -79,7 +83,8 @@ class PaddedConv2d(nn.Sequential):
     @property
     def padding(self) -> tuple[int, int]:
         """Pixels added before and after each axis."""
-        return self[0].padding[0], self[0].padding[1]
+        before, after, *_ = cast(nn.ZeroPad2d, self[0]).padding
+        return before, after
 
     @torch.no_grad()
     def copy_from(self, weight: Tensor, bias: Tensor | None) -> "PaddedConv2d":

@@ -56,4 +56,4 @@ class OrthogonalLinear(nn.Module):
         return functional.linear(inputs, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")

@@ -5,6 +5,7 @@ if ``m >= n``, orthonormal rows otherwise. ``cholesky`` is the default, ``bjorck
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ class OrthogonalizationError(RuntimeError):
 def bjorck(matrix: Tensor, iterations: int = 20, power_iterations: int = 10) -> Tensor:
     """Order-1 Björck iteration ``W <- 1.5 W - 0.5 W WᵀW`` (Björck & Bowie 1971; Anil et al. 2019, eq. 4).
 
-    The matrix is first divided by an estimate of its spectral norm. Power iteration gives a *lower* estimate (7 % low at
-    worst in practice), which is harmless: the iteration contracts every singular value below sqrt(3) towards 1, and
+    The matrix is first divided by an estimate of its spectral norm. Power iteration gives a *lower* estimate (a few
+    per cent low in practice). That is harmless: every singular value below sqrt(3) is contracted towards 1, and
     a result that has not converged has singular values below 1, never above. The start vector is fixed, so that the
     map is deterministic.
     """
@@ -60,17 +61,17 @@ def cholesky(matrix: Tensor) -> Tensor:
 
 
 class _CholeskyMap(torch.autograd.Function):
-    """``A -> Q`` of ``A = Q R``; backward as for a thin QR decomposition (Walter & Lehmann 2010), written for Q alone."""
+    """``A -> Q`` of ``A = Q R``, with the backward pass of a thin QR decomposition (Walter & Lehmann 2010)."""
 
     @staticmethod
-    def forward(ctx, tall: Tensor) -> Tensor:
+    def forward(ctx: Any, tall: Tensor) -> Tensor:
         orthonormal, inverse = _factorise(tall)
         ctx.save_for_backward(orthonormal, inverse)
         return orthonormal
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         orthonormal, inverse = ctx.saved_tensors
         inner = -(gradient.mT @ orthonormal)
         symmetric = inner.tril() + inner.tril(-1).mT

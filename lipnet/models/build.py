@@ -3,12 +3,20 @@
 import functools
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 from torch import nn
 
-from lipnet.config import BCOP, BjorckLinear, Config, ConvNet, GroupSort, Named
+from lipnet.config import BCOP, BjorckLinear, Config, ConvNet
 from lipnet.layers import (
-    ORTHOGONALIZERS, Abs, BCOPConv2d, MaxMin, Normalize, OrthogonalLinear, PaddedConv2d, bjorck,
+    ORTHOGONALIZERS,
+    Abs,
+    BCOPConv2d,
+    MaxMin,
+    Normalize,
+    OrthogonalLinear,
+    PaddedConv2d,
+    bjorck,
 )  # fmt: skip
 from lipnet.layers import GroupSort as GroupSortLayer
 
@@ -16,7 +24,7 @@ Shape = tuple[int, int, int]
 
 
 def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequential:
-    """The network of ``config.model`` for images ``(channels, height, width)``; its first module is the normalisation."""
+    """The network of ``config.model`` for images ``(channels, height, width)``, normalisation first."""
     normalize = Normalize(config.dataset.mean, config.dataset.std)
     body = _conv_net if isinstance(config.model, ConvNet) else _fully_connected
     return nn.Sequential(normalize, *body(config, input_shape, outputs))
@@ -51,9 +59,7 @@ def _bcop(option: BCOP) -> Callable[..., nn.Module]:
 
 
 def _bjorck(option: BjorckLinear) -> Callable[..., nn.Module]:
-    return functools.partial(
-        OrthogonalLinear, orthogonalize=functools.partial(bjorck, iterations=option.iterations)
-    )
+    return functools.partial(OrthogonalLinear, orthogonalize=functools.partial(bjorck, iterations=option.iterations))
 
 
 CONVS: dict[str, Callable[..., Callable[..., nn.Module]]] = {
@@ -65,7 +71,7 @@ LINEARS: dict[str, Callable[..., Callable[..., nn.Module]]] = {
     "bjorck": _bjorck,
     "plain": lambda option: nn.Linear,
 }
-ACTIVATIONS: dict[str, Callable[[Named | GroupSort], nn.Module]] = {
+ACTIVATIONS: dict[str, Callable[[Any], nn.Module]] = {
     "maxmin": lambda option: MaxMin(),
     "groupsort": lambda option: GroupSortLayer(option.group_size),
     "relu": lambda option: nn.ReLU(),

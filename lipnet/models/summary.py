@@ -3,6 +3,7 @@
 from torch import nn
 
 from lipnet.certify.bound import Shape, lipschitz_bound, output_shape
+from lipnet.layers import PaddedConv2d
 
 
 def summarize(model: nn.Sequential, input_shape: Shape) -> str:
@@ -22,8 +23,9 @@ def summarize(model: nn.Sequential, input_shape: Shape) -> str:
 
 
 def count_parameters(module: nn.Module) -> int:
+    """How many numbers are learned."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 def _name(layer: nn.Module) -> str:
-    return type(layer).__name__ if list(layer.children()) else str(layer)
+    return str(layer.conv) if isinstance(layer, PaddedConv2d) else str(layer)

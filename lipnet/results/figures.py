@@ -1,5 +1,6 @@
 """Figures of a run; drawn without a display."""
 
+import logging
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lipnet.tasks.certification import Certification
+
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
 _CERTIFIED, _COLOURS = "#1f4e79", {"pgd": "#c0392b", "fgsm": "#e59866"}
 
@@ -25,7 +28,9 @@ def accuracy_against_radius(found: "Certification", title: str) -> "Figure":
     axes = figure.add_subplot()
     radii = found.radii[found.radii > 0].sort().values
     fraction = torch.arange(len(radii), 0, -1) / len(found.radii)
-    axes.step([0, *radii.tolist()], [*fraction.tolist(), 0], where="post", color=_CERTIFIED, label="certified: at least")
+    axes.step(
+        [0, *radii.tolist()], [*fraction.tolist(), 0], where="post", color=_CERTIFIED, label="certified: at least"
+    )
     axes.fill_between([0, *radii.tolist()], [*fraction.tolist(), 0], step="post", color=_CERTIFIED, alpha=0.12)
     for name, accuracies in found.attacked.items():
         points = sorted((radius_value(written), accuracy) for written, accuracy in accuracies.items())

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,7 +26,3 @@ def offset_cross_entropy(logits: Tensor, labels: Tensor, offset: float, temperat
     """
     shifted = logits - offset * functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
     return functional.cross_entropy(shifted / temperature, labels, reduction="none")
-
-
-
-

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import math
 import time
 from typing import Any
 
@@ -66,7 +65,9 @@ class Classification:
         metrics["validation/loss"] = float(self.loss(logits, labels).mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
         certified = {
-            f"validation/certified_accuracy@{radius.replace('/', '_')}": float((radii > radius_value(radius)).double().mean())
+            f"validation/certified_accuracy@{radius.replace('/', '_')}": float(
+                (radii > radius_value(radius)).double().mean()
+            )
             for radius in self.config.eval_radii
         }
         metrics |= certified
@@ -77,7 +78,7 @@ class Classification:
         }
         return metrics, scores[self.config.task.select_by]
 
-    def _track_singular_values(self, model: nn.Sequential, shape: tuple[int, ...], epoch: int) -> None:
+    def _track_singular_values(self, model: nn.Module, shape: tuple[int, ...], epoch: int) -> None:
         for name, layer in model.named_children():
             if isinstance(layer, BCOPConv2d | PaddedConv2d | OrthogonalLinear | nn.Linear):
                 values = singular_values(layer, shape)
@@ -167,6 +168,8 @@ def _certified_tags(config: Config) -> list[str]:
 
 def _restore(loop: Loop) -> None:
     if loop.last.is_file():
-        refuse_changes(parse(checkpoint.load(loop.last)["config"]), loop.config, RESUME_KEYS, f"resume={loop.directory}")
+        refuse_changes(
+            parse(checkpoint.load(loop.last)["config"]), loop.config, RESUME_KEYS, f"resume={loop.directory}"
+        )
         loop.restore()
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

@@ -23,6 +23,7 @@ def write_atomically(path: Path, write: Callable[[IO], None], mode: str = "w") -
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Plain data as indented JSON; NaN and infinity are refused."""
     write_atomically(path, lambda file: json.dump(content, file, indent=2, allow_nan=False))
 
 
@@ -40,6 +41,7 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, or none where there is no file."""
     if not path.is_file():
         return []
     with open(path, newline="") as file:

@@ -13,7 +13,7 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """While active, the first SIGINT or SIGTERM is noted; the loop asks for it between steps. A second one stops at once.
+    """While active, the first SIGINT or SIGTERM is noted, for the loop to ask between steps; a second stops at once.
 
     With ``at_once=True`` the first one raises ``Interrupted`` where it strikes (for work that keeps no state).
     """

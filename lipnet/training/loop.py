@@ -28,7 +28,9 @@ _CHECKPOINT_SECONDS = 60.0
 class Objective(Protocol):
     """What a task asks of the loop."""
 
-    sums: tuple[str, ...]  # names of what ``step`` counts; an epoch reports sum / examples as ``train/<name>``
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """Names of what ``step`` counts; an epoch reports sum / examples as ``train/<name>``."""
 
     def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss to descend, and a vector of sums over the batch, one for each name in ``sums``."""
@@ -90,8 +92,14 @@ class Loop:
         """
         total = self.config.epochs * self.batches
         done = self.progress.epoch * self.batches + self.progress.batch
-        disable = {"auto": None, "on": False, "off": True}[self.config.progress]
-        bar = tqdm(total=total, initial=done, unit="batch", disable=disable, mininterval=0.5, dynamic_ncols=True)
+        bar = tqdm(
+            total=total,
+            initial=done,
+            unit="batch",
+            disable=self.config.bars_hidden,
+            mininterval=0.5,
+            dynamic_ncols=True,
+        )
         with bar, logging_redirect_tqdm(), StopRequest() as stop:
             self._save(self.last)
             while self.progress.epoch < self.config.epochs:
@@ -156,7 +164,7 @@ class Loop:
             self._save(self.best)
         tracker.epoch(progress.epoch, metrics)
         self._save(self.last)
-        log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, "  ".join(f"{k} {v:.4g}" for k, v in metrics.items()))
+        log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, _line(metrics))
         return metrics
 
     def _set_rate(self, rate: float) -> None:
@@ -176,8 +184,22 @@ class Loop:
         )
 
 
+_BAR_TAGS = ("train/loss", "validation/clean_accuracy")
+
+
 def _short(metrics: dict[str, float]) -> dict[str, str]:
-    """The few figures that fit beside a progress bar."""
-    wanted = ("train/loss", "validation/clean_accuracy")
+    """The few figures that fit beside a progress bar: loss, clean and certified accuracy (the last radius)."""
     certified = [tag for tag in metrics if tag.startswith("validation/certified_accuracy")]
-    return {tag.partition("/")[2].partition("_")[0]: f"{metrics[tag]:.3f}" for tag in (*wanted, *certified[-1:]) if tag in metrics}
+    tags = [tag for tag in (*_BAR_TAGS, *certified[-1:]) if tag in metrics]
+    return {tag.partition("/")[2].partition("_")[0]: f"{metrics[tag]:.3f}" for tag in tags}
+
+
+def _line(metrics: dict[str, float]) -> str:
+    """An epoch on one line of the log, losses and accuracies first by part: ``train loss 0.1 clean 0.97 | ...``."""
+    parts: dict[str, list[str]] = {}
+    for tag, value in metrics.items():
+        group, name = tag.split("/")
+        if group in ("train", "validation"):
+            parts.setdefault(group, []).append(f"{name.replace('_accuracy', '')} {value:.4f}")
+    speed = f"{metrics['time/seconds']:.1f} s, {metrics['time/samples_per_second']:.0f} samples/s"
+    return " | ".join([*(f"{group} {' '.join(figures)}" for group, figures in parts.items()), speed])

@@ -1,4 +1,4 @@
-"""Optimizers and learning rates by name. A schedule is a function of the step alone, so that a resumed run needs no state."""
+"""Optimizers and learning rates. A schedule is a function of the step alone: a resumed run needs no state of it."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -10,6 +10,7 @@ from lipnet.config import SGD, Adam, Cosine, Exponential, Named, OneCycle, Optim
 
 
 def build_optimizer(option: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The option's torch optimizer."""
     kwargs: dict = {"lr": option.lr, "weight_decay": option.weight_decay}
     if isinstance(option, Adam):
         return torch.optim.Adam(parameters, betas=(option.betas[0], option.betas[1]), **kwargs)

@@ -30,7 +30,7 @@ class Tracker:
     def hyperparameters(self, config: Config, metrics: list[str]) -> None:
         """Fills the HPARAMS page of this very run; ``metrics`` are tags of scalars that will follow."""
         for summary in hparams(flatten(dataclasses.asdict(config)), dict.fromkeys(metrics, 0)):
-            self.writer.file_writer.add_summary(summary)
+            self.writer._get_file_writer().add_summary(summary)
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """One row of the table and one point of each curve; ``group/name`` becomes the column ``group_name``."""

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Sets up on first use, then runs the tests on two processes. Arguments go to pytest: scripts/test.sh tests/layers -k bcop
+set -euo pipefail
+source "$(dirname "$0")/environment.sh"
+make_environment "[test]"
+python -m pytest -n 2 "$@"
+echo "Next: scripts/quickstart.sh trains a first network; scripts/check.sh runs lint and types"

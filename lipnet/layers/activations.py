@@ -1,5 +1,7 @@
 """Gradient-norm-preserving activations (Anil et al. 2019, arXiv 1811.05381, section 4.2)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -38,7 +40,27 @@ class MaxMin(nn.Module):
         """``(batch, channels, ...)`` with an even number of channels."""
         _check_channels(inputs, 2)
         first, second = inputs.chunk(2, dim=1)
+        if inputs.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return _SwapHalves.apply(inputs, first.detach() >= second.detach())
         return torch.cat((torch.maximum(first, second), torch.minimum(first, second)), dim=1)
+
+
+class _SwapHalves(torch.autograd.Function):
+    """Exchanges the two halves of axis 1 where ``keep`` is false: its own inverse, hence its own transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, keep: Tensor) -> Tensor:
+        ctx.save_for_backward(keep)
+        first, second = inputs.chunk(2, dim=1)
+        outputs = torch.empty_like(inputs)
+        upper, lower = outputs.chunk(2, dim=1)
+        torch.where(keep, first, second, out=upper)
+        torch.where(keep, second, first, out=lower)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _SwapHalves.apply(gradient, *ctx.saved_tensors), None
 
 
 class Abs(nn.Module):

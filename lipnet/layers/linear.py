@@ -1,13 +1,24 @@
 """The orthogonal fully connected layer."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lipnet.layers.kept import KeptWeight
-from lipnet.layers.orthogonal import OrthogonalizationError, Orthogonalizer, cholesky
+from lipnet.layers.orthogonal import (
+    OrthogonalizationError,
+    Orthogonalizer,
+    cholesky,
+    inverse_cholesky_factor,
+    qr_inner_gradient,
+)
+
+# Squared condition number of the free matrix up to which training may use its Cholesky factor without forming the
+# weight. The map is then orthogonal within 1e-4 in float32; evaluation and certificates always use ``weight``.
+_FACTOR_CONDITION = 1e3
 
 
 class OrthogonalLinear(nn.Module):
@@ -35,6 +46,7 @@ class OrthogonalLinear(nn.Module):
         self.raw_weight = nn.Parameter(torch.empty(out_features, in_features))
         self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
         self._kept = KeptWeight()
+        self._kept_factor = KeptWeight()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -53,7 +65,65 @@ class OrthogonalLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features) -> (..., out_features)``."""
+        rows = inputs.numel() // max(1, self.in_features)
+        if self._trains() and rows < max(self.in_features, self.out_features):
+            with torch.no_grad():
+                factor = self._kept_factor.get(_factor, [self.raw_weight])
+            if factor.numel():
+                flat = inputs.reshape(-1, self.in_features).to(factor.dtype)
+                outputs = _FactoredLinear.apply(flat, self.raw_weight, self.bias, factor)
+                return outputs.unflatten(0, inputs.shape[:-1])
         return functional.linear(inputs, self.weight, self.bias)
+
+    def _trains(self) -> bool:
+        return (
+            self.orthogonalize is cholesky
+            and self.training
+            and torch.is_grad_enabled()
+            and self.raw_weight.requires_grad
+        )
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
+
+
+def _factor(raw_weight: Tensor) -> Tensor:
+    """``L⁻¹`` of the free matrix's small Gram matrix ``LLᵀ``; empty where that would be too inaccurate."""
+    tall = raw_weight if raw_weight.shape[0] >= raw_weight.shape[1] else raw_weight.mT
+    inverse, condition = inverse_cholesky_factor(tall)
+    return inverse if condition <= _FACTOR_CONDITION else inverse.new_empty(0)
+
+
+class _FactoredLinear(torch.autograd.Function):
+    """``x Wᵀ + b`` with ``W = L⁻¹ A`` (rows) or ``A L⁻ᵀ`` (columns), in terms of the free matrix A and ``L⁻¹``.
+
+    Neither W nor its gradient is formed. Both cost a product of A with a square matrix, which a batch smaller than
+    A's long side does not need: ``y = (x Aᵀ) L⁻ᵀ`` forward, and backward the one product ``G W`` that the gradient of a
+    QR decomposition asks of the large matrices is ``gᵀ y`` (rows) or ``xᵀ dx`` (columns), with batch-sized factors.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, raw: Tensor, bias: Tensor | None, inverse: Tensor) -> Tensor:
+        wide = raw.shape[0] < raw.shape[1]
+        product = inputs @ raw.mT @ inverse.mT if wide else (inputs @ inverse) @ raw.mT
+        ctx.save_for_backward(inputs, raw, inverse, product if wide else inputs)
+        ctx.wide, ctx.has_bias = wide, bias is not None
+        return product if bias is None else product + bias
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, raw, inverse, product = ctx.saved_tensors
+        if torch.is_grad_enabled():  # create_graph=True: through the weight, which autograd can differentiate again
+            weight = cholesky(raw)
+            to_raw = torch.autograd.grad(weight, raw, gradient.mT @ inputs, create_graph=True)[0]
+            to_inputs = gradient @ weight
+        elif ctx.wide:
+            inner = gradient @ inverse
+            to_inputs = inner @ raw
+            square = inverse.mT @ qr_inner_gradient(gradient.mT @ product) @ inverse
+            to_raw = torch.addmm(inner.mT @ inputs, square, raw)
+        else:
+            to_inputs = gradient @ raw @ inverse.mT
+            square = inverse.mT @ qr_inner_gradient(inputs.mT @ to_inputs) @ inverse
+            to_raw = torch.addmm(gradient.mT @ (inputs @ inverse), raw, square)
+        return to_inputs, to_raw, gradient.sum(0) if ctx.has_bias else None, None

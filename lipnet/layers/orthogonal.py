@@ -73,9 +73,12 @@ class _CholeskyMap(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         orthonormal, inverse = ctx.saved_tensors
-        inner = -(gradient.mT @ orthonormal)
-        symmetric = inner.tril() + inner.tril(-1).mT
-        return (gradient + orthonormal @ symmetric) @ inverse
+        return (gradient + orthonormal @ qr_inner_gradient(gradient.mT @ orthonormal)) @ inverse
+
+
+def qr_inner_gradient(product: Tensor) -> Tensor:
+    """The symmetric matrix S of the QR gradient ``(G + Q S) R⁻ᵀ``, from ``Gᵀ Q``: its lower triangle, mirrored, negated."""
+    return -(product.tril() + product.tril(-1).mT)
 
 
 _WELL_CONDITIONED = 16.0  # squared condition number up to which one pass is orthogonal to a few ulps
@@ -86,7 +89,7 @@ def _factorise(tall: Tensor) -> tuple[Tensor, Tensor]:
     """``Q`` and ``L⁻¹`` of ``A = Q Lᵀ``: Cholesky passes until one starts from a well-conditioned matrix."""
     orthonormal, inverse = tall, None
     for _ in range(_PASSES):
-        step, condition = _inverse_cholesky_factor(orthonormal)
+        step, condition = inverse_cholesky_factor(orthonormal)
         if not condition < 0.01 / torch.finfo(tall.dtype).eps:
             break
         orthonormal = orthonormal @ step.mT
@@ -96,7 +99,7 @@ def _factorise(tall: Tensor) -> tuple[Tensor, Tensor]:
     return _householder(tall)
 
 
-def _inverse_cholesky_factor(tall: Tensor) -> tuple[Tensor, float]:
+def inverse_cholesky_factor(tall: Tensor) -> tuple[Tensor, float]:
     """``L⁻¹`` with ``AᵀA = LLᵀ``, and A's squared condition number (the worst of the batch; infinite if L fails)."""
     gram = tall.mT @ tall
     factor, info = torch.linalg.cholesky_ex(gram)

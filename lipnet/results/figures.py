@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
-_CERTIFIED, _COLOURS = "#1f4e79", {"pgd": "#c0392b", "fgsm": "#e59866"}
+_CERTIFIED, _COLOURS, _MARKERS = "#1f4e79", {"fgsm": "#e59866", "pgd": "#c0392b"}, {"fgsm": "s", "pgd": "v"}
 
 
 def accuracy_against_radius(found: "Certification", title: str) -> "Figure":
@@ -33,10 +33,9 @@ def accuracy_against_radius(found: "Certification", title: str) -> "Figure":
     )
     axes.fill_between([0, *radii.tolist()], [*fraction.tolist(), 0], step="post", color=_CERTIFIED, alpha=0.12)
     for name, accuracies in found.attacked.items():
-        points = sorted((radius_value(written), accuracy) for written, accuracy in accuracies.items())
-        x, y = zip((0.0, found.clean_accuracy), *points, strict=True)
-        axes.plot(x, y, "o--", color=_COLOURS[name], markersize=5, linewidth=1, label=f"{name.upper()}: at most")
-    axes.plot(0, found.clean_accuracy, "o", color="black", markersize=6, label=f"clean {found.clean_accuracy:.1%}")
+        x = [radius_value(written) for written in accuracies]
+        axes.plot(x, list(accuracies.values()), _MARKERS[name], color=_COLOURS[name], label=f"{name.upper()}: at most")
+    axes.plot(0, found.clean_accuracy, "o", color="black", label=f"clean: {found.clean_accuracy:.1%}")
     axes.set(title=title, xlabel="L2 radius (pixels in [0, 1])", ylabel="accuracy on the test split", ylim=(0, 1.02))
     axes.set_xlim(left=-0.01)
     axes.grid(alpha=0.3)

@@ -81,8 +81,7 @@ class Classification:
     def _track_singular_values(self, model: nn.Module, shape: tuple[int, ...], epoch: int) -> None:
         for name, layer in model.named_children():
             if isinstance(layer, BCOPConv2d | PaddedConv2d | OrthogonalLinear | nn.Linear):
-                values = singular_values(layer, shape)
-                self.tracker.histogram(f"singular_values/{name}_{type(layer).__name__}", values, epoch)
+                self.tracker.singular_values(f"{name}_{type(layer).__name__}", singular_values(layer, shape), epoch)
             shape = output_shape(layer, shape)
 
 

@@ -1,6 +1,7 @@
 """Block convolution orthogonal parametrisation (BCOP): Li et al., NeurIPS 2019, arXiv 1911.00937, section 4."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,17 +105,35 @@ def bcop_kernel(matrix: Tensor, bases: Tensor) -> Tensor:
     taps = (matrix if wide else matrix.mT)[..., None, None, :, :]  # (..., k, k, narrow, n), k = 1
     factors = list(enumerate(bases.unbind(-3)))
     for index, basis in factors if wide else reversed(factors):
-        taps = _two_tap(taps, basis, vertical=index % 2 == 0)
+        taps = _TwoTap.apply(taps, basis, -4 if index % 2 == 0 else -3)
     kernel = taps if wide else taps.mT
     return kernel.movedim((-4, -3), (-2, -1))
 
 
-def _two_tap(taps: Tensor, basis: Tensor, vertical: bool) -> Tensor:
-    pad = (0, 0, 0, 0, 0, 0, 1, 0) if vertical else (0, 0, 0, 0, 1, 0, 0, 0)
-    opposite = (0, 0, 0, 0, 0, 0, 0, 1) if vertical else (0, 0, 0, 0, 0, 1, 0, 0)
-    previous, current = nn.functional.pad(taps, pad), nn.functional.pad(taps, opposite)
-    rows = (current - previous).flatten(-4, -2)
-    return previous + (rows @ basis @ basis.mT).unflatten(-2, previous.shape[-4:-1])
+class _TwoTap(torch.autograd.Function):
+    """One two-tap factor along axis -4 (vertical) or -3 (horizontal) of ``(..., k, l, narrow, n)`` taps."""
+
+    @staticmethod
+    def forward(ctx: Any, taps: Tensor, basis: Tensor, axis: int) -> Tensor:
+        zero = torch.zeros_like(taps.narrow(axis, 0, 1))
+        previous = torch.cat((zero, taps), axis)
+        difference = torch.cat((taps, zero), axis).sub_(previous).flatten(-4, -2)
+        inner = difference @ basis
+        ctx.save_for_backward(basis, difference, inner)
+        ctx.axis = axis
+        return previous.add_((inner @ basis.mT).view_as(previous))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        basis, difference, inner = ctx.saved_tensors
+        flat = gradient.flatten(-4, -2)
+        to_inner = flat @ basis
+        to_difference = (to_inner @ basis.mT).view(gradient.shape)
+        to_basis = torch.cat((difference, flat), -2).mT @ torch.cat((to_inner, inner), -2)
+        length = gradient.shape[ctx.axis] - 1
+        to_previous = (gradient - to_difference).narrow(ctx.axis, 1, length)
+        return to_previous + to_difference.narrow(ctx.axis, 0, length), to_basis, None
 
 
 def _merge_stride(kernel: Tensor, stride: int) -> Tensor:

@@ -1,5 +1,6 @@
 """An effective weight that is built once, kept, and never stale."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,9 +64,14 @@ def _fingerprint(values: Tensor) -> Tensor:
     if values.numel() == 0:
         return values
     columns = values.shape[-1]
-    weights = torch.arange(1, columns + 1, dtype=values.dtype, device=values.device).mul_(0.7548776662).frac_()
     with torch.autocast(values.device.type, enabled=False):
-        return values.reshape(-1, columns) @ weights
+        return values.reshape(-1, columns) @ _weights(columns, values.dtype, values.device)
+
+
+@functools.lru_cache(maxsize=256)
+def _weights(columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.arange(1, columns + 1, dtype=dtype, device=device).mul_(0.7548776662).frac_()
 
 
 def _build(build: Callable[..., Tensor], parameters: Sequence[Tensor], differentiable: bool) -> Tensor:

@@ -1,0 +1,295 @@
+#!/usr/bin/env python
+"""Times constrained networks against the same networks with plain layers, interleaved in one process.
+
+    python scripts/benchmark.py                        # every suite
+    python scripts/benchmark.py step eval --peers      # also orthogonium and deel-torchlip, where installed
+    python scripts/benchmark.py kernel --json out.json --figure out.png
+
+Suites: step (forward, backward, Adam), eval (forward only), kernel (building one layer's weight, forward and backward,
+against channels and kernel size), end_to_end (lipnet's own loop against its bare step). Ratios are medians of paired
+rounds; the machine's noise shows in the spread.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+import lipnet.app  # noqa: F401  (registers the resolver that the configuration uses)
+from lipnet.commandline import config_dir
+from lipnet.config import Config, parse
+from lipnet.layers import BCOPConv2d
+from lipnet.models import build_model
+
+sys.path.insert(0, str(Path(__file__).parent))
+from peers import available_peers, build_peer
+
+CRITIC = [
+    "model.channels=[64,128,256,512]",
+    "model.kernel_sizes=[4,4,4,4]",
+    "model.strides=[2,2,2,2]",
+    "model.hidden=[]",
+]
+# row: overrides, input shape, outputs, batch
+ROWS: dict[str, tuple[list[str], tuple[int, int, int], int, int]] = {
+    "small 28x28": (["model=small", "dataset=mnist"], (1, 28, 28), 10, 128),
+    "small 32x32": (["model=small", "dataset=cifar10"], (3, 32, 32), 10, 128),
+    "large 28x28": (["model=large", "dataset=mnist"], (1, 28, 28), 10, 128),
+    "large 32x32": (["model=large", "dataset=cifar10"], (3, 32, 32), 10, 128),
+    "fc 28x28": (["model=fc", "dataset=mnist"], (1, 28, 28), 10, 128),
+    "fc 32x32": (["model=fc", "dataset=cifar10"], (3, 32, 32), 10, 128),
+    "critic 64x64": (["dataset=cifar10", *CRITIC], (3, 64, 64), 1, 64),
+}
+CANDIDATES = {
+    "plain": ["conv=plain", "linear=plain"],
+    "bcop cholesky": ["conv=bcop", "linear=orthogonal"],
+    "bcop bjorck": ["conv=bcop", "conv.orthogonalizer=bjorck", "linear=bjorck"],
+}
+Times = dict[str, list[float]]
+
+
+def main() -> None:
+    """Runs the chosen suites, prints their tables, writes what was asked for."""
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(arguments.seed)
+    environment = {
+        "torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine(),
+        "threads": arguments.threads, "seed": arguments.seed, "device": arguments.device,
+        "rounds": arguments.rounds,
+    }  # fmt: skip
+    print("  ".join(f"{key} {value}" for key, value in environment.items()))
+    report: dict = {"environment": environment}
+    for suite in arguments.suites:
+        report[suite] = SUITES[suite](arguments)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(report, indent=2))
+    if arguments.figure:
+        _figure(report, arguments.figure)
+
+
+def step_suite(arguments: argparse.Namespace) -> dict:
+    """Forward, backward and one Adam step."""
+    return _networks(arguments, _training_step, "training step")
+
+
+def eval_suite(arguments: argparse.Namespace) -> dict:
+    """Forward in evaluation mode, without gradients."""
+    return _networks(arguments, _evaluation, "evaluation")
+
+
+def _networks(arguments: argparse.Namespace, work: Callable, title: str) -> dict:
+    peers = available_peers() if arguments.peers else {}
+    report = {}
+    for row, (overrides, shape, outputs, batch) in _chosen(ROWS, arguments.rows).items():
+        networks = {}
+        for name, choices in CANDIDATES.items():
+            config = _config([*overrides, *choices])
+            networks[name] = build_model(config, shape, outputs)
+        networks |= {name: build_peer(layers, config.model, shape, outputs) for name, layers in peers.items()}
+        inputs = torch.rand(batch, *shape, device=arguments.device)
+        runs = {name: work(network.to(arguments.device), inputs) for name, network in networks.items()}
+        report[row] = _table(f"{title}, {row}, batch {batch}", _interleave(runs, arguments.rounds, arguments.seconds))
+    return report
+
+
+def _training_step(network: nn.Module, inputs: torch.Tensor) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    network.train()
+
+    def step() -> None:
+        outputs = network(inputs)
+        loss = outputs.logsumexp(1).mean() if outputs.shape[1] > 1 else outputs.mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _evaluation(network: nn.Module, inputs: torch.Tensor) -> Callable[[], None]:
+    network.eval()
+
+    def forward() -> None:
+        with torch.no_grad():
+            network(inputs)
+
+    return forward
+
+
+def kernel_suite(arguments: argparse.Namespace) -> dict:
+    """Building one square BCOP kernel, forward and backward, beside the operations that it takes at least."""
+    report = {}
+    print("\nkernel building, forward and backward (ms), against the least count of multiply-adds")
+    for kernel_size in (1, 2, 3, 5):
+        for channels in (32, 64, 128, 256, 512):
+            layer = BCOPConv2d(channels, channels, kernel_size).to(arguments.device)
+            gradient = torch.randn_like(layer.weight)
+
+            def build(layer: BCOPConv2d = layer, gradient: torch.Tensor = gradient) -> None:
+                with torch.no_grad():
+                    layer.raw_matrix.add_(0.0)  # a new version: the kept weight is dropped
+                torch.autograd.grad(layer.weight, (layer.raw_matrix, layer.raw_projectors), gradient, allow_unused=True)
+
+            times = _interleave({"build": build}, arguments.rounds, arguments.seconds)["build"]
+            count = kernel_multiply_adds(channels, kernel_size)
+            milliseconds = 1e3 * statistics.median(times)
+            report[f"c={channels} k={kernel_size}"] = {"ms": milliseconds, "multiply_adds": count}
+            print(f"  c={channels:<4} k={kernel_size}  {milliseconds:9.2f} ms  {count / 1e6:10.1f} M multiply-adds")
+    return report
+
+
+def kernel_multiply_adds(channels: int, kernel_size: int) -> int:
+    """Products that building a square kernel takes, forward and backward (twice the forward's), without factorisations.
+
+    One Gram matrix and one product for H and for each basis, then for each two-tap factor two thin products a tap.
+    """
+    half, factors = channels // 2, kernel_size - 1
+    orthonormal = 2 * channels**3 + 2 * factors * 2 * channels * half**2
+    rows = sum((size + 1) * size + (size + 1) ** 2 for size in range(1, kernel_size))
+    return 3 * (orthonormal + rows * 2 * channels * channels * half)
+
+
+def end_to_end_suite(arguments: argparse.Namespace) -> dict:
+    """An epoch of lipnet's loop (batches, sums, schedule, bar) against as many bare steps on one batch."""
+    from lipnet.data.images import Split
+    from lipnet.training.loop import Loop
+
+    class Objective:
+        sums = ("loss",)
+
+        def step(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple:
+            loss = nn.functional.cross_entropy(model(images), labels)
+            return loss, loss.detach()[None]
+
+    config = _config(["dataset=mnist", "epochs=1000", "batch_size=128", "progress=off"])
+    count = 128 * 40
+    split = Split(
+        torch.randint(256, (count, 1, 28, 28), dtype=torch.uint8), torch.randint(10, (count,)), 255, torch.arange(count)
+    )
+    loop = Loop(build_model(config, (1, 28, 28), 10), split, config, Path("."), {})
+    bare = build_model(config, (1, 28, 28), 10)
+    optimizer = torch.optim.Adam(bare.parameters(), lr=1e-3)
+    images, labels = split.pixels(slice(0, 128)), split.labels[:128]
+
+    class NoStop:
+        number = None
+
+    def epoch() -> None:
+        loop.progress.batch = 0
+        loop._epoch(Objective(), NoStop(), lambda: None)
+
+    def steps() -> None:
+        bare.train()
+        for _ in range(40):
+            loss = nn.functional.cross_entropy(bare(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    times = _interleave({"bare steps": steps, "lipnet's loop": epoch}, arguments.rounds, arguments.seconds)
+    return _table("40 steps of small, batch 128", times)
+
+
+def _interleave(runs: dict[str, Callable[[], None]], rounds: int, seconds: float) -> Times:
+    """A B C A B C ...: at least five rounds, at most ``rounds``, and no new round after ``seconds``."""
+    for run in runs.values():
+        run()
+        run()
+    times: Times = {name: [] for name in runs}
+    end = time.perf_counter() + seconds
+    for number in range(rounds):
+        if number >= 5 and time.perf_counter() > end:
+            break
+        for name, run in runs.items():
+            _synchronize()
+            started = time.perf_counter()
+            run()
+            _synchronize()
+            times[name].append(time.perf_counter() - started)
+    return times
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _table(title: str, times: Times) -> dict:
+    """Prints medians, and ratios to the first candidate paired by round with their quartiles."""
+    reference = next(iter(times.values()))
+    print(f"\n{title} ({len(reference)} rounds)")
+    report = {}
+    for name, measured in times.items():
+        ratios = sorted(ours / theirs for ours, theirs in zip(measured, reference, strict=True))
+        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        milliseconds = 1e3 * statistics.median(measured)
+        report[name] = {"ms": milliseconds, "ratio": middle, "ratio_quartiles": [low, high]}
+        print(f"  {name:<24} {milliseconds:10.2f} ms   x {middle:6.2f}   [{low:.2f}, {high:.2f}]")
+    return report
+
+
+def _figure(report: dict, path: str) -> None:
+    from matplotlib.figure import Figure
+
+    suites = [suite for suite in ("step", "eval") if suite in report]
+    figure = Figure(figsize=(10, 3.6 * len(suites)), layout="constrained")
+    for number, suite in enumerate(suites, start=1):
+        axes = figure.add_subplot(len(suites), 1, number)
+        names = list(dict.fromkeys(name for row in report[suite].values() for name in row))
+        for index, name in enumerate(names):
+            heights = [row.get(name, {}).get("ratio", 0) for row in report[suite].values()]
+            places = [place + 0.8 * (index + 0.5) / len(names) - 0.4 for place in range(len(heights))]
+            bars = axes.bar(places, heights, 0.8 / len(names), label=name)
+            axes.bar_label(bars, [f"{height:.1f}" for height in heights], fontsize=7)
+        axes.set_xticks(range(len(report[suite])), list(report[suite]))
+        axes.set(
+            yscale="log", ylabel="time / plain network", title={"step": "training step", "eval": "evaluation"}[suite]
+        )
+        axes.axhline(1, color="black", linewidth=0.8)
+        axes.legend(frameon=False, ncols=len(names), fontsize=8)
+    figure.savefig(path, dpi=130)
+
+
+def _config(overrides: list[str]) -> Config:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return parse(compose("config", overrides=overrides))
+
+
+def _chosen(rows: dict, names: list[str] | None) -> dict:
+    return {row: value for row, value in rows.items() if not names or any(name in row for name in names)}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], default=list(SUITES), help="default: all")
+    parser.add_argument("--rows", nargs="*", help="only rows whose name holds one of these texts")
+    parser.add_argument("--peers", action="store_true", help="add orthogonium and deel-torchlip, where installed")
+    parser.add_argument("--rounds", type=int, default=31, help="at most this many rounds")
+    parser.add_argument("--seconds", type=float, default=20, help="no new round of a row after this time")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", metavar="FILE", help="write every figure here")
+    parser.add_argument("--figure", metavar="FILE", help="draw the ratios of step and eval here (PNG)")
+    return parser.parse_args()
+
+
+SUITES: dict[str, Callable[[argparse.Namespace], dict]] = {
+    "step": step_suite,
+    "eval": eval_suite,
+    "kernel": kernel_suite,
+    "end_to_end": end_to_end_suite,
+}
+
+if __name__ == "__main__":
+    main()

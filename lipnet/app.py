@@ -15,8 +15,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lipnet import commandline
-from lipnet.config import GROUPS, Config, parse
+from lipnet.config import parse
 from lipnet.errors import UserError
+from lipnet.schema import GROUPS, Config
 
 log = logging.getLogger("lipnet")
 

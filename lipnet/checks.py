@@ -38,12 +38,14 @@ def number(
     return check
 
 
-def whole(at_least: int) -> Check:
-    """An integer from ``at_least`` up."""
+def whole(at_least: int, at_most: float = math.inf) -> Check:
+    """An integer within the given bounds."""
 
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
             raise ValueError(f"must be a whole number >= {at_least}")
+        if value > at_most:
+            raise ValueError(f"must be a whole number <= {at_most}")
         return value
 
     return check
@@ -61,6 +63,11 @@ def text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("must be a non-empty text")
     return value
+
+
+def path(value: Any) -> str:
+    """The name of a file or folder; a number is one too (the runs of a sweep are numbered)."""
+    return text(str(value) if type(value) is int else value)
 
 
 def one_of(*options: str) -> Check:
@@ -95,11 +102,11 @@ def list_of(inner: Check, length: int | None = None, at_least: int = 0) -> Check
         if length is not None and len(value) != length:
             raise ValueError(f"must have {length} entries")
         if len(value) < at_least:
-            raise ValueError(f"must have at least {at_least} entries")
+            raise ValueError(f"must have at least {at_least} {'entry' if at_least == 1 else 'entries'}")
         try:
             return [inner(entry) for entry in value]
         except ValueError as error:
-            raise ValueError(f"must be a list whose every entry {error}") from None
+            raise ValueError(f"every entry {error}") from None
 
     return check
 

@@ -4,8 +4,12 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 """
 
 import argparse
+import itertools
+import math
 import os
+import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,12 +18,15 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from lipnet.config import GROUPS, examine, unknown_key, unknown_option
+from lipnet.config import examine, unknown_key, unknown_option
 from lipnet.errors import UserError
+from lipnet.schema import GROUPS
+
+_COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 
 # What a command may change when it evaluates a finished run; everything else is the run's own.
 EVALUATION_KEYS = (
@@ -47,134 +54,201 @@ def prepare(argv: list[str]) -> list[str]:
     arguments = get_args_parser().parse_args(argv)
     if any((arguments.help, arguments.hydra_help, arguments.shell_completion, arguments.info)):
         return argv
-    added = _saved_overrides(arguments.overrides)
-    checker = _Checker([*added, *arguments.overrides], arguments)
-    if checker.swept and not arguments.multirun:
-        checker.problems.append(
-            f"{', '.join(checker.swept)}: several values make a sweep; add -m, or write a list as [1,2]."
-        )
-    if checker.problems:
-        raise UserError(*checker.problems)
-    if not (arguments.cfg or arguments.multirun or checker.swept):
-        _make_run_directory(checker.composed)
-    return [*added, *argv]
-
-
-class _Checker:
-    """The problems of a list of overrides: bad syntax, unknown options and keys, then values.
-
-    Attributes:
-        problems: one sentence each.
-        swept: the overrides that name several values.
-        composed: the configuration, with the first value of each swept option.
-    """
-
-    def __init__(self, overrides: list[str], arguments: argparse.Namespace) -> None:
-        self.problems: list[str] = []
-        self.swept: list[str] = []
-        self.composed: DictConfig | None = None
-        self._config_dir: str | None = arguments.config_dir
-        self._groups: list[str] = []
-        keys = [override for override in self._parse(overrides) if not self._is_option(override)]
+    overrides, problems = _parse(arguments.overrides)
+    if problems:  # nothing else can be said of a line that cannot be read
         with _hydra():
-            known = self._compose(self._groups)
-            if known is not None:
-                names = list(_leaves(OmegaConf.to_container(known, resolve=False)))
-                self._check_values([override for override in keys if self._is_known(override, names)])
+            _, found = _check(overrides, arguments)
+        raise UserError(*problems, *found)
+    saved = _saved_overrides(overrides)
+    with _hydra():
+        composed, problems = _check([*_parse(saved)[0], *overrides], arguments)
+    swept = [_text(override) for override in overrides if override.is_sweep_override()]
+    if swept and not arguments.multirun:
+        problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
+    if not problems and not arguments.cfg:
+        problems += _unwritable(composed, arguments.multirun)
+    if problems:
+        raise UserError(*problems)
+    return [*saved, *argv]
 
-    def _parse(self, overrides: list[str]) -> Iterator[Override]:
-        parser = OverridesParser.create()
-        for text in overrides:
-            try:
-                yield parser.parse_override(text)
-            except HydraException as error:
-                reason = str(error).splitlines()[0].rstrip(".")
-                self.problems.append(f"{text}: not KEY=VALUE as Hydra reads it ({reason}); quote special characters.")
 
-    def _is_option(self, override: Override) -> bool:
-        """Takes ``group=option`` and Hydra's own overrides; leaves the rest."""
-        key = override.key_or_group
-        if key not in GROUPS and key != "experiment":
-            if key.startswith("hydra") or "/" in key:
-                self._groups.append(_text(override))
-                return True
-            return False
-        options, values = _options(key, self._config_dir), _values(override)
-        bad = [value for value in values if value != "null" and value not in options]
-        self.problems += [unknown_option(key, value, options) for value in bad]
-        if not bad and not override.is_delete():
-            self._groups.append(f"{key}={values[0]}")
-        if override.is_sweep_override():
-            self.swept.append(_text(override))
-        return True
-
-    def _is_known(self, override: Override, names: list[str]) -> bool:
-        key = override.key_or_group
-        if key not in names:
-            self.problems.append(unknown_key(key, names if "." in key else [*GROUPS, *names]))
-        return key in names
-
-    def _check_values(self, overrides: list[Override]) -> None:
-        swept = [override for override in overrides if override.is_sweep_override()]
-        self.swept += [_text(override) for override in swept]
-        given = [*self._groups, *(_text(override) for override in overrides if override not in swept)]
-        self.composed = self._compose(given)
-        variants = [f"{override.key_or_group}={value}" for override in swept for value in _values(override)]
-        for config in (self.composed, *(self._compose([*given, variant]) for variant in variants)):
-            found = [] if config is None else examine(_without_hydra(config))[1]
-            self.problems += [problem for problem in found if problem not in self.problems]
-
-    def _compose(self, overrides: list[str]) -> DictConfig | None:
+def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
+    """The overrides that can be read, and the problems of those that cannot."""
+    parser, parsed, problems = OverridesParser.create(), [], []
+    for text in texts:
         try:
-            return compose("config", overrides=overrides, return_hydra_config=True)
-        except HydraException as error:
-            problem = " ".join(str(error).split())
-            if problem not in self.problems:
-                self.problems.append(problem)
+            parsed.append(parser.parse_override(text))
+        except (HydraException, ValueError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            problems.append(f"{text}: not KEY=VALUE as Hydra reads it ({reason}); quote special characters.")
+    return parsed, problems
+
+
+def _check(overrides: list[Override], arguments: argparse.Namespace) -> tuple[DictConfig | None, list[str]]:
+    """The configuration with the first value of whatever is swept, and every problem of every value."""
+    problems: list[str] = []
+    # Each override as the texts of its values; the first stands for it while the others are tried.
+    choices: list[list[str]] = []
+    keys = []
+    for override in overrides:
+        if _is_group(override.key_or_group):
+            found = _group_problems(override, arguments.config_dir)
+            problems += found
+            if not found:
+                choices.append(
+                    [f"{override.key_or_group}={value}" for value in _values(override, arguments.config_dir)]
+                )
+        elif override.key_or_group.startswith("hydra"):
+            choices.append([_text(override)])
+        else:
+            keys.append(override)
+    known = _known_keys(list(choices), problems)
+    if known is None:
+        return None, problems
+    for override in keys:
+        found = _key_problems(override, known)
+        problems += found
+        if not found:
+            values = _values(override) if override.is_sweep_override() else None
+            choices.append([f"{override.key_or_group}={value}" for value in values] if values else [_text(override)])
+    composed = None
+    for texts in _combinations(choices):
+        config = _compose(list(texts), problems)
+        composed = composed or config
+        found = [] if config is None else examine(_without_hydra(config))[1]
+        problems += [problem for problem in found if problem not in problems]
+    return composed, problems
+
+
+def _combinations(choices: list[list[str]]) -> list[tuple[str, ...]]:
+    """Every combination of a small sweep; of a large one, each value once beside the others' first ones."""
+    if math.prod(map(len, choices)) <= _COMBINATIONS:
+        return list(itertools.product(*choices))
+    first = [texts[0] for texts in choices]
+    return [(*first[:place], text, *first[place + 1 :]) for place, texts in enumerate(choices) for text in texts]
+
+
+def _is_group(key: str) -> bool:
+    return key in GROUPS or key == "experiment"
+
+
+def _group_problems(override: Override, config_dir: str | None) -> list[str]:
+    group, text = override.key_or_group, _text(override)
+    options = _options(group, config_dir)
+    if override.is_delete() or override.is_add() or override.is_force_add() or override.package is not None:
+        return [f"{text}: choose an option with {group}=OPTION; {group} takes {', '.join(options)}."]
+    try:
+        values = _values(override, config_dir)
+    except HydraException:
+        return [f"{text}: not options; {group} takes {', '.join(options)}."]
+    if not values:
+        return [f"{text}: matches no option; {group} takes {', '.join(options)}."]
+    return [unknown_option(group, value, options) for value in values if value not in options]
+
+
+def _key_problems(override: Override, known: list[str]) -> list[str]:
+    key = override.key_or_group
+    group, _, name = key.rpartition(".")
+    if name == "name" and group in GROUPS:
+        return [f"{key}: an option's own name; choose another with {group}={override.get_value_string()}."]
+    if not key:
+        return [f"{_text(override)}: the key is missing; write KEY=VALUE."]
+    if key not in known:
+        return [unknown_key(key, known if group else [*GROUPS, *known])]
+    try:
+        _values(override)
+    except HydraException:
+        return [f"{_text(override)}: the sweep needs values it can list, as in {key}=1,2 or {key}=range(0,5)."]
+    return []
+
+
+def _known_keys(choices: list[list[str]], problems: list[str]) -> list[str] | None:
+    """The keys that some combination of the chosen options has."""
+    known: dict[str, None] = {}
+    for texts in _combinations(choices):
+        config = _compose(list(texts), problems)
+        if config is None:
             return None
+        known |= dict.fromkeys(_leaves(OmegaConf.to_container(config, resolve=False)))
+    return list(known)
 
 
-def _saved_overrides(overrides: list[str]) -> list[str]:
+def _compose(overrides: list[str], problems: list[str]) -> DictConfig | None:
+    try:
+        return compose("config", overrides=overrides, return_hydra_config=True)
+    except (HydraException, ValueError) as error:
+        reasons = [" ".join(str(part).split()) for part in (error, error.__cause__) if part is not None]
+        key = next(
+            (text for text in overrides if text.startswith("hydra") and text.partition("=")[0] in reasons[0]), ""
+        )
+        text = re.sub(
+            r" ?To append to your config use \+\S+", "", ": ".join(dict.fromkeys(filter(None, (key, *reasons))))
+        )
+        if text not in problems:
+            problems.append(text)
+        return None
+
+
+def _saved_overrides(overrides: list[Override]) -> list[str]:
     """The overrides of the run that ``resume=DIR`` continues or ``task=evaluate run=DIR`` evaluates, less those given.
 
     Raises:
         UserError: DIR is not a run directory, or an override would change what is the run's own.
     """
-    given = dict(override.partition("=")[::2] for override in overrides)
-    key = "run" if given.get("task") == "evaluate" else "resume"
-    directory, allowed = given.get(key), EVALUATION_KEYS if key == "run" else RESUME_KEYS
-    if directory in (None, "", "null"):
+    given = {override.key_or_group: override for override in overrides}
+    evaluates = "task" in given and given["task"].value() == "evaluate"
+    key, allowed = ("run", EVALUATION_KEYS) if evaluates else ("resume", RESUME_KEYS)
+    directory = given[key].value() if key in given else None
+    if directory is None or given[key].is_sweep_override():
         return []
-    saved = Path(directory) / ".hydra" / "overrides.yaml"
+    saved = Path(str(directory)) / ".hydra" / "overrides.yaml"
     if not saved.is_file():
         raise UserError(f"{key}={directory}: not a run directory ({saved} is missing); give one from outputs/.")
-    refused = [name for name in given if name.lstrip("+~") not in allowed and not name.startswith("hydra")]
+    refused = [
+        name for name in given if name not in allowed and (name == "hydra.run.dir" or not name.startswith("hydra"))
+    ]
+    if evaluates:
+        refused = [name for name in refused if name != "hydra.run.dir"]
     if refused:
-        does = "evaluates a run as it is" if key == "run" else "continues a run as it was"
+        does = "evaluates a run as it is" if evaluates else "continues a run as it was"
         raise UserError(*(f"{name}: {key}=DIR {does}; it can change {', '.join(allowed)}." for name in refused))
-    texts: list[str] = list(OmegaConf.load(saved) or [])
+    texts = [str(text) for text in OmegaConf.load(saved) or []]
+    if "task=evaluate" in texts:
+        raise UserError(f"{key}={directory}: an evaluation, not a training run; give the run that it evaluated.")
     return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run", "task")]
 
 
-def _make_run_directory(composed: DictConfig | None) -> None:
+def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
+    """A problem if the run directory cannot be made; what is made to find out is removed again."""
     if composed is None:
-        return
-    directory = Path(str(composed.hydra.run.dir))
+        return []
+    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+    directory = Path(str(OmegaConf.select(composed, key))).absolute()
+    missing = list(itertools.takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
+    made = []
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
-        probe.touch()
-        probe.unlink()
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
     except OSError as error:
-        raise UserError(
-            f"hydra.run.dir={directory}: cannot write there ({error.strerror}); choose another with hydra.run.dir=DIR."
-        ) from None
+        shown = OmegaConf.select(composed, key)
+        return [f"{key}={shown}: cannot write there ({error.strerror}); choose another with {key}=DIR."]
+    finally:
+        for path in reversed(made):
+            path.rmdir()
+    return []
 
 
-def _values(override: Override) -> list[str]:
+def _values(override: Override, config_dir: str | None = None) -> list[str]:
+    """Every value of a sweep, or the one value, as typed."""
+    value = override.value()
+    if isinstance(value, Glob):
+        return value.filter(_options(override.key_or_group, config_dir))
     if override.is_sweep_override():
         return list(override.sweep_string_iterator())
-    return [override.get_value_string() if override.value() is not None else "null"]
+    return ["null" if value is None else override.get_value_string()]
 
 
 def _text(override: Override) -> str:

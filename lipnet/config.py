@@ -1,191 +1,20 @@
-"""The schema: every key of every option, its range, and what must hold between keys. Imports no torch.
+"""From a composed configuration to a checked one. Imports no torch.
 
-Defaults live in ``conf/`` alone; a key that is not declared here is an error. ``parse`` collects all problems of a
-configuration and reports them together.
+A key that the schema does not declare is an error. All problems of a configuration are collected and reported together.
 """
 
 import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lipnet.checks import boolean, checked, list_of, number, one_of, optional, radii, text, whole
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
-
-
-@dataclass(frozen=True)
-class Named:
-    """An option without keys of its own."""
-
-    name: str = checked(text)
-
-
-@dataclass(frozen=True)
-class Robustness(Named):
-    select_by: str = checked(one_of("certified_accuracy", "clean_accuracy", "loss"))
-
-
-@dataclass(frozen=True)
-class ConvNet(Named):
-    channels: list[int] = checked(list_of(whole(1)))
-    kernel_sizes: list[int] = checked(list_of(whole(1)))
-    strides: list[int] = checked(list_of(whole(1)))
-    hidden: list[int] = checked(list_of(whole(1)))
-
-
-@dataclass(frozen=True)
-class FullyConnected(Named):
-    hidden: list[int] = checked(list_of(whole(1)))
-
-
-@dataclass(frozen=True)
-class PlainConv(Named):
-    padding_mode: str = checked(one_of("circular", "zeros"))
-
-
-@dataclass(frozen=True)
-class BCOP(PlainConv):
-    orthogonalizer: str = checked(one_of("cholesky", "bjorck"))
-
-
-@dataclass(frozen=True)
-class BjorckLinear(Named):
-    iterations: int = checked(whole(1))
-
-
-@dataclass(frozen=True)
-class GroupSort(Named):
-    group_size: int | None = checked(optional(whole(2)))
-
-
-@dataclass(frozen=True)
-class Dataset(Named):
-    validation: float = checked(number(at_least=0, at_most=0.5))
-    limit_train: int | None = checked(optional(whole(1)))
-    limit_test: int | None = checked(optional(whole(1)))
-    mean: list[float] = checked(list_of(number(), at_least=1))
-    std: list[float] = checked(list_of(number(above=0), at_least=1))
-    epsilon: float = checked(number(above=0))
-    eval_radii: list[str] = checked(radii)
-
-
-@dataclass(frozen=True)
-class StoredDataset(Dataset):
-    root: str = checked(text)
-    download: bool = checked(boolean)
-
-
-@dataclass(frozen=True)
-class AugmentedDataset(StoredDataset):
-    augment: bool = checked(boolean)
-
-
-@dataclass(frozen=True)
-class Margin(Named):
-    epsilon: float = checked(number(above=0))
-
-
-@dataclass(frozen=True)
-class CrossEntropy(Named):
-    epsilon: float = checked(number(at_least=0))
-    temperature: float = checked(number(above=0))
-
-
-@dataclass(frozen=True)
-class Optimizer(Named):
-    lr: float = checked(number(above=0, at_most=100))
-    weight_decay: float = checked(number(at_least=0))
-
-
-@dataclass(frozen=True)
-class Adam(Optimizer):
-    betas: list[float] = checked(list_of(number(at_least=0, below=1), length=2))
-
-
-@dataclass(frozen=True)
-class SGD(Optimizer):
-    momentum: float = checked(number(at_least=0, below=1))
-
-
-@dataclass(frozen=True)
-class RMSprop(Optimizer):
-    alpha: float = checked(number(at_least=0, below=1))
-
-
-@dataclass(frozen=True)
-class OneCycle(Named):
-    warmup: float = checked(number(above=0, below=1))
-    final: float = checked(number(at_least=0, at_most=1))
-
-
-@dataclass(frozen=True)
-class Cosine(Named):
-    final: float = checked(number(at_least=0, at_most=1))
-
-
-@dataclass(frozen=True)
-class Exponential(Named):
-    gamma: float = checked(number(above=0, at_most=1))
-
-
-@dataclass(frozen=True)
-class Attack:
-    steps: int = checked(whole(1))
-    restarts: int = checked(whole(1))
-    examples: int | None = checked(optional(whole(1)))
-
-
-GROUPS: dict[str, dict[str, type]] = {
-    "task": {"robustness": Robustness, "evaluate": Named},
-    "model": {"small": ConvNet, "large": ConvNet, "fc": FullyConnected},
-    "conv": {"bcop": BCOP, "plain": PlainConv},
-    "linear": {"orthogonal": Named, "bjorck": BjorckLinear, "plain": Named},
-    "activation": {"maxmin": Named, "groupsort": GroupSort, "relu": Named, "abs": Named, "identity": Named},
-    "dataset": {
-        "digits": Dataset, "mnist": StoredDataset, "fashion_mnist": StoredDataset, "cifar10": AugmentedDataset,
-    },
-    "loss": {"margin": Margin, "cross_entropy": CrossEntropy},
-    "optimizer": {"adam": Adam, "sgd": SGD, "rmsprop": RMSprop},
-    "scheduler": {"onecycle": OneCycle, "cosine": Cosine, "exponential": Exponential, "constant": Named},
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Config:
-    """A checked configuration: what every part of the program reads."""
-
-    task: Any
-    model: Any
-    conv: Any
-    linear: Any
-    activation: Any
-    dataset: Any
-    loss: Any
-    optimizer: Any
-    scheduler: Any
-    attack: Attack
-    seed: int = checked(whole(0))
-    epochs: int = checked(whole(1))
-    batch_size: int = checked(whole(1))
-    device: str = checked(one_of("auto", "cpu", "cuda"))
-    threads: int | None = checked(optional(whole(1)))
-    progress: str = checked(one_of("auto", "on", "off"))
-    eval_radii: list[str] = checked(radii)
-    certify_dtype: str = checked(one_of("float64", "float32"))
-    singular_values_every: int = checked(whole(0))
-    resume: str | None = checked(optional(text))
-    run: str | None = checked(optional(text))
-
-    @property
-    def bars_hidden(self) -> bool | None:
-        """tqdm's ``disable``: ``None`` hides bars where there is no terminal."""
-        return {"auto": None, "on": False, "off": True}[self.progress]
+from lipnet.schema import GROUPS, Attack, Config, ConvNet, Dataset
 
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:
@@ -206,7 +35,7 @@ def examine(config: DictConfig | Mapping[str, Any]) -> tuple[Config | None, list
     try:
         raw: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     except OmegaConfBaseException as error:
-        return None, [f"{str(error).splitlines()[0]}."]
+        return None, [f"{error.full_key or 'this configuration'}: {str(error).splitlines()[0]}."]
     problems: list[str] = []
     values = _parse_fields(Config, raw, "", problems)
     problems += _between_keys(SimpleNamespace(**values))
@@ -215,7 +44,8 @@ def examine(config: DictConfig | Mapping[str, Any]) -> tuple[Config | None, list
 
 def _parse_node(schema: type, raw: Any, path: str, problems: list[str]) -> Any:
     if not isinstance(raw, Mapping):
-        problems.append(f"{path.rstrip('.')}={raw}: must be a group of keys; choose an option or override a key in it.")
+        group = path.rstrip(".")
+        problems.append(f"{group}={show(raw)}: must be a group of keys; choose an option or override a key in it.")
         return None
     before = len(problems)
     values = _parse_fields(schema, raw, path, problems)
@@ -243,8 +73,7 @@ def _parse_value(check: Any, value: Any, path: str, problems: list[str]) -> Any:
     try:
         return check(value)
     except ValueError as error:
-        shown = "null" if value is None else value
-        problems.append(f"{path}={shown}: {error}.")
+        problems.append(f"{path}={show(value)}: {error}.")
         return None
 
 
@@ -254,9 +83,18 @@ def _parse_option(group: str, raw: Any, problems: list[str]) -> Any:
     options = GROUPS[group]
     name = raw.get("name") if isinstance(raw, Mapping) else raw
     if name not in options:
-        problems.append(unknown_option(group, str(name), options))
+        problems.append(unknown_option(group, show(name), options))
         return None
     return _parse_node(options[name], raw, f"{group}.", problems)
+
+
+def show(value: Any) -> str:
+    """A value as one would type it."""
+    if isinstance(value, list):
+        return f"[{','.join(show(entry) for entry in value)}]"
+    return (
+        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
 
 
 def unknown_option(group: str, given: str, options: Iterable[str]) -> str:
@@ -266,19 +104,34 @@ def unknown_option(group: str, given: str, options: Iterable[str]) -> str:
 
 
 def unknown_key(given: str, known: Iterable[str]) -> str:
-    """The message for a key that nothing reads, with the nearest key that something does."""
-    known = list(known)
-    beside = [key for key in known if key.rpartition(".")[0] == given.rpartition(".")[0]]
+    """The message for a key that nothing reads: with the key that was meant, or the option that has it."""
+    known = [key for key in known if key != "name" and not key.endswith(".name")]
+    group, _, name = given.rpartition(".")
+    beside = [key for key in known if key.rpartition(".")[0] == group]
+    elsewhere = [key for key in known if key.rpartition(".")[2] == name]
+    others = list(_options_with(name, group))
+    if elsewhere:
+        hint = f" did you mean {elsewhere[0]}?"
+    elif others:
+        hint = f" {others[0]} has {others[0].partition('=')[0]}.{name}."
+    else:
+        names = [key.rpartition(".")[2] for key in beside]
+        hint = _nearest(name, names, f"{group}." if group else "") if beside else _nearest(given, known)
     listed = f" Keys there: {', '.join(beside)}." if beside else ""
-    return f"{given}: no such key, nothing would read it;{_nearest(given, known)}{listed}"
+    return f"{given}: no such key, nothing would read it;{hint}{listed}"
 
 
-def _nearest(given: str, names: list[str]) -> str:
-    close = [name for name in names if name.rpartition(".")[2] == given.rpartition(".")[2]][
-        :1
-    ]  # only the group is wrong
-    close = close or difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    return f" did you mean {close[0]}?" if close else " see --help for the names."
+def _options_with(name: str, group: str) -> Iterator[str]:
+    """``group=option`` of every option that has a key of this name, in the given group or, without one, in any."""
+    for other, options in GROUPS.items():
+        for option, schema in options.items():
+            if group in ("", other) and name != "name" and name in {field.name for field in dataclasses.fields(schema)}:
+                yield f"{other}={option}"
+
+
+def _nearest(given: str, names: list[str], prefix: str = "") -> str:
+    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    return f" did you mean {prefix}{close[0]}?" if close else " see --help for the names."
 
 
 def _between_keys(config: Any) -> Iterator[str]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from lipnet.config import Config, parse
+from lipnet.config import parse
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
 from lipnet.models import build_model
+from lipnet.schema import Config
 from lipnet.training import checkpoint
 
 

@@ -1,5 +1,7 @@
 """Gradient attacks in an L2 ball, on images in [0, 1]."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -56,10 +58,12 @@ def _margin_and_direction(model: nn.Module, images: Tensor, labels: Tensor) -> t
 def project(images: Tensor, origin: Tensor, radius: float) -> Tensor:
     """Onto the ball, then onto [0, 1], which brings each image nearer to its original, not further.
 
-    The ball is 1e-6 smaller than ``radius``, so that rounding cannot lead out of it.
+    The ball is smaller than ``radius`` by what rounding every pixel to the images' precision can add to the distance.
     """
     change = images - origin
-    factor = (radius * (1 - 1e-6) / _norm(change).clamp_min(1e-12)).clamp_max(1.0)
+    rounding = math.sqrt(origin[0].numel()) * torch.finfo(origin.dtype).eps / 2
+    allowed = max(0.0, radius * (1 - 1e-6) - rounding)
+    factor = (allowed / _norm(change).clamp_min(1e-12)).clamp_max(1.0)
     return (origin + factor * change).clamp(0, 1)
 
 

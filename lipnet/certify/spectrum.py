@@ -1,4 +1,4 @@
-"""Singular values of linear layers, in float64, from their effective weights."""
+"""Linear layers as matrices, in float64, from their effective weights; their singular values."""
 
 import functools
 
@@ -10,47 +10,57 @@ from lipnet.layers import BCOPConv2d, OrthogonalLinear, PaddedConv2d
 Shape = tuple[int, ...]
 
 
-@functools.singledispatch
 def singular_values(layer: nn.Module, input_shape: Shape) -> Tensor:
     """All singular values of a layer as a linear map on inputs of ``input_shape`` (no batch axis), float64.
 
-    For a zero-padded convolution they are those of the circular convolution on the padded size, of which the layer
-    is a compression: none of the layer's own is larger than their maximum.
+    The square roots of the Gram matrix's eigenvalues: exact to a few eps near the largest one; values below 1e-8 of it
+    are not resolved. For a zero-padded convolution they are those of the circular convolution on the padded size, of
+    which the layer is a compression: none of the layer's own is larger than their maximum.
 
     Raises:
         TypeError: the layer is not a linear one known here.
     """
-    raise TypeError(f"singular_values knows no {type(layer).__name__}")
+    with torch.no_grad():
+        gram = small_gram(linear_operator(layer, input_shape))
+        return torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flatten()
 
 
-@singular_values.register
+def small_gram(matrices: Tensor) -> Tensor:
+    """``M Mᴴ`` or ``Mᴴ M`` of ``(..., m, n)``, the smaller one; its eigenvalues are the squared singular values."""
+    small = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mH
+    return small @ small.mH
+
+
+@functools.singledispatch
+def linear_operator(layer: nn.Module, input_shape: Shape) -> Tensor:
+    """A layer's linear map as one matrix, or as the blocks ``(..., m, n)`` of an orthogonal block-diagonalisation."""
+    raise TypeError(f"{type(layer).__name__} is not a linear layer known here")
+
+
+@linear_operator.register
 def _(layer: OrthogonalLinear | nn.Linear, input_shape: Shape) -> Tensor:
-    return gram_singular_values(layer.weight.detach().double())
+    return layer.weight.detach().double().cpu()
 
 
-@singular_values.register
+@linear_operator.register
 def _(layer: BCOPConv2d, input_shape: Shape) -> Tensor:
-    return _conv_singular_values(
-        layer.weight, input_shape, layer.stride, layer.dilation, layer.groups, layer.padding_mode
-    )
+    return _conv_operator(layer.weight, input_shape, layer.stride, layer.dilation, layer.groups, layer.padding_mode)
 
 
-@singular_values.register
+@linear_operator.register
 def _(layer: PaddedConv2d, input_shape: Shape) -> Tensor:
     conv = layer.conv
-    return _conv_singular_values(
-        conv.weight, input_shape, conv.stride[0], conv.dilation[0], conv.groups, layer.padding_mode
-    )
+    return _conv_operator(conv.weight, input_shape, conv.stride[0], conv.dilation[0], conv.groups, layer.padding_mode)
 
 
-def _conv_singular_values(
+def _conv_operator(
     weight: Tensor, input_shape: Shape, stride: int, dilation: int, groups: int, padding_mode: str
 ) -> Tensor:
     height, width = input_shape[-2:]
     if padding_mode == "zeros":  # no tap may wrap around onto a pixel of the image
         reach = dilation * (weight.shape[-1] - 1)
         height, width = (-(-(side + reach) // stride) * stride for side in (height, width))
-    return gram_singular_values(transfer_function(weight, (height, width), stride, dilation, groups))
+    return transfer_function(weight, (height, width), stride, dilation, groups)
 
 
 def transfer_function(weight: Tensor, size: tuple[int, int], stride: int, dilation: int, groups: int) -> Tensor:
@@ -70,14 +80,3 @@ def transfer_function(weight: Tensor, size: tuple[int, int], stride: int, dilati
     phases = nn.functional.pixel_unshuffle(image.flatten(0, 1), stride).unflatten(0, image.shape[:2])
     frequencies = torch.fft.fft2(phases)  # (groups, out, in·s², h/s, w/s)
     return frequencies.flatten(-2).movedim(-1, 1)
-
-
-def gram_singular_values(matrices: Tensor) -> Tensor:
-    """Singular values of ``(..., m, n)`` as the square roots of the small Gram matrix's eigenvalues, flattened.
-
-    Exact enough for values near the largest one, to which an error of eps in the Gram matrix is one of eps / 2;
-    values below 1e-8 of it are not resolved.
-    """
-    matrices = matrices.cpu()
-    small = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mH
-    return torch.linalg.eigvalsh(small @ small.mH).clamp_min(0).sqrt().flatten()

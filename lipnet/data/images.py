@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lipnet.config import Dataset
 from lipnet.data.augment import crop_and_flip
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
+from lipnet.schema import Dataset
 
 
 @dataclass(frozen=True)

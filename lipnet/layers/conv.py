@@ -10,14 +10,15 @@ _PADS = {"circular": nn.CircularPad2d, "zeros": nn.ZeroPad2d}
 
 
 def same_padding(kernel_size: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
-    """Pixels to add before and after each axis.
+    """Pixels to add before and after each axis, so that the output is the input's size divided by the stride.
 
-    A strided convolution is a pixel-unshuffle by the stride followed by a kernel of ``kernel_size / stride``; that
-    kernel is padded by ``k // 2`` before and ``(k - 1) // 2`` after, as in the paper's code.
+    Where the kernel is a multiple of the stride this is a pixel-unshuffle followed by a kernel of k = ``kernel_size /
+    stride``, padded by ``k // 2`` before and ``(k - 1) // 2`` after, as in the paper's code.
     """
-    taps = max(1, kernel_size // stride)
+    total = max(0, dilation * (kernel_size - 1) + 1 - stride)
     step = stride * dilation
-    return step * (taps // 2), step * ((taps - 1) // 2)
+    after = total // (2 * step) * step
+    return total - after, after
 
 
 def check_padding_mode(padding_mode: str, layer: str) -> None:

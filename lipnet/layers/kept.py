@@ -25,13 +25,19 @@ class KeptWeight:
     def get(self, build: Callable[..., Tensor], parameters: Sequence[Tensor]) -> Tensor:
         """The weight for the parameters' present values; it carries gradients where autograd is recording."""
         differentiable = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
-        if self._weight is None or differentiable > self._weight.requires_grad or self._changed(parameters):
+        if (
+            self._weight is None
+            or differentiable > self._weight.requires_grad
+            or self._changed(parameters, differentiable)
+        ):
             self._weight = _build(build, parameters, differentiable)
             self._seen = [_Seen(parameter) for parameter in parameters]
         return self._weight if differentiable else self._weight.detach()
 
-    def _changed(self, parameters: Sequence[Tensor]) -> bool:
-        return not all(seen.holds(parameter) for seen, parameter in zip(self._seen, parameters, strict=True))
+    def _changed(self, parameters: Sequence[Tensor], differentiable: bool) -> bool:
+        pairs = list(zip(self._seen, parameters, strict=True))
+        frozen = differentiable and any(seen.learned != parameter.requires_grad for seen, parameter in pairs)
+        return frozen or not all(seen.holds(parameter) for seen, parameter in pairs)
 
     def __deepcopy__(self, memo: dict) -> "KeptWeight":
         return KeptWeight()
@@ -46,17 +52,22 @@ class _Seen:
     def __init__(self, parameter: Tensor) -> None:
         self.parameter = parameter
         self.alias = parameter.detach()  # keeps the storage alive, so that its address cannot be reused unseen
-        self.version = parameter._version
+        self.version = _version(parameter)
+        self.learned = parameter.requires_grad
         self.fingerprint = _fingerprint(self.alias)
 
     def holds(self, parameter: Tensor) -> bool:
         return (
             parameter is self.parameter
-            and parameter._version == self.version
+            and _version(parameter) == self.version
             and parameter.data_ptr() == self.alias.data_ptr()
             and parameter.dtype == self.alias.dtype
             and torch.equal(_fingerprint(parameter.detach()), self.fingerprint)
         )
+
+
+def _version(parameter: Tensor) -> int | None:
+    return None if parameter.is_inference() else parameter._version  # inference tensors count none
 
 
 def _fingerprint(values: Tensor) -> Tensor:
@@ -75,12 +86,18 @@ def _weights(columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def _build(build: Callable[..., Tensor], parameters: Sequence[Tensor], differentiable: bool) -> Tensor:
-    # Outside inference mode and autocast: the weight may be used later under autograd, and must be exact.
+    # Outside inference mode and autocast: the weight may be used later under autograd, and must be exact. The builder's
+    # own saved tensors are no business of hooks around the layer (activation checkpointing counts and drops them).
     with torch.inference_mode(False), torch.autocast(parameters[0].device.type, enabled=False):
         if differentiable:
-            return _Reusable.apply(build, *parameters)
+            with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
+                return _Reusable.apply(build, *parameters)
         with torch.no_grad():
             return build(*parameters)
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 class _Reusable(torch.autograd.Function):

@@ -65,14 +65,15 @@ class OrthogonalLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features) -> (..., out_features)``."""
-        rows = inputs.numel() // max(1, self.in_features)
+        rows = inputs.numel() // self.in_features
         if self._trains() and rows < max(self.in_features, self.out_features):
             with torch.no_grad():
                 factor = self._kept_factor.get(_factor, [self.raw_weight])
             if factor.numel():
                 flat = inputs.reshape(-1, self.in_features).to(factor.dtype)
-                outputs = _FactoredLinear.apply(flat, self.raw_weight, self.bias, factor)
-                return outputs.unflatten(0, inputs.shape[:-1])
+                with torch.autocast(inputs.device.type, enabled=False):
+                    outputs = _FactoredLinear.apply(flat, self.raw_weight, self.bias, factor)
+                return outputs.view(*inputs.shape[:-1], self.out_features)
         return functional.linear(inputs, self.weight, self.bias)
 
     def _trains(self) -> bool:
@@ -112,6 +113,11 @@ class _FactoredLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(gradient.device.type, enabled=False):
+            return _FactoredLinear._gradients(ctx, gradient)
+
+    @staticmethod
+    def _gradients(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, raw, inverse, product = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph=True: through the weight, which autograd can differentiate again
             weight = cholesky(raw)

@@ -41,8 +41,13 @@ def _spectral_norm_estimate(matrix: Tensor, iterations: int) -> Tensor:
     start = torch.randn(matrix.shape[-1], 1, generator=torch.Generator().manual_seed(0)).to(matrix)
     vector = start.expand(*matrix.shape[:-2], -1, -1)
     for _ in range(iterations):
-        vector = torch.nn.functional.normalize(matrix.mT @ (matrix @ vector), dim=-2)
+        vector = _unit(matrix.mT @ _unit(matrix @ vector))
     return torch.linalg.vector_norm(matrix @ vector, dim=(-2, -1), keepdim=True)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    length = torch.linalg.vector_norm(vector, dim=-2, keepdim=True)
+    return vector / length.clamp_min(torch.finfo(vector.dtype).tiny)
 
 
 def cholesky(matrix: Tensor) -> Tensor:
@@ -78,7 +83,7 @@ class _CholeskyMap(torch.autograd.Function):
 
 
 def qr_inner_gradient(product: Tensor) -> Tensor:
-    """The symmetric matrix S of the QR gradient ``(G + Q S) R⁻ᵀ``, from ``Gᵀ Q``: its lower triangle, mirrored, negated."""
+    """S of the QR gradient ``(G + Q S) R⁻ᵀ``: the lower triangle of ``Gᵀ Q``, mirrored and negated."""
     return -(product.tril() + product.tril(-1).mT)
 
 
@@ -108,9 +113,10 @@ def inverse_cholesky_factor(tall: Tensor) -> tuple[Tensor, float]:
     inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
     # |M|_2² <= |M|_1 |M|_inf: enough for small matrices; too coarse for large ones, which earn a few power steps.
     entries = inverse.abs()
-    condition = gram.abs().sum(-1).amax() * entries.sum(-1).amax() * entries.sum(-2).amax()
-    failed, worst = torch.stack((info.amax().to(condition.dtype), condition)).tolist()
-    if failed or not math.isfinite(worst):
+    size = gram.abs().sum(-1).amax()
+    condition = size * entries.sum(-1).amax() * entries.sum(-2).amax()
+    failed, scale, worst = torch.stack((info.amax().to(size.dtype), size, condition)).tolist()
+    if failed or not math.isfinite(worst) or not 1e-20 < scale < 1e20:  # squares out of float32's range lose digits
         return inverse, math.inf
     if worst > _WELL_CONDITIONED:
         estimate = _spectral_norm_estimate(gram, 3) * _spectral_norm_estimate(inverse, 3) ** 2

@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from lipnet.config import BCOP, BjorckLinear, Config, ConvNet
 from lipnet.layers import (
     ORTHOGONALIZERS,
     Abs,
@@ -19,6 +18,7 @@ from lipnet.layers import (
     bjorck,
 )  # fmt: skip
 from lipnet.layers import GroupSort as GroupSortLayer
+from lipnet.schema import BCOP, BjorckLinear, Config, ConvNet
 
 Shape = tuple[int, int, int]
 

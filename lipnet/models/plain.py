@@ -15,10 +15,17 @@ def to_plain(model: nn.Module) -> nn.Module:
     It computes the same outputs from the effective weights, frozen as they are now; training it would leave the
     constraint. Modules that are already plain are copied.
     """
-    plain = _convert(model)
-    for name, child in plain.named_children():
-        setattr(plain, name, to_plain(child))
-    return plain.train(model.training)
+    return _to_plain(model, {}).train(model.training)
+
+
+def _to_plain(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+    """Converts a module once, wherever and however often it is used."""
+    if module not in done:
+        plain = done[module] = _convert(module)
+        for name, child in module._modules.items():
+            if child is not None and name in plain._modules:
+                plain._modules[name] = _to_plain(child, done)
+    return done[module]
 
 
 @functools.singledispatch

@@ -11,9 +11,9 @@ from lipnet.attacks import fgsm, pgd
 from lipnet.certify import certified_radii, jacobian_lower_bound, lipschitz_bound, margins
 from lipnet.certify.radius import model_logits
 from lipnet.checks import radius_value
-from lipnet.config import Config
 from lipnet.data.images import Split, generator
 from lipnet.models import to_plain
+from lipnet.schema import Config
 
 _BATCH = 500
 _JACOBIAN_EXAMPLES = 128

@@ -4,10 +4,10 @@ import logging
 from typing import Any
 
 from lipnet.commandline import EVALUATION_KEYS
-from lipnet.config import Config
 from lipnet.data.images import load_splits
 from lipnet.models.summary import count_parameters
 from lipnet.runs import load_run, refuse_changes
+from lipnet.schema import Config
 from lipnet.tasks import robustness
 from lipnet.tasks.session import Session
 from lipnet.training.tracker import Tracker

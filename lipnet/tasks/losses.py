@@ -6,7 +6,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
-from lipnet.config import CrossEntropy, Margin
+from lipnet.schema import CrossEntropy, Margin
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

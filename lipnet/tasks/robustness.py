@@ -13,7 +13,7 @@ from lipnet.certify.bound import output_shape
 from lipnet.certify.radius import model_logits
 from lipnet.checks import radius_value
 from lipnet.commandline import RESUME_KEYS
-from lipnet.config import Config, parse
+from lipnet.config import parse
 from lipnet.data.facts import DATASETS
 from lipnet.data.images import Split, load_splits
 from lipnet.layers import BCOPConv2d, OrthogonalLinear, PaddedConv2d
@@ -23,6 +23,7 @@ from lipnet.results.figures import accuracy_against_radius, adversarial_examples
 from lipnet.results.record import peak_memory_bytes, versions, write_results
 from lipnet.results.table import closing_table
 from lipnet.runs import load_run, new_model, refuse_changes
+from lipnet.schema import Config
 from lipnet.tasks.certification import Certification, certify_and_attack
 from lipnet.tasks.losses import build_loss
 from lipnet.tasks.session import Session

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from lipnet.config import Config
 from lipnet.results.record import git_commit, versions
+from lipnet.schema import Config
 from lipnet.training.files import write_csv
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from lipnet.config import Config
 from lipnet.data.images import Split
+from lipnet.schema import Config
 from lipnet.training import checkpoint
 from lipnet.training.interrupt import Interrupted, StopRequest
 from lipnet.training.schedules import build_optimizer, learning_rate

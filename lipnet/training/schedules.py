@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from lipnet.config import SGD, Adam, Cosine, Exponential, Named, OneCycle, Optimizer, RMSprop
+from lipnet.schema import SGD, Adam, Cosine, Exponential, Named, OneCycle, Optimizer, RMSprop
 
 
 def build_optimizer(option: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

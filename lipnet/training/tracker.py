@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from lipnet.config import Config
+from lipnet.schema import Config
 from lipnet.training.files import read_csv, write_csv
-
 
 # Keys that change no result.
 _NO_HYPERPARAMETERS = ("progress", "resume", "run", "device", "threads", "dataset.root", "dataset.download")

@@ -1,0 +1,188 @@
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from lipnet.attacks import fgsm, pgd
+from lipnet.attacks.gradient import project
+from lipnet.certify import margins
+
+SHAPE = (1, 4, 4)
+
+
+def run_fgsm(model, images, labels, radius):
+    return fgsm(model, images, labels, radius)
+
+
+def run_pgd(model, images, labels, radius, steps=20, restarts=2, seed=0):
+    return pgd(model, images, labels, radius, steps, restarts, torch.Generator().manual_seed(seed))
+
+
+ATTACKS = [pytest.param(run_fgsm, id="fgsm"), pytest.param(run_pgd, id="pgd")]
+
+
+def linear_classifier(weight):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(weight.shape[1], weight.shape[0]))
+    model[1].weight.data = weight
+    model[1].bias.data = -weight @ torch.full(weight.shape[1:], 0.5)  # the boundaries meet near mid-grey
+    return model
+
+
+def two_classes():
+    return linear_classifier(torch.randn(2, 16))
+
+
+def orthonormal_classes():
+    """All boundaries are as steep, so the runner-up is also the nearest class, and one straight step is optimal."""
+    return linear_classifier(3 * torch.linalg.qr(torch.randn(16, 10)).Q.mT)
+
+
+def random_classes():
+    return linear_classifier(torch.randn(10, 16))
+
+
+def small_network(shape=SHAPE, classes=4):
+    inputs = torch.Size(shape).numel()
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, 24), nn.Tanh(), nn.Linear(24, classes)).requires_grad_(False)
+
+
+def images_near_grey(count):
+    return 0.5 + 0.05 * torch.randn(count, *SHAPE)
+
+
+@torch.no_grad()
+def distances(model, images, labels):
+    """``min_j (z_y - z_j) / |w_y - w_j|``, exact for linear models while no pixel leaves [0, 1]."""
+    logits, weight = model(images).double(), model[1].weight.double()
+    gaps, lengths = logits.gather(1, labels[:, None]) - logits, (weight[labels][:, None] - weight).norm(dim=2)
+    return (gaps / lengths).scatter(1, labels[:, None], torch.inf).amin(1).tolist()
+
+
+def successes(attack, model, factor, count=12):
+    """Whether each example is misclassified after an attack at ``factor`` times its exact distance."""
+    images = images_near_grey(count)
+    labels = model(images).argmax(1)
+    found = []
+    for image, label, distance in zip(images.split(1), labels.split(1), distances(model, images, labels), strict=True):
+        assert 0 < distance < 0.3  # the box is far away
+        found.append(bool(margins(model(attack(model, image, label, factor * distance)), label) < 0))
+    return found
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("make_model", [two_classes, orthonormal_classes])
+def test_attack_succeeds_just_outside_the_exact_distance(attack, make_model):
+    assert all(successes(attack, make_model(), 1.02))
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("make_model", [two_classes, orthonormal_classes, random_classes])
+def test_attack_never_succeeds_inside_the_exact_distance(attack, make_model):
+    assert not any(successes(attack, make_model(), 0.999))
+
+
+IMAGES = {
+    "interior": lambda: 0.2 + 0.6 * torch.rand(16, 3, 16, 16),
+    "black": lambda: torch.zeros(4, 3, 16, 16),
+    "white": lambda: torch.ones(4, 3, 16, 16),
+    "black and white": lambda: torch.randint(2, (16, 3, 16, 16)).float(),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("make_images", list(IMAGES.values()), ids=list(IMAGES))
+@pytest.mark.parametrize("radius", [1e-3, 0.01, 36 / 255, 1.58, 100.0])
+def test_found_images_stay_in_the_ball_and_the_box(attack, make_images, radius):
+    images, model = make_images(), small_network((3, 16, 16))
+    before = images.clone()
+    found = attack(model, images, model(images).argmax(1), radius)
+    change = (found.double() - images.double()).flatten(1).norm(dim=1)
+    assert (change <= radius).all()
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert found.shape == images.shape
+    assert found.dtype == images.dtype
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attack_moves_by_its_radius_where_it_can(attack):
+    model, images = two_classes(), images_near_grey(8)
+    found = attack(model, images, model(images).argmax(1), 0.1)
+    torch.testing.assert_close((found - images).flatten(1).norm(dim=1), torch.full((8,), 0.1), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("radius", [0.01, 1.0])
+def test_misclassified_examples_stay_misclassified(attack, radius):
+    model, images = random_classes(), images_near_grey(20)
+    wrong = (model(images).argmax(1) + 1) % 10
+    assert (margins(model(attack(model, images, wrong, radius)), wrong) < 0).all()
+
+
+def test_pgd_never_returns_more_margin_than_the_image_has():
+    model, images, labels = small_network(), torch.rand(30, *SHAPE), torch.randint(4, (30,))
+    for radius in (0.0, 0.05, 0.5, 5.0):
+        found = margins(model(run_pgd(model, images, labels, radius)), labels)
+        assert (found <= margins(model(images), labels) + 1e-5).all()
+
+
+def test_same_generator_gives_the_same_images():
+    model, images = small_network(), torch.rand(10, *SHAPE)
+    labels = model(images).argmax(1)
+    first = run_pgd(model, images, labels, 0.05, seed=1)
+    torch.manual_seed(12345)  # the global generator has no say
+    assert torch.equal(first, run_pgd(model, images, labels, 0.05, seed=1))
+    assert not torch.equal(run_pgd(model, images, labels, 0.05, steps=1, restarts=4, seed=1), first)
+
+
+def test_more_restarts_never_give_a_higher_margin():
+    model, images = small_network(), torch.rand(30, *SHAPE)
+    model[1].weight *= 8  # strongly nonlinear, so that the start matters
+    labels = model(images).argmax(1)
+    lowest = [margins(model(run_pgd(model, images, labels, 0.4, 4, restarts)), labels) for restarts in (1, 2, 4, 8)]
+    for fewer, more in itertools.pairwise(lowest):
+        assert (more <= fewer + 1e-5).all()
+    assert (lowest[-1] < lowest[0] - 1e-3).any()
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_gradient_of_zero_gives_no_nan(attack):
+    model = linear_classifier(torch.zeros(3, 16))
+    images = images_near_grey(4)
+    found = attack(model, images, torch.zeros(4, dtype=torch.int64), 0.5)
+    assert torch.isfinite(found).all()
+    assert ((found - images).flatten(1).norm(dim=1) <= 0.5).all()
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_model_is_left_without_gradients(attack):
+    model, images = two_classes(), images_near_grey(4)
+    with torch.no_grad():
+        found = attack(model, images, torch.zeros(4, dtype=torch.int64), 0.1)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not found.requires_grad
+    assert not images.requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("radius", [1e-3, 0.3, 2.0])
+def test_project_is_onto_ball_and_box(radius, dtype):
+    origin = torch.rand(50, 3, 8, 8, dtype=dtype)
+    images = origin + 2 * torch.rand(50, 1, 1, 1, dtype=dtype) * torch.randn(50, 3, 8, 8, dtype=dtype)
+    projected = project(images, origin, radius)
+    assert ((projected.double() - origin.double()).flatten(1).norm(dim=1) <= radius).all()
+    assert projected.min() >= 0
+    assert projected.max() <= 1
+    torch.testing.assert_close(project(projected, origin, radius), projected, rtol=0, atol=2e-6)
+
+
+def test_project_keeps_what_is_inside_and_the_direction_of_what_is_not():
+    origin = torch.full((3, *SHAPE), 0.5, dtype=torch.float64)
+    change = 0.01 * torch.randn(3, *SHAPE, dtype=torch.float64)
+    torch.testing.assert_close(project(origin + change, origin, 1.0), origin + change)
+    torch.testing.assert_close(project(origin, origin, 1.0), origin)
+    shrunk = project(origin + change, origin, 0.001) - origin
+    expected = 0.001 * change / change.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    torch.testing.assert_close(shrunk, expected, rtol=1e-5, atol=0)

@@ -1,0 +1,59 @@
+import copy
+import functools
+import math
+import os
+import random
+from collections.abc import Callable, Iterator
+
+import numpy
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from torch import Tensor, nn
+
+import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
+from lipnet import commandline
+from lipnet.config import Config, parse
+from lipnet.models import to_plain
+
+
+@pytest.fixture(autouse=True)
+def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test starts from the same seeds, one thread and no outside data folder, and leaves no Hydra behind."""
+    monkeypatch.delenv("LIPNET_DATA", raising=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    numpy.random.seed(0)
+    random.seed(0)
+    yield
+    torch.set_num_threads(threads)
+    GlobalHydra.instance().clear()
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...], data_folder: str | None) -> Config:
+    """Composing takes a tenth of a second, and many tests ask for the same; the folder is part of what is composed."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(commandline.config_dir()), version_base="1.3"):
+        return parse(compose("config", overrides=list(overrides)))
+
+
+@pytest.fixture
+def make_config() -> Callable[..., Config]:
+    """``make_config("model=fc", "epochs=1", ...)``: the checked configuration of these overrides."""
+    return lambda *overrides: copy.deepcopy(_composed(overrides, os.environ.get("LIPNET_DATA")))
+
+
+@pytest.fixture
+def dense_matrix() -> Callable[[nn.Module, tuple[int, ...]], Tensor]:
+    """``dense_matrix(module, shape)``: an affine map's matrix in float64, column by column from its forward pass."""
+
+    @torch.no_grad()
+    def build(module: nn.Module, shape: tuple[int, ...]) -> Tensor:
+        double = to_plain(module).double()  # exactly the effective weights, not weights rebuilt in float64
+        basis = torch.eye(math.prod(shape), dtype=torch.float64).unflatten(1, shape)
+        return (double(basis) - double(torch.zeros_like(basis))).flatten(1).mT
+
+    return build

@@ -1,0 +1,125 @@
+"""Starts the program as a user would, and reads what a run leaves behind; shared by the tests of whole runs."""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lipnet import app
+
+ROOT = Path(__file__).resolve().parents[1]
+EPOCHS = 3
+RADII = ("36/255", "0.3", "0.05", "1.0")
+TINY = (
+    "dataset.limit_train=60", "dataset.limit_test=16", "batch_size=16", f"epochs={EPOCHS}", "model.channels=[4,4]",
+    "model.hidden=[8]", "optimizer.lr=0.03", "attack.steps=2", "attack.restarts=2", "singular_values_every=1",
+    "progress=off", "threads=1", "device=cpu", f"eval_radii=[{','.join(RADII)}]",
+)  # fmt: skip
+# What may differ between two runs of one configuration.
+VOLATILE = ("train_seconds", "eval_seconds", "samples_per_second", "peak_memory_bytes", "overrides", "git_commit")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    output: str
+
+
+def launch(*arguments: str, program: str = "lipnet") -> Outcome:
+    """Runs the program in this process; returns its exit code and everything it printed."""
+    printed = io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", [program, *arguments]),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+    ):
+        try:
+            app.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            torch.set_flush_denormal(False)
+    return Outcome(code, printed.getvalue())
+
+
+def finished_run(factory: pytest.TempPathFactory) -> Path:
+    """One finished run for all tests of a session; they may not change it."""
+    directory = factory.getbasetemp() / "finished" / "run"
+    return directory if directory.exists() else finish(directory)
+
+
+def finish(directory: Path, *overrides: str) -> Path:
+    """A tiny finished run in ``directory``."""
+    outcome = launch(*TINY, *overrides, f"hydra.run.dir={directory}")
+    assert outcome.code == 0, outcome.output
+    return directory
+
+
+def results(directory: Path) -> dict[str, Any]:
+    return json.loads((directory / "results.json").read_text())
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def events(directory: Path) -> EventAccumulator:
+    """Everything in the directory's TensorBoard events, nothing sampled away."""
+    kinds = ("scalars", "histograms", "images", "tensors")
+    return EventAccumulator(str(directory), size_guidance=dict.fromkeys(kinds, 0)).Reload()
+
+
+def outcome_of(directory: Path) -> dict[str, Any]:
+    """All that must be the same, to the bit, for two runs of one configuration: a flat dict that compares well."""
+    return {
+        **_weights(directory),
+        **{f"metrics.csv row {number}": row for number, row in enumerate(_without_time(directory))},
+        "certificates.csv": (directory / "certificates.csv").read_text(),
+        **{f"results.json {key}": value for key, value in results(directory).items() if key not in VOLATILE},
+    }
+
+
+def curves(directory: Path) -> dict[str, list]:
+    """Steps, and for scalars values, of everything that TensorBoard shows; times left out."""
+    accumulator = events(directory)
+    tags = accumulator.Tags()
+    return {
+        **{tag: [(point.step, point.value) for point in accumulator.Scalars(tag)]
+           for tag in tags["scalars"] if not tag.startswith("time/")},
+        **{tag: [point.step for point in accumulator.Histograms(tag)] for tag in tags["histograms"]},
+        **{tag: [point.step for point in accumulator.Images(tag)] for tag in tags["images"]},
+        **{tag: [point.step for point in accumulator.Tensors(tag)] for tag in tags["tensors"]},
+    }  # fmt: skip
+
+
+def _weights(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in ("last", "best"):
+        saved = torch.load(directory / "checkpoints" / f"{name}.pt", weights_only=True)
+        tensors = {f"model {key}": value for key, value in saved["model"].items()}
+        for number, state in saved["optimizer"]["state"].items():
+            tensors |= {f"optimizer {number} {key}": value for key, value in state.items()}
+        found |= {f"{name}.pt {key}": _digest(value) for key, value in tensors.items()}
+        found |= {f"{name}.pt {key}": saved["progress"][key] for key in ("epoch", "batch", "best_score", "best_epoch")}
+    return found
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    return f"{tuple(tensor.shape)} {hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()[:16]}"
+
+
+def _without_time(directory: Path) -> list[dict[str, str]]:
+    rows = table(directory / "metrics.csv")
+    return [{key: value for key, value in row.items() if not key.startswith("time_")} for row in rows]

@@ -1,0 +1,186 @@
+import pytest
+import torch
+from torch import nn
+
+from lipnet.certify import lipschitz_bound
+from lipnet.data.facts import DATASETS
+from lipnet.layers import Abs, BCOPConv2d, GroupSort, MaxMin, Normalize, OrthogonalLinear, PaddedConv2d
+from lipnet.models import build_model
+
+# The paper's architectures (Li et al. 2019, appendix): (in, out, kernel size, stride) of a convolution, "flatten",
+# (in, out) of a fully connected layer. MaxMin follows every layer with weights but the last.
+ARCHITECTURES = {
+    ("small", "mnist"): [(1, 16, 4, 2), (16, 32, 4, 2), "flatten", (32 * 7 * 7, 100), (100, 10)],
+    ("small", "cifar10"): [(3, 16, 4, 2), (16, 32, 4, 2), "flatten", (32 * 8 * 8, 100), (100, 10)],
+    ("small", "digits"): [(1, 16, 4, 2), (16, 32, 4, 2), "flatten", (32 * 2 * 2, 100), (100, 10)],
+    ("large", "mnist"): [
+        (1, 32, 3, 1), (32, 32, 4, 2), (32, 64, 3, 1), (64, 64, 4, 2), "flatten",
+        (64 * 7 * 7, 512), (512, 512), (512, 10),
+    ],
+    ("large", "cifar10"): [
+        (3, 32, 3, 1), (32, 32, 4, 2), (32, 64, 3, 1), (64, 64, 4, 2), "flatten",
+        (64 * 8 * 8, 512), (512, 512), (512, 10),
+    ],
+    ("fc", "mnist"): ["flatten", (784, 1024), (1024, 1024), (1024, 1024), (1024, 10)],
+    ("fc", "cifar10"): ["flatten", (3072, 1024), (1024, 1024), (1024, 1024), (1024, 10)],
+    ("fc", "digits"): ["flatten", (64, 1024), (1024, 1024), (1024, 1024), (1024, 10)],
+}  # fmt: skip
+CONVS = {"bcop": BCOPConv2d, "plain": PaddedConv2d}
+LINEARS = {"orthogonal": OrthogonalLinear, "bjorck": OrthogonalLinear, "plain": nn.Linear}
+ACTIVATIONS = {"maxmin": MaxMin, "groupsort": GroupSort, "relu": nn.ReLU, "abs": Abs, "identity": nn.Identity}
+
+
+@pytest.fixture
+def build(make_config):
+    """``build("model=fc", ...)``: the network for its data set's images."""
+
+    def make(*overrides):
+        config = make_config(*overrides)
+        return build_model(config, *DATASETS[config.dataset.name]).eval()
+
+    return make
+
+
+def described(layer):
+    if isinstance(layer, BCOPConv2d):
+        return layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride
+    if isinstance(layer, PaddedConv2d):
+        return layer.conv.in_channels, layer.conv.out_channels, layer.conv.kernel_size[0], layer.conv.stride[0]
+    if isinstance(layer, (nn.Linear, OrthogonalLinear)):
+        return layer.in_features, layer.out_features
+    return "flatten" if isinstance(layer, nn.Flatten) else type(layer)
+
+
+def expected_layers(architecture, activation):
+    layers = []
+    for layer in architecture:
+        layers += [layer] if layer == "flatten" else [layer, activation]
+    return layers[:-1]
+
+
+def expected_parameters(layer):
+    """The shapes of its learned tensors, without the bias."""
+    if isinstance(layer, BCOPConv2d):
+        inner, outer = layer.in_channels * layer.stride**2, layer.out_channels
+        widest, factors = max(inner, outer), layer.kernel_size // layer.stride - 1
+        return {(1, outer, inner), (1, 2 * factors, widest, widest // 2)}
+    if isinstance(layer, PaddedConv2d):
+        return {(layer.conv.out_channels, layer.conv.in_channels, *layer.conv.kernel_size)}
+    return {(layer.out_features, layer.in_features)}
+
+
+@pytest.mark.parametrize(("model", "dataset"), list(ARCHITECTURES))
+def test_default_network_is_the_papers(model, dataset, build):
+    network = build(f"model={model}", f"dataset={dataset}")
+    assert isinstance(network[0], Normalize)
+    assert [described(layer) for layer in network[1:]] == expected_layers(ARCHITECTURES[model, dataset], MaxMin)
+    shape, classes = DATASETS[dataset]
+    assert network(torch.rand(2, *shape)).shape == (2, classes)
+
+
+@pytest.mark.parametrize("linear", list(LINEARS))
+@pytest.mark.parametrize("conv", list(CONVS))
+@pytest.mark.parametrize("model", ["small", "large", "fc"])
+def test_every_option_builds_the_same_shapes(model, conv, linear, build):
+    network = build(f"model={model}", f"conv={conv}", f"linear={linear}", "dataset=mnist")
+    assert [described(layer) for layer in network[1:]] == expected_layers(ARCHITECTURES[model, "mnist"], MaxMin)
+    for layer in network:
+        if list(layer.parameters()):
+            assert type(layer) in (CONVS[conv], LINEARS[linear])
+            shapes = {tuple(parameter.shape) for parameter in layer.parameters()}
+            outputs = described(layer)[1]
+            assert shapes == expected_parameters(layer) | {(outputs,)}
+
+
+@pytest.mark.parametrize(("activation", "layer_type"), list(ACTIVATIONS.items()))
+@pytest.mark.parametrize("model", ["small", "fc"])
+def test_activation_follows_every_layer_but_the_last(model, activation, layer_type, build):
+    network = build(f"model={model}", f"activation={activation}")
+    architecture = ARCHITECTURES[model, "digits"]
+    assert [described(layer) for layer in network[1:]] == expected_layers(architecture, layer_type)
+
+
+def test_group_size_reaches_the_activation(build):
+    network = build("activation=groupsort", "activation.group_size=4")
+    assert {layer.group_size for layer in network if isinstance(layer, GroupSort)} == {4}
+
+
+@pytest.mark.parametrize("padding_mode", ["circular", "zeros"])
+@pytest.mark.parametrize("conv", list(CONVS))
+def test_padding_mode_reaches_the_convolutions(conv, padding_mode, build):
+    network = build(f"conv={conv}", f"conv.padding_mode={padding_mode}")
+    convolutions = [layer for layer in network if isinstance(layer, CONVS[conv])]
+    assert [layer.padding_mode for layer in convolutions] == [padding_mode] * 2
+
+
+def test_orthogonalizer_and_iterations_reach_the_layers(build):
+    from lipnet.layers import bjorck, cholesky
+
+    assert build("conv.orthogonalizer=bjorck")[1].orthogonalize is bjorck
+    assert build()[1].orthogonalize is cholesky
+    free = 3 * torch.eye(4) + torch.rand(4, 4)
+    layer = build("model=fc", "linear=bjorck", "linear.iterations=3")[2]
+    torch.testing.assert_close(layer.orthogonalize(free), bjorck(free, iterations=3))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "architecture"),
+    [
+        (
+            ["model.channels=[4,6,8]", "model.kernel_sizes=[3,4,1]", "model.strides=[1,2,1]", "model.hidden=[20,30]"],
+            [(1, 4, 3, 1), (4, 6, 4, 2), (6, 8, 1, 1), "flatten", (8 * 4 * 4, 20), (20, 30), (30, 10)],
+        ),
+        (["model.hidden=[]"], [(1, 16, 4, 2), (16, 32, 4, 2), "flatten", (128, 10)]),
+        (["model=fc", "model.hidden=[12]"], ["flatten", (64, 12), (12, 10)]),
+        (["model=fc", "model.hidden=[]"], ["flatten", (64, 10)]),
+    ],
+)
+def test_custom_widths(overrides, architecture, build):
+    network = build(*overrides)
+    assert [described(layer) for layer in network[1:]] == expected_layers(architecture, MaxMin)
+    assert network(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 7])
+@pytest.mark.parametrize(("model", "shape"), [("small", (3, 12, 16)), ("fc", (2, 5, 3))])
+def test_other_image_sizes_and_class_counts(model, shape, outputs, make_config):
+    config = make_config(
+        f"model={model}", "model.hidden=[100]", "dataset=cifar10" if shape[0] == 3 else "dataset=digits"
+    )
+    network = build_model(config, shape, outputs)
+    if model == "small":
+        assert described(network[6]) == (32 * 3 * 4, 100)
+    assert network(torch.rand(2, *shape)).shape == (2, outputs)
+
+
+def test_normalisation_comes_first(build):
+    network = build("dataset.mean=[0.25]", "dataset.std=[0.5]")
+    torch.testing.assert_close(network[0](torch.full((1, 1, 8, 8), 0.75)), torch.ones(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "overrides"),
+    [
+        ("digits", ["model=small"]),
+        ("digits", ["model=small", "conv.padding_mode=zeros"]),
+        ("digits", ["model=small", "conv.orthogonalizer=bjorck", "linear=bjorck"]),
+        ("cifar10", ["model=small", "activation=groupsort"]),
+        ("mnist", ["model=large"]),
+        ("digits", ["model=fc"]),
+        ("digits", ["model=fc", "model.hidden=[200,100]", "linear=bjorck"]),
+    ],
+)
+def test_network_of_orthogonal_layers_has_bound_one(dataset, overrides, build):
+    network = build(f"dataset={dataset}", *overrides)
+    assert lipschitz_bound(network, DATASETS[dataset][0]) == pytest.approx(1, abs=1e-5)
+
+
+def test_normalisation_counts_in_the_bound(build):
+    assert lipschitz_bound(build("dataset.std=[0.25]"), (1, 8, 8)) == pytest.approx(4, rel=1e-5)
+
+
+def test_unconstrained_network_has_a_measured_bound(build):
+    network = build("conv=plain", "linear=plain")
+    before = lipschitz_bound(network, (1, 8, 8))
+    network[1].weight.data *= 3
+    assert lipschitz_bound(network, (1, 8, 8)) == pytest.approx(3 * before, rel=1e-5)

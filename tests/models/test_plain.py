@@ -1,0 +1,150 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from lipnet.certify import lipschitz_bound
+from lipnet.layers import (
+    Abs,
+    BCOPConv2d,
+    GroupSort,
+    MaxMin,
+    Normalize,
+    OrthogonalLinear,
+    PaddedConv2d,
+    PixelUnshuffle,
+    Scale,
+)
+from lipnet.models import build_model, to_plain
+
+SHAPE = (1, 8, 8)
+WITHOUT_PARAMETERS = (Normalize, MaxMin, GroupSort, Abs, Scale, PixelUnshuffle)
+OPTIONS = [
+    ["conv=bcop", "linear=orthogonal"],
+    ["conv=bcop", "linear=bjorck"],
+    ["conv=bcop", "linear=plain"],
+    ["conv=plain", "linear=orthogonal"],
+    ["conv=plain", "linear=bjorck"],
+    ["conv=plain", "linear=plain"],
+    ["conv=bcop", "conv.padding_mode=zeros", "activation=groupsort", "dataset.mean=[0.5]", "dataset.std=[0.25]"],
+    ["conv=bcop", "conv.orthogonalizer=bjorck", "activation=abs"],
+    ["model=fc", "model.hidden=[32,32]", "activation=relu"],
+]
+
+
+@pytest.fixture(params=OPTIONS, ids=" ".join)
+def model(request, make_config):
+    return build_model(make_config(*request.param), SHAPE, 10).eval()
+
+
+def assert_plain(network):
+    for module in network.modules():
+        assert type(module).__module__.startswith("torch.nn") or isinstance(module, (*WITHOUT_PARAMETERS, PaddedConv2d))
+
+
+def images(count=5):
+    return torch.rand(count, *SHAPE)
+
+
+@torch.no_grad()
+def test_plain_network_computes_the_same(model):
+    plain, inputs = to_plain(model), images()
+    torch.testing.assert_close(plain(inputs), model(inputs), rtol=0, atol=1e-5)
+    assert_plain(plain)
+    assert len(plain) == len(model)
+    assert lipschitz_bound(plain, SHAPE) == pytest.approx(lipschitz_bound(model, SHAPE), rel=1e-6)
+
+
+@torch.no_grad()
+def test_original_is_untouched_and_shares_nothing(model):
+    before, types, inputs = copy.deepcopy(model.state_dict()), [type(layer) for layer in model.modules()], images()
+    outputs = model(inputs)
+    plain = to_plain(model)
+    for parameter in plain.parameters():
+        parameter.add_(1.0)
+    assert [type(layer) for layer in model.modules()] == types
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(model(inputs), outputs)
+    assert not torch.allclose(plain(inputs), outputs)
+
+
+@torch.no_grad()
+def test_training_on_leaves_the_plain_network_as_it_was(model):
+    plain, inputs = to_plain(model), images()
+    outputs = plain(inputs)
+    for parameter in model.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    assert torch.equal(plain(inputs), outputs)
+
+
+@torch.no_grad()
+def test_copies_of_the_plain_network_are_untied(model):
+    plain, inputs = to_plain(model), images()
+    outputs, other = plain(inputs), copy.deepcopy(plain)
+    for parameter in other.parameters():
+        parameter.add_(1.0)
+    assert torch.equal(plain(inputs), outputs)
+    assert not torch.allclose(other(inputs), outputs)
+
+
+@torch.no_grad()
+def test_state_dict_round_trip(model, tmp_path):
+    plain, inputs = to_plain(model), images()
+    torch.save(plain.state_dict(), tmp_path / "plain.pt")
+    fresh = copy.deepcopy(model)
+    for layer in fresh.modules():
+        if hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+    fresh = to_plain(fresh)
+    assert not torch.allclose(fresh(inputs), plain(inputs))
+    fresh.load_state_dict(torch.load(tmp_path / "plain.pt", weights_only=True))
+    assert torch.equal(fresh(inputs), plain(inputs))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: BCOPConv2d(2, 4, 3, bias=False), id="no bias"),
+        pytest.param(lambda: BCOPConv2d(2, 4, 2, padding_mode="zeros"), id="zeros"),
+        pytest.param(lambda: BCOPConv2d(2, 4, 4, stride=2), id="stride"),
+        pytest.param(lambda: BCOPConv2d(2, 4, 3, dilation=2), id="dilation"),
+        pytest.param(lambda: BCOPConv2d(2, 4, 3, groups=2), id="groups"),
+        pytest.param(lambda: BCOPConv2d(2, 4, 3).double(), id="float64"),
+        pytest.param(
+            lambda: nn.Sequential(nn.Sequential(BCOPConv2d(2, 4, 3), MaxMin()), PaddedConv2d(4, 2, 3)), id="nested"
+        ),
+        pytest.param(lambda: nn.Sequential(nn.Flatten(), OrthogonalLinear(72, 5, bias=False)), id="linear, no bias"),
+        pytest.param(lambda: nn.Sequential(nn.Flatten(), OrthogonalLinear(72, 90).double()), id="linear, float64"),
+    ],
+)
+@torch.no_grad()
+def test_every_kind_of_layer_converts(make):
+    layer = make()
+    plain, inputs = to_plain(layer), torch.rand(3, 2, 6, 6, dtype=next(layer.parameters()).dtype)
+    torch.testing.assert_close(plain(inputs), layer(inputs), rtol=0, atol=1e-5)
+    assert_plain(plain)
+    assert {parameter.dtype for parameter in plain.parameters()} == {inputs.dtype}
+
+
+@torch.no_grad()
+def test_layer_that_is_used_twice_converts_everywhere():
+    twice = OrthogonalLinear(6, 6)
+    model, inputs = nn.Sequential(twice, MaxMin(), twice), torch.rand(3, 6)
+    plain = to_plain(model)
+    torch.testing.assert_close(plain(inputs), model(inputs), rtol=0, atol=1e-5)
+    assert_plain(plain)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mode_is_kept(training):
+    model = nn.Sequential(BCOPConv2d(1, 2, 3), nn.Sequential(MaxMin())).train(training)
+    assert {module.training for module in to_plain(model).modules()} == {training}
+
+
+@torch.no_grad()
+def test_plain_network_exports(make_config):
+    plain = to_plain(build_model(make_config(), SHAPE, 10)).eval()
+    exported = torch.export.export(plain, (images(4),)).module()
+    inputs = images(4)
+    torch.testing.assert_close(exported(inputs), plain(inputs), rtol=0, atol=1e-6)

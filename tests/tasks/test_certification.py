@@ -1,0 +1,194 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lipnet.data.images import Split
+from lipnet.layers import Normalize
+from lipnet.tasks import certification
+from lipnet.tasks.certification import CertificateViolation, certify_and_attack
+
+COUNT = 12
+RADII = ("0.05", "36/255", "0.3")
+
+
+def _split(count=COUNT):
+    """Grey images far from 0 and 1, so that the box [0, 1] stops no attack; labels are mostly what the model says."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(110, 146, (count, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    indices = torch.arange(100, 100 + count)
+    with torch.no_grad():
+        labels = _two_sided()(images.float() / 255).argmax(1)
+    labels[3] = 1 - labels[3]
+    return Split(images, labels, 255, indices)
+
+
+def _two_sided(std=1.0):
+    """Logits (w·x, -w·x) / sqrt(2) + (b, -b): its constant is |w| / std, and its certificates are exact distances."""
+    torch.manual_seed(1)
+    linear = nn.Linear(16, 2)
+    with torch.no_grad():
+        w = torch.randn(16)
+        w -= w.mean()  # the mean grey does not matter
+        linear.weight.copy_(torch.stack((w, -w)) / w.norm() * math.sqrt(0.5))
+        linear.bias.zero_()
+    return nn.Sequential(Normalize([0.0], [std]), nn.Flatten(), linear)
+
+
+@pytest.fixture
+def config(make_config):
+    def build(*overrides, radii=RADII):
+        common = ("progress=off", "attack.steps=5", "attack.restarts=1", f"eval_radii=[{','.join(radii)}]")
+        return make_config(*common, *overrides)
+
+    return build
+
+
+def _distances(split, std=1.0):
+    """Signed L2 distance to the decision boundary in float64; negative where the label is wrong."""
+    weight = _two_sided(std)[2].weight.detach().double()
+    difference = (weight[0] - weight[1]) / std
+    signed = split.pixels().double().flatten(1) @ difference / difference.norm()
+    return torch.where(split.labels == 0, signed, -signed)
+
+
+@pytest.mark.parametrize("std", [1.0, 0.5])
+def test_radii_are_distances_where_certificates_are_exact(config, std):
+    split = _split()
+    found = certify_and_attack(_two_sided(std), split, config())
+    distances = _distances(split, std)
+    assert found.lipschitz == pytest.approx(1 / std, rel=1e-6)
+    torch.testing.assert_close(found.radii, distances.clamp_min(0), atol=1e-6, rtol=0)
+    assert bool((found.radii <= distances.clamp_min(0)).all())
+    assert found.lower == pytest.approx(1 / std, rel=1e-6)
+    assert found.lower <= found.lipschitz
+
+
+def test_accuracies_are_fractions_of_the_split(config):
+    split = _split()
+    found = certify_and_attack(_two_sided(), split, config())
+    distances = _distances(split)
+    assert found.clean_accuracy == float((distances > 0).double().mean()) == (COUNT - 1) / COUNT
+    for radius in (0.0, 0.01, 0.02, 0.04):
+        assert found.certified_accuracy(radius) == float((distances > radius).double().mean())
+
+
+def test_attacks_find_the_boundary_where_certificates_are_exact(config):
+    """Gradient attacks on a linear network are exact too: accuracy under attack is certified accuracy."""
+    split = _split()
+    distances = _distances(split)
+    radii = [f"{float(value):.6f}".rstrip("0") for value in (distances[distances > 0].sort().values * 1.001)[:4]]
+    found = certify_and_attack(_two_sided(), split, config(radii=radii))
+    for radius in radii:
+        certified = found.certified_accuracy(float(radius))
+        assert {name: found.attacked[name][radius] for name in ("fgsm", "pgd")} == {"fgsm": certified, "pgd": certified}
+
+
+def test_an_attacked_example_falls_only_outside_its_certified_radius(config):
+    split = _split()
+    model = nn.Sequential(*_two_sided(), nn.Linear(2, 2))
+    falls = 0
+    for index in range(COUNT):
+        found = certify_and_attack(model, split.take(torch.tensor([index])), config())
+        for name in ("fgsm", "pgd"):
+            for radius in RADII:
+                survives = found.attacked[name][radius]
+                assert survives in (0, 1)
+                assert survives >= found.certified_accuracy(float(36 / 255) if "/" in radius else float(radius))
+                falls += not survives
+    assert falls
+
+
+def test_rows_hold_every_example(config):
+    split = _split()
+    rows = certify_and_attack(_two_sided(), split, config()).rows()
+    assert [row["index"] for row in rows] == list(range(100, 100 + COUNT))
+    assert [row["label"] for row in rows] == split.labels.tolist()
+    assert [row["prediction"] == row["label"] for row in rows] == [index != 3 for index in range(COUNT)]
+    assert rows[3]["margin"] < 0 == rows[3]["certified_radius"]
+    assert all(row["certified_radius"] == pytest.approx(row["margin"] / math.sqrt(2), abs=1e-6) for row in rows[:3])
+
+
+def test_a_tie_is_no_correct_prediction(config):
+    model = _two_sided()
+    nn.init.constant_(model[2].weight, 0.1)
+    found = certify_and_attack(model, _split(), config())
+    assert found.clean_accuracy == 0
+    assert found.radii.tolist() == [0.0] * COUNT
+    assert found.attacked["pgd"] == dict.fromkeys(RADII, 0.0)
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_a_wrong_bound_is_found_out(config, monkeypatch, attack):
+    other = "pgd" if attack == "fgsm" else "fgsm"
+    monkeypatch.setattr(certification, other, lambda model, images, *_: images)
+    monkeypatch.setattr(certification, "lipschitz_bound", lambda module, shape: 0.1)
+    with pytest.raises(CertificateViolation, match=f"^{attack} fooled the network inside the certified radius of"):
+        certify_and_attack(_two_sided(), _split(), config())
+
+
+def test_an_attack_on_a_true_bound_never_raises(config):
+    certify_and_attack(_two_sided(), _split(), config("attack.steps=20", "attack.restarts=3"))
+
+
+@pytest.mark.parametrize(
+    "cheat",
+    [lambda images, radius: 1 - images, lambda images, radius: images + 2, lambda images, radius: images - 2],
+    ids=["outside the ball", "above 1", "below 0"],
+)
+def test_images_that_are_no_attack_fool_nobody(config, monkeypatch, cheat):
+    monkeypatch.setattr(certification, "fgsm", lambda model, images, labels, radius: cheat(images, radius))
+    found = certify_and_attack(_two_sided(), _split(), config())
+    assert set(found.attacked["fgsm"].values()) == {found.clean_accuracy}
+
+
+@pytest.mark.parametrize("examples", [1, 3, COUNT, 1000])
+def test_attack_examples_limits_the_attacks(config, monkeypatch, examples):
+    attacked = []
+
+    def record(model, images, *_):
+        attacked.append(len(images))
+        return images
+
+    monkeypatch.setattr(certification, "fgsm", record)
+    found = certify_and_attack(_two_sided(), _split(), config(f"attack.examples={examples}", radii=("0.3",)))
+    first = min(examples, COUNT)
+    correct = first - (first > 3)  # example 3 is wrong before any attack
+    assert attacked == [correct]
+    assert found.attacked["fgsm"]["0.3"] == correct / first
+    assert len(found.radii) == COUNT
+
+
+def test_an_example_broken_at_one_radius_is_broken_at_all_larger(config, monkeypatch):
+    monkeypatch.setattr(
+        certification, "fgsm",
+        lambda model, images, labels, radius: certification.pgd(model, images, labels, radius, 5, 1, None)
+        if radius < 0.1 else images,
+    )  # fmt: skip
+    found = certify_and_attack(_two_sided(), _split(), config(radii=("0.3", "0.05")))
+    assert found.attacked["fgsm"]["0.05"] == found.attacked["fgsm"]["0.3"] < found.clean_accuracy
+
+
+def test_certificates_do_not_depend_on_the_batch(config, monkeypatch):
+    whole = certify_and_attack(_two_sided(), _split(), config())
+    monkeypatch.setattr(certification, "_BATCH", 5)
+    parts = certify_and_attack(_two_sided(), _split(), config())
+    torch.testing.assert_close(parts.radii, whole.radii)
+    assert parts.attacked == whole.attacked
+
+
+def test_float32_certifies_no_more(config):
+    exact = certify_and_attack(_two_sided(), _split(), config())
+    coarse = certify_and_attack(_two_sided(), _split(), config("certify_dtype=float32"))
+    assert bool((coarse.radii <= exact.radii).all())
+    assert bool((coarse.radii < exact.radii).any())
+    torch.testing.assert_close(coarse.radii, exact.radii, atol=1e-3, rtol=0)
+
+
+def test_the_model_is_left_as_it_was(config):
+    model = _two_sided().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    certify_and_attack(model, _split(), config())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())

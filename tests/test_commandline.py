@@ -1,0 +1,384 @@
+import copy
+import functools
+import logging
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+from launching import launch
+
+from lipnet import app, commandline
+from lipnet.commandline import prepare
+from lipnet.errors import UserError
+
+KEYS = (
+    " Keys there: task, model, conv, linear, activation, dataset, loss, optimizer, scheduler, seed, epochs, "
+    "batch_size, device, threads, progress, eval_radii, certify_dtype, singular_values_every, resume, run."
+)
+ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
+EXPERIMENTS = (
+    " experiment takes paper/cifar10_fc_bjorck, paper/cifar10_large_bcop, paper/cifar10_small_bcop, "
+    "paper/mnist_fc_bjorck, paper/mnist_large_bcop, paper/mnist_small_bcop, quick/mnist_small."
+)
+RESUME_CHANGES = (
+    "resume=DIR continues a run as it was; it can change resume, eval_radii, certify_dtype, device, threads, progress, "
+    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download."
+)
+EVALUATE_CHANGES = (
+    "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
+    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download, dataset.limit_test."
+)
+RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
+LR = "must be a finite number > 0 and <= 100."
+SWEEP = "several values make a sweep; add -m, or write a list as [1,2]."
+LISTS = "these lists describe the convolutions and must have one entry for each."
+NOT_READ = "no such key, nothing would read it;"
+SAVED = ["model=fc", "epochs=3", "eval_radii=[0.5]", "seed=7"]  # what the fake run directories were started with
+
+# (arguments, every problem), word for word
+BAD = [
+    # an option that is not there
+    ("task=robust", "task=robust: no such option; did you mean robustness? task takes robustness, evaluate."),
+    ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc."),
+    ("conv=bcp", "conv=bcp: no such option; did you mean bcop? conv takes bcop, plain."),
+    (
+        "linear=bjork",
+        "linear=bjork: no such option; did you mean bjorck? linear takes orthogonal, bjorck, plain.",
+    ),
+    (
+        "activation=minmax",
+        "activation=minmax: no such option; did you mean maxmin? "
+        "activation takes maxmin, groupsort, relu, abs, identity.",
+    ),
+    (
+        "dataset=minst",
+        "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10.",
+    ),
+    ("loss=hinge", "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy."),
+    (
+        "optimizer=adamw",
+        "optimizer=adamw: no such option; did you mean adam? optimizer takes adam, sgd, rmsprop.",
+    ),
+    (
+        "scheduler=onecylce",
+        "scheduler=onecylce: no such option; did you mean onecycle? "
+        "scheduler takes onecycle, cosine, exponential, constant.",
+    ),
+    (
+        "experiment=paper/mnist_larg_bcop",
+        "experiment=paper/mnist_larg_bcop: no such option; did you mean paper/mnist_large_bcop?" + EXPERIMENTS,
+    ),
+    ("-m model=small,smal", "model=smal: no such option; did you mean small? model takes small, large, fc."),
+    # a key that nothing reads
+    ("mdel=fc", f"mdel: {NOT_READ} did you mean model?{KEYS}"),
+    ("epoch=3", f"epoch: {NOT_READ} did you mean epochs?{KEYS}"),
+    ("lr=3", f"lr: {NOT_READ} did you mean optimizer.lr?{KEYS}"),
+    ("optimizer.lrr=1", f"optimizer.lrr: {NOT_READ} did you mean optimizer.lr?{ADAM_KEYS}"),
+    (
+        "model.lr=0.1",
+        f"model.lr: {NOT_READ} did you mean optimizer.lr? "
+        "Keys there: model.channels, model.kernel_sizes, model.strides, model.hidden.",
+    ),
+    (
+        "attack.step=3",
+        f"attack.step: {NOT_READ} did you mean attack.steps? "
+        "Keys there: attack.steps, attack.restarts, attack.examples.",
+    ),
+    ("epochs.x=3", f"epochs.x: {NOT_READ} did you mean epochs?"),
+    ("+foo=1", f"foo: {NOT_READ} see --help for the names.{KEYS}"),
+    ("++optimizer.lrr=0.1", f"optimizer.lrr: {NOT_READ} did you mean optimizer.lr?{ADAM_KEYS}"),
+    ("~foo", f"foo: {NOT_READ} see --help for the names.{KEYS}"),
+    ("-m lrr=1,2", f"lrr: {NOT_READ} see --help for the names.{KEYS}"),
+    # a key that may not be deleted
+    ("~seed", "seed: this key is missing; it may not be deleted."),
+    ("~attack.steps", "attack.steps: this key is missing; it may not be deleted."),
+    # a value of the wrong type
+    ("optimizer.lr=fast", f"optimizer.lr=fast: {LR}"),
+    ("epochs=1.5", "epochs=1.5: must be a whole number >= 1."),
+    ("model.hidden=64", "model.hidden=64: must be a list, such as [1,2]."),
+    ("epochs=[1,2]", "epochs=[1,2]: must be a whole number >= 1."),
+    (
+        "model.channels=[16,x]",
+        "model.channels=[16,x]: every entry must be a whole number >= 1.",
+    ),
+    ("dataset=mnist dataset.download=1", "dataset.download=1: must be true or false."),
+    ("device=gpu", "device=gpu: must be one of auto, cpu, cuda."),
+    # a value out of range
+    ("optimizer.lr=-1", f"optimizer.lr=-1: {LR}"),
+    ("optimizer.lr=0", f"optimizer.lr=0: {LR}"),
+    ("optimizer.lr=nan", f"optimizer.lr=nan: {LR}"),
+    ("optimizer.lr=inf", f"optimizer.lr=inf: {LR}"),
+    ("batch_size=0", "batch_size=0: must be a whole number >= 1."),
+    ("epochs=0", "epochs=0: must be a whole number >= 1."),
+    ("seed=-1", "seed=-1: must be a whole number >= 0."),
+    ("dataset.validation=0.9", "dataset.validation=0.9: must be a finite number >= 0 and <= 0.5."),
+    ("loss=cross_entropy loss.temperature=0", "loss.temperature=0: must be a finite number > 0."),
+    ("optimizer=sgd optimizer.momentum=1", "optimizer.momentum=1: must be a finite number >= 0 and < 1."),
+    ("optimizer.betas=[0.9]", "optimizer.betas=[0.9]: must have 2 entries."),
+    ("dataset.std=[0]", "dataset.std=[0]: every entry must be a finite number > 0."),
+    # radii
+    ("eval_radii=[]", f"eval_radii=[]: {RADII}"),
+    ("eval_radii=[0.5,1/2]", f"eval_radii=[0.5,1/2]: {RADII}"),
+    ("eval_radii=[0]", f"eval_radii=[0]: {RADII}"),
+    ("eval_radii=[1/0]", f"eval_radii=[1/0]: {RADII}"),
+    ("eval_radii=[wide]", f"eval_radii=[wide]: {RADII}"),
+    # keys that do not go together
+    (
+        "model.channels=[15,32]",
+        "model.channels[0]=15: activation=maxmin sorts groups of 2, so this must be a multiple of 2; "
+        "the nearest is 16.",
+    ),
+    (
+        "model=fc model.hidden=[7]",
+        "model.hidden[0]=7: activation=maxmin sorts groups of 2, so this must be a multiple of 2; the nearest is 8.",
+    ),
+    (
+        "activation=groupsort activation.group_size=5",
+        "model.channels[0]=16: activation=groupsort sorts groups of 5, so this must be a multiple of 5; "
+        "the nearest is 15.",
+        "model.channels[1]=32: activation=groupsort sorts groups of 5, so this must be a multiple of 5; "
+        "the nearest is 30.",
+    ),
+    (
+        "model.strides=[2,2,2]",
+        f"model.channels has 2, model.kernel_sizes has 2, model.strides has 3: {LISTS}",
+    ),
+    (
+        "model.kernel_sizes=[1,4]",
+        "model.kernel_sizes[0]=1: a kernel smaller than its stride 2 skips pixels; use at least 2.",
+    ),
+    ("model.kernel_sizes=[4,3]", "model.kernel_sizes[1]=3: must be a multiple of its stride, model.strides[1]=2."),
+    (
+        "model.strides=[3,2] model.kernel_sizes=[3,4]",
+        "model.strides[0]=3: does not divide the image, which is 8x8 there (digits starts at 8x8); "
+        "use a stride that does, or fewer strided layers.",
+    ),
+    (
+        "model=large model.strides=[2,2,2,2] model.kernel_sizes=[4,4,2,2]",
+        "model.strides[3]=2: does not divide the image, which is 1x1 there (digits starts at 8x8); "
+        "use a stride that does, or fewer strided layers.",
+    ),
+    (
+        "model.kernel_sizes=[10,4]",
+        "model.kernel_sizes[0]=10: larger than the image, which is 8x8 there (digits starts at 8x8); "
+        "use a kernel of at most 8, or fewer strided layers.",
+    ),
+    (
+        "dataset=cifar10 dataset.mean=[0.5] dataset.std=[1,1]",
+        "dataset.mean has 1 entries: cifar10 has 3 channels, one entry each.",
+        "dataset.std has 2 entries: cifar10 has 3 channels, one entry each.",
+    ),
+    # finished runs
+    ("task=evaluate", "run=null: task=evaluate needs run=DIR, the directory of a finished run."),
+    ("run=done", "run=done: only task=evaluate reads it; to continue a run use resume=DIR."),
+    (
+        "task=evaluate run=empty",
+        "run=empty: not a run directory (empty/.hydra/overrides.yaml is missing); give one from outputs/.",
+    ),
+    (
+        "resume=nowhere",
+        "resume=nowhere: not a run directory (nowhere/.hydra/overrides.yaml is missing); give one from outputs/.",
+    ),
+    ("resume=done epochs=4", f"epochs: {RESUME_CHANGES}"),
+    ("resume=done model=large seed=3", f"model: {RESUME_CHANGES}", f"seed: {RESUME_CHANGES}"),
+    ("task=evaluate run=done epochs=4", f"epochs: {EVALUATE_CHANGES}"),
+    ("task=evaluate run=done resume=done", f"resume: {EVALUATE_CHANGES}"),
+    # syntax
+    (
+        ["optimizer.lr 3"],
+        "optimizer.lr 3: not KEY=VALUE as Hydra reads it (token recognition error at: ' '); quote special characters.",
+    ),
+    (
+        "model.channels=[16,32",
+        "model.channels=[16,32: not KEY=VALUE as Hydra reads it (no viable alternative at input '[16,32'); "
+        "quote special characters.",
+    ),
+    (
+        "optimizer.lr",
+        "optimizer.lr: not KEY=VALUE as Hydra reads it (missing EQUAL at '<EOF>'); quote special characters.",
+    ),
+    # sweeps
+    ("seed=1,2", f"seed=1,2: {SWEEP}"),
+    ("model=small,large", f"model=small,large: {SWEEP}"),
+    ("-m seed=1,-1", "seed=-1: must be a whole number >= 0."),
+    ("-m epochs=1,0 optimizer.lr=0", f"optimizer.lr=0: {LR}", "epochs=0: must be a whole number >= 1."),
+    # the run directory
+    (
+        "hydra.run.dir=file/run",
+        "hydra.run.dir=file/run: cannot write there (Not a directory); choose another with hydra.run.dir=DIR.",
+    ),
+    # all at once
+    (
+        ["epochs=0", "optimizer.lr=-1", "lrr=3", "model=smal", "a b"],
+        "a b: not KEY=VALUE as Hydra reads it (token recognition error at: ' '); quote special characters.",
+        "model=smal: no such option; did you mean small? model takes small, large, fc.",
+        f"lrr: {NOT_READ} see --help for the names.{KEYS}",
+        f"optimizer.lr=-1: {LR}",
+        "epochs=0: must be a whole number >= 1.",
+    ),
+]
+
+# (arguments, words that the message holds, words that it must not hold): where only the gist is promised
+SAYS = [
+    # nothing may slip through to a run, or past the one way of reporting
+    ("~model", ["model"], []),
+    ("model=null", ["model"], []),
+    ("experiment=null", ["experiment"], []),
+    ("experiment=zzz", ["experiment=zzz", "quick/mnist_small"], []),
+    ("+model=fc", ["model=fc"], []),
+    ("model@other=fc", ["model@other=fc"], []),
+    ("model.name=large", ["model.name", "model=large"], []),
+    ("seed=18446744073709551616", ["seed"], []),
+    ("+resume=nowhere", ["resume=nowhere"], []),
+    ("resume=done hydra.run.dir=elsewhere", ["hydra.run.dir"], []),
+    ("resume=evaluated", ["resume=evaluated"], []),
+    # every combination of a sweep is checked, not only the first option
+    ("-m model=small,fc model.channels=[16,32]", ["model.channels"], []),
+    ("-m dataset=digits,mnist model.strides=[2,4] model.kernel_sizes=[4,4]", ["model.strides[1]=4", "mnist"], []),
+    ("-m optimizer=adam,sgd optimizer.momentum=0.5", ["optimizer.momentum"], []),
+    ("-m optimizer.lr=interval(0.1,1)", ["optimizer.lr"], []),
+    ("-m model=glob(q*)", ["model"], []),
+    ("-m hydra.sweep.dir=file/x", ["hydra.sweep.dir=file/x"], []),
+    # Hydra's own keys: the cure that it offers, +KEY, is one that nothing would read
+    ("hydra.rn.dir=x", ["hydra.rn.dir"], ["+hydra"]),
+    ("hydra.mode=foo", ["hydra.mode=foo", "MULTIRUN"], []),
+    ("hydra/launcher=x", ["hydra/launcher", "basic"], []),
+    # what was given is shown as it was typed
+    ("epochs=true", ["epochs=true"], ["True"]),
+    ("=3", ["=3"], []),
+    ("eval_radii=${dataset.radii}", ["eval_radii", "dataset.radii"], []),
+    ("epochs=${oc.env:NO_SUCH_VARIABLE}", ["epochs", "NO_SUCH_VARIABLE"], []),
+    # the nearest name is a cure: another option of the group has the key, and `name` is never meant
+    ("loss.temperature=1", ["loss.temperature", "loss=cross_entropy"], ["mean loss.name"]),
+    ("temperature=1", ["loss.temperature"], []),
+    ("dataset.root=here", ["dataset.root"], ["mean dataset.std"]),
+    ("optimizer.learning_rate=1", ["optimizer.lr"], ["mean optimizer.name"]),
+]
+
+# (arguments, what is put before them)
+GOOD = [
+    ("", []),
+    ("model=fc linear=bjorck activation=groupsort activation.group_size=4", []),
+    ("activation=relu model.channels=[15,31] model.hidden=[]", []),
+    ("optimizer.lr=1e-3 ++seed=3", []),
+    ("experiment=quick/mnist_small eval_radii=[36/255,0.5]", []),
+    ("-m seed=1,2", []),
+    ("-m model=small,large seed=range(0,3)", []),
+    ("--cfg job", []),
+    ("--help epoch=3", []),
+    ("--info defaults-tree", []),
+    ("-sc query=bash", []),
+    ("resume=done", SAVED),
+    ("resume=done eval_radii=[1] threads=1 attack.steps=3", ["model=fc", "epochs=3", "seed=7"]),
+    ("task=evaluate run=done", SAVED),
+    ("task=evaluate run=done dataset.limit_test=3 eval_radii=[1/2] device=cpu", ["model=fc", "epochs=3", "seed=7"]),
+    # a run directory may have any name
+    ("resume=7", SAVED),
+    (["resume='my run'"], SAVED),
+]
+
+
+@functools.cache
+def compose_once(name, overrides):
+    return hydra.compose(name, overrides=list(overrides), return_hydra_config=True)
+
+
+def arguments(row):
+    return row.split() if isinstance(row, str) else row
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    """A folder with run directories (``evaluated`` is one of task=evaluate), an empty directory and a file."""
+    # The defaults are part of nearly every row, and composing is what takes the time.
+    monkeypatch.setattr(
+        commandline, "compose", lambda name, overrides, **_: copy.deepcopy(compose_once(name, tuple(overrides)))
+    )
+    monkeypatch.chdir(tmp_path)
+    for name, overrides in {
+        "done": ["resume=null", *SAVED],
+        "7": SAVED,
+        "my run": SAVED,
+        "evaluated": [*SAVED, "task=evaluate", "run=done"],
+    }.items():
+        saved = tmp_path / name / ".hydra" / "overrides.yaml"
+        saved.parent.mkdir(parents=True)
+        saved.write_text("".join(f"- {override}\n" for override in overrides))
+    Path("empty").mkdir()
+    Path("file").touch()
+
+
+def refused(row):
+    """The mistake that ``prepare`` finds in a command line; it must find it before it makes any directory."""
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(UserError) as error:
+        prepare(arguments(row))
+    assert sorted(Path().rglob("*")) == before
+    return error.value
+
+
+@pytest.mark.parametrize(
+    ("row", "problems"), [(row, problems) for row, *problems in BAD], ids=lambda part: str(part)[:60]
+)
+def test_a_mistake_is_reported_word_for_word(row, problems):
+    assert list(refused(row).problems) == problems
+
+
+@pytest.mark.parametrize(("row", "says", "never"), SAYS, ids=[row for row, *_ in SAYS])
+def test_the_message_names_mistake_and_cure(row, says, never):
+    message = str(refused(row))
+    assert [words for words in says if words not in message] == []
+    assert [words for words in never if words in message] == []
+
+
+@pytest.mark.parametrize(("row", "added"), GOOD, ids=[str(row) or "nothing" for row, _ in GOOD])
+def test_a_good_command_line_passes(row, added):
+    assert prepare(arguments(row)) == [*added, *arguments(row)]
+
+
+def test_several_problems_make_one_numbered_message():
+    assert str(UserError("a: one.", "b: two.")) == "2 problems in this configuration:\n  1. a: one.\n  2. b: two."
+    assert str(UserError("a: one.")) == "a: one."
+
+
+def test_a_run_leaves_one_directory(monkeypatch):
+    used = []
+    monkeypatch.setattr(app, "_run", lambda config, hydra_config: used.append(hydra_config.runtime.output_dir))
+    outcome = launch("model=fc")
+    logging.shutdown()
+    assert outcome.code == 0, outcome.output
+    assert [str(path.resolve()) for path in Path("outputs/robustness/digits-fc-bcop").iterdir()] == used
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"), [(["epoch=3"], 1), (["--foo"], 1), (["--cfg", "all_of_it"], 1), (["--version"], 0)]
+)
+def test_main_arguments_exits(argv, code, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", *argv])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        commandline.main_arguments()
+    assert stop.value.code == code
+    printed = capsys.readouterr()
+    assert bool(printed.err) == (code == 1)
+    if argv == ["epoch=3"]:
+        assert printed.err == f"lipnet: epoch: {NOT_READ} did you mean epochs?{KEYS}\n"
+
+
+def test_main_arguments_completes_the_command_line(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "resume=done"])
+    commandline.main_arguments()
+    assert sys.argv == ["train.py", *SAVED, "resume=done"]
+
+
+@pytest.mark.parametrize(
+    ("checkout", "expected"), [(True, "conf"), (False, "lipnet/conf")], ids=["checkout", "installed"]
+)
+def test_config_dir(checkout, expected, tmp_path, monkeypatch):
+    (tmp_path / "lipnet").mkdir()
+    if checkout:
+        (tmp_path / "conf").mkdir()
+        (tmp_path / "conf" / "config.yaml").touch()
+    monkeypatch.setattr(commandline, "__file__", str(tmp_path / "lipnet" / "commandline.py"))
+    assert commandline.config_dir() == tmp_path / expected

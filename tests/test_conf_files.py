@@ -1,0 +1,146 @@
+import dataclasses
+import re
+
+import pytest
+import torch
+import yaml
+
+from lipnet.commandline import config_dir
+from lipnet.config import GROUPS, Attack, Config
+from lipnet.data.facts import DATASETS
+from lipnet.data.images import Split
+from lipnet.runs import new_model
+from lipnet.tasks.robustness import Classification
+from lipnet.training.schedules import build_optimizer
+
+FOLDER = config_dir()
+FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
+EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
+OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS]
+KEY = re.compile(r"^ *(\w+): *(?P<value>[^#]*)(?:# (?P<comment>.*))?$")
+BOUND = re.compile(r">=? ?\d|[\[(]0, ?\d+[\])]|\bnull\b|\btrue, false\b")
+UNIT = re.compile(r"\bpixels\b|\bchannels?\b|\bfraction\b|\bdecay\b|\bfactor\b|\bepochs?\b")
+
+
+def read(file):
+    return (FOLDER / file).read_text()
+
+
+def chosen(file):
+    """``model/small.yaml`` -> ``model=small``."""
+    return file.removesuffix(".yaml").replace("/", "=", 1)
+
+
+def title(file):
+    """The comment that begins a file; an experiment's first line is for Hydra."""
+    lines = read(file).splitlines()
+    return lines[1] if file in EXPERIMENTS else lines[0]
+
+
+def shown_overrides(file):
+    """The arguments of the command that a file's title shows."""
+    return title(file).partition("python train.py")[2].split()
+
+
+def keys(schema):
+    return {field.name for field in dataclasses.fields(schema)}
+
+
+def key_lines(file):
+    """(key, value, comment) of every key that a user can set."""
+    text = read(file).partition("\nhydra:")[0]
+    found = [KEY.match(line) for line in text.splitlines()]
+    lines = [(match[1], match["value"].strip(), match["comment"] or "") for match in found if match]
+    return [line for line in lines if line[0] not in ("name", "defaults")]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_begins_with_what_it_is_and_its_command(file):
+    what, colon, command = title(file).partition(": python train.py ")
+    assert what.startswith("# ")
+    assert len(what) > 3
+    assert colon
+    assert ("KEY=VALUE" if file == "config.yaml" else chosen(file)) in command.split()
+    if file in EXPERIMENTS:
+        assert read(file).startswith("# @package _global_\n")
+
+
+@pytest.mark.parametrize("file", [file for file in ("config.yaml", *OPTIONS) if key_lines(file)])
+def test_every_key_has_a_comment_with_its_range_or_unit(file):
+    assert [key for key, _, comment in key_lines(file) if len(comment.split()) < 2] == []
+    numbers = {key: comment for key, value, comment in key_lines(file) if re.match(r"\[?[\d.]|null", value)}
+    unsaid = [key for key, comment in numbers.items() if not (BOUND.search(comment) or UNIT.search(comment))]
+    assert unsaid == [key for key in unsaid if key in ("resume", "run")]  # directories
+
+
+def test_files_and_declared_options_agree():
+    assert sorted(map(chosen, OPTIONS)) == sorted(
+        f"{group}={name}" for group, names in GROUPS.items() for name in names
+    )
+
+
+@pytest.mark.parametrize("file", OPTIONS)
+def test_a_file_has_the_keys_of_its_dataclass(file):
+    group, option = chosen(file).split("=")
+    content = yaml.safe_load(read(file))
+    assert set(content) == keys(GROUPS[group][option])
+    assert content["name"] == option
+
+
+def test_the_main_file_has_the_keys_of_its_dataclass():
+    content = yaml.safe_load(read("config.yaml"))
+    assert set(content) - {"defaults", "hydra"} == keys(Config) - set(GROUPS)
+    assert set(content["attack"]) == keys(Attack)
+
+
+def test_the_first_declared_option_is_the_default():
+    defaults = yaml.safe_load(read("config.yaml"))["defaults"]
+    first = [{group: next(iter(options))} for group, options in GROUPS.items()]
+    assert defaults == [*first, "_self_", {"experiment": None}]
+
+
+@pytest.mark.parametrize("file", OPTIONS)
+def test_an_option_composes(file, make_config):
+    group, option = chosen(file).split("=")
+    needs = ["run=somewhere"] if option == "evaluate" else []
+    assert getattr(make_config(chosen(file), *needs), group).name == option
+
+
+@pytest.mark.parametrize("file", [file for file in OPTIONS if len(shown_overrides(file)) > 1])
+def test_the_command_shown_works(file, make_config):
+    group, option = chosen(file).split("=")
+    assert getattr(make_config(*shown_overrides(file)), group).name == option
+
+
+def fake_images(dataset, count):
+    """Random images of the data set's shape."""
+    (channels, height, width), classes = DATASETS[dataset]
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randint(256, (count, channels, height, width), generator=generator, dtype=torch.uint8)
+    return Split(images, torch.arange(count) % classes, 255, torch.arange(count))
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS)
+def test_an_experiment_is_what_its_name_says(file, make_config):
+    config = make_config(chosen(file))
+    names = (config.dataset.name, config.model.name, config.conv.name, config.linear.name)
+    assert [part for part in file.removesuffix(".yaml").split("/")[-1].split("_") if part not in names] == []
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS)
+def test_an_experiment_trains_and_validates(file, make_config):
+    hidden = [16] * len(make_config(chosen(file)).model.hidden)  # as wide as the paper's, they would take a minute
+    config = make_config(chosen(file), f"model.hidden={hidden}")
+    model = new_model(config)
+    objective = Classification(config, fake_images(config.dataset.name, 6), tracker=None)
+    optimizer = build_optimizer(config.optimizer, model.parameters())
+    images, labels = next(fake_images(config.dataset.name, 4).batches(4))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    loss, _ = objective.step(model, images, labels)
+    loss.backward()
+    optimizer.step()
+    assert all(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+    metrics, score = objective.validate(model.eval(), epoch=1)
+    assert metrics["lipschitz/upper_bound"] == pytest.approx(1, abs=1e-4)
+    assert {f"validation/certified_accuracy@{radius.replace('/', '_')}" for radius in config.eval_radii} < set(metrics)
+    assert 0 <= score <= 1

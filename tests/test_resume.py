@@ -1,0 +1,195 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from launching import ROOT, TINY, curves, launch, outcome_of, results, table
+
+from lipnet.training.files import read_csv
+
+# The moments (see stopping.py) at which a run, and then each continuation of it, is stopped; 4 steps an epoch.
+STOPS: dict[str, list[tuple[str, str, int]]] = {
+    "in-epochs": [
+        ("SIGKILL", "data", 1),
+        ("SIGTERM", "step", 2),
+        ("SIGKILL", "step", 4),  # in the second epoch; what was done since the end of the first is lost
+        ("SIGINT", "step", 4),  # at the last step of the second epoch
+    ],
+    "in-evaluations": [("SIGTERM", "validation", 2), ("SIGTERM", "attack", 1), ("SIGINT", "report", 1)],
+    "between-files": [("SIGKILL", "best", 1), ("SIGKILL", "row", 2), ("SIGKILL", "report", 1)],
+    "after-checkpoints": [("SIGKILL", "validation", 2), ("SIGKILL", "last", 2), ("SIGINT", "last", 1)],
+}
+CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
+
+
+def _train_py(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def _drive(rounds: list[dict[Any, dict[str, Any]]], folder: Path) -> dict[Any, int]:
+    (folder / "jobs.json").write_text(json.dumps([list(jobs.values()) for jobs in rounds]))
+    command = [sys.executable, str(ROOT / "tests" / "stopping.py"), str(folder / "jobs.json")]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
+    return {key: code for jobs, codes in zip(rounds, json.loads(done.stdout), strict=True)
+            for key, code in zip(jobs, codes, strict=True)}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One uninterrupted run, and every row of STOPS stopped and continued to its end; with exit codes and outputs."""
+    folder = tmp_path_factory.mktemp("resume")
+    plans = {"straight": [], "interrupted": [("SIGINT", "step", 6)], **STOPS}
+    rounds = [
+        {(name, number): _job(folder, name, number, stops) for name, stops in plans.items()
+         if number <= len(stops) and (name, number) != ("interrupted", 1)}
+        for number in range(1 + max(map(len, plans.values())))
+    ]  # fmt: skip
+    codes = _drive(rounds, folder)
+    outputs = {key: Path(job["log"]).read_text() for jobs in rounds for key, job in jobs.items()}
+    assert codes["straight", 0] == 0, outputs["straight", 0]
+    return {"folder": folder, "codes": codes, "outputs": outputs}
+
+
+def _job(folder: Path, name: str, number: int, stops: list[tuple[str, str, int]]) -> dict[str, Any]:
+    arguments = [f"resume={folder / name}"] if number else [*TINY, f"hydra.run.dir={folder / name}"]
+    job: dict[str, Any] = {"arguments": arguments, "log": str(folder / f"{name}.{number}.txt")}
+    stop = stops[number] if number < len(stops) else ()
+    return job | dict(zip(("signal", "moment", "count"), stop, strict=False))
+
+
+@pytest.mark.parametrize(("name", "number"), [(name, number) for name in STOPS for number in range(len(STOPS[name]))])
+def test_a_stopped_run_says_how_to_continue(runs, name, number):
+    signal_name, output = STOPS[name][number][0], runs["outputs"][name, number]
+    assert runs["codes"][name, number] == CODES[signal_name], output
+    if signal_name != "SIGKILL":
+        assert f"stopped by {signal_name}; continue with: python train.py resume={runs['folder'] / name}" in output
+        assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_a_continued_run_ends_as_if_never_stopped(runs, name):
+    assert runs["codes"][name, len(STOPS[name])] == 0, runs["outputs"][name, len(STOPS[name])]
+    straight, stopped = runs["folder"] / "straight", runs["folder"] / name
+    assert outcome_of(stopped) == outcome_of(straight)
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_a_continued_run_has_no_doubled_curves(runs, name):
+    assert curves(runs["folder"] / name) == curves(runs["folder"] / "straight")
+
+
+def test_nothing_temporary_is_left(runs):
+    names = {path.name for path in (runs["folder"] / "straight").rglob("*")}
+    for name in STOPS:
+        extra = {path.name for path in (runs["folder"] / name).rglob("*")} - names
+        assert all(entry.startswith("events.out.tfevents") for entry in extra), name
+
+
+def test_seconds_add_up_over_attempts(runs):
+    stopped = runs["folder"] / "in-epochs"
+    rows = table(stopped / "metrics.csv")
+    assert results(stopped)["train_seconds"] == pytest.approx(sum(float(row["time_seconds"]) for row in rows))
+
+
+@pytest.fixture
+def stopped(runs, tmp_path) -> Path:
+    """A run that was stopped in its second epoch."""
+    assert runs["codes"]["interrupted", 0] == 130
+    return Path(shutil.copytree(runs["folder"] / "interrupted", tmp_path / "run"))
+
+
+def test_the_command_line_continues_a_run(runs, stopped, tmp_path):
+    done = _train_py(f"resume={stopped.relative_to(tmp_path)}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert outcome_of(stopped) == outcome_of(runs["folder"] / "straight")
+
+
+def test_a_stopped_run_is_not_called_complete(stopped):
+    assert not (stopped / "results.json").exists()
+    assert [row["epoch"] for row in read_csv(stopped / "metrics.csv")] == ["1"]
+    progress = torch.load(stopped / "checkpoints" / "last.pt", weights_only=True)["progress"]
+    assert (progress["epoch"], progress["batch"]) == (1, 2)
+
+
+def _snapshot(directory: Path) -> dict[str, bytes]:
+    kept = (path for path in directory.rglob("*") if path.is_file() and ".hydra" not in path.parts)
+    return {str(path.relative_to(directory)): path.read_bytes() for path in kept if path.name != "lipnet.log"}
+
+
+@pytest.fixture
+def complete(runs, tmp_path) -> Path:
+    return Path(shutil.copytree(runs["folder"] / "straight", tmp_path / "run"))
+
+
+def test_resume_of_a_complete_run_changes_nothing(complete):
+    before = _snapshot(complete)
+    outcome = launch(f"resume={complete}")
+    assert outcome.code == 0
+    assert f"{complete} is complete: nothing to continue" in outcome.output
+    assert _snapshot(complete) == before
+
+
+def test_a_complete_run_can_be_evaluated_after_a_needless_resume(complete, tmp_path):
+    assert launch(f"resume={complete}").code == 0
+    outcome = launch("task=evaluate", f"run={complete}", f"hydra.run.dir={tmp_path / 'again'}")
+    assert outcome.code == 0, outcome.output
+    assert results(tmp_path / "again")["certified_accuracy"] == results(complete)["certified_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("epochs=5", "epochs"), ("optimizer.lr=0.01", "optimizer.lr"), ("seed=1", "seed"), ("model=fc", "model"),
+        ("task=evaluate", "task"), ("dataset.limit_test=8", "dataset.limit_test"), ("+epochs=5", "epochs"),
+        ("eval_radii=[0.2]", "eval_radii"),  # they choose best.pt and the columns of metrics.csv
+    ],
+)  # fmt: skip
+def test_resume_refuses_changes(stopped, override, key):
+    before = _snapshot(stopped)
+    outcome = launch(f"resume={stopped}", override)
+    assert outcome.code == 1
+    assert outcome.output.startswith("lipnet: ")
+    assert key in outcome.output
+    assert "Traceback" not in outcome.output
+    assert _snapshot(stopped) == before
+
+
+def test_resume_refuses_an_edited_configuration(stopped):
+    saved = stopped / ".hydra" / "overrides.yaml"
+    saved.write_text(saved.read_text().replace("batch_size=16", "batch_size=8"))
+    before = _snapshot(stopped)
+    outcome = launch(f"resume={stopped}")
+    assert outcome.code == 1
+    assert "batch_size: " in outcome.output
+    assert "which has 16, not 8" in outcome.output
+    assert "Traceback" not in outcome.output
+    assert _snapshot(stopped)["checkpoints/last.pt"] == before["checkpoints/last.pt"]
+
+
+def test_resume_may_change_the_evaluation(stopped):
+    outcome = launch(f"resume={stopped}", "attack.examples=8", "certify_dtype=float32")
+    assert outcome.code == 0, outcome.output
+    assert results(stopped)["attacked_examples"] == 8
+
+
+def test_a_truncated_checkpoint_is_one_clear_message(stopped):
+    last = stopped / "checkpoints" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    outcome = launch(f"resume={stopped}")
+    assert outcome.code == 1
+    assert f"{last}: not a readable checkpoint" in outcome.output
+    assert "Traceback" not in outcome.output
+
+
+@pytest.mark.parametrize("value", ["nowhere", "."])
+def test_resume_of_what_is_no_run_directory(tmp_path, monkeypatch, value):
+    monkeypatch.chdir(tmp_path)
+    outcome = launch(f"resume={value}")
+    assert outcome.code == 1
+    assert outcome.output.startswith(f"lipnet: resume={value}: not a run directory")
+    assert list(tmp_path.iterdir()) == []

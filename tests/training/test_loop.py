@@ -1,0 +1,181 @@
+import math
+import os
+import signal
+
+import pytest
+import torch
+from launching import table
+from torch import nn
+from torch.nn import functional
+
+from lipnet.data.images import Split
+from lipnet.training import checkpoint, loop
+from lipnet.training.interrupt import Interrupted
+from lipnet.training.loop import Loop
+from lipnet.training.tracker import Tracker
+
+EXAMPLES, BATCH, EPOCHS = 10, 4, 3  # the third batch of an epoch has 2 examples
+BATCHES = 3
+
+
+class Objective:
+    """Cross-entropy; scores are given, and signals can be sent at the end of a step."""
+
+    sums = ("loss", "examples")
+
+    def __init__(self, scores=(1.0, 2.0, 3.0), strike=None):
+        self.scores, self.strike = scores, strike
+        self.losses, self.rates, self.modes = [], [], []
+        self.loop = None
+
+    def step(self, model, images, labels):
+        losses = functional.cross_entropy(model(images), labels, reduction="none")
+        self.losses.append(losses.detach())
+        self.modes.append(model.training)
+        self.rates.append(self.loop.optimizer.param_groups[0]["lr"])
+        if self.strike is not None and len(self.losses) == self.strike[1]:
+            os.kill(os.getpid(), self.strike[0])
+        return losses.mean(), torch.stack((losses.detach().sum(), torch.tensor(float(len(labels)))))
+
+    def validate(self, model, epoch):
+        assert not model.training
+        return {"validation/score": self.scores[epoch - 1]}, self.scores[epoch - 1]
+
+
+def _split():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (EXAMPLES, 1, 2, 2), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 3, (EXAMPLES,), generator=generator)
+    return Split(images, labels, 255, torch.arange(EXAMPLES))
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config(
+        f"epochs={EPOCHS}", f"batch_size={BATCH}", "progress=off", "optimizer=sgd", "optimizer.lr=0.5", "seed=3"
+    )
+
+
+def _model():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+
+
+def _loop(config, directory, objective):
+    objective.loop = Loop(_model(), _split(), config, directory, {"facts": "kept"})
+    return objective.loop
+
+
+def _train(config, directory, objective, restore=False):
+    made = _loop(config, directory, objective)
+    if restore:
+        made.restore()
+    tracker = Tracker(directory, made.progress.epoch)
+    try:
+        made.run(objective, tracker)
+    finally:
+        tracker.close()
+    return made
+
+
+def test_training_is_plain_gradient_descent(config, tmp_path):
+    objective = Objective()
+    trained = _train(config, tmp_path, objective)
+    model, split = _model(), _split()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    steps = EPOCHS * BATCHES
+    for step in range(steps):
+        batches = list(split.training_batches(BATCH, 3, step // BATCHES))
+        images, labels = batches[step % BATCHES]
+        progress = step / steps  # onecycle with warmup 0.25
+        rising, falling = 0.04 + 0.96 * progress / 0.25, (1 + math.cos(math.pi * (progress - 0.25) / 0.75)) / 2
+        optimizer.param_groups[0]["lr"] = 0.5 * (rising if progress < 0.25 else falling)
+        optimizer.zero_grad()
+        functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        assert objective.rates[step] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(trained.model.state_dict()[name], value)
+
+
+def test_an_epoch_reports_means_over_examples(config, tmp_path):
+    objective = Objective()
+    _train(config, tmp_path, objective)
+    rows = table(tmp_path / "metrics.csv")
+    for epoch, row in enumerate(rows):
+        losses = torch.cat(objective.losses[epoch * BATCHES : (epoch + 1) * BATCHES])
+        assert len(losses) == EXAMPLES
+        assert float(row["train_loss"]) == pytest.approx(float(losses.double().mean()), rel=1e-6)
+        assert float(row["train_examples"]) == 1
+        assert float(row["optimizer_learning_rate"]) == objective.rates[(epoch + 1) * BATCHES - 1]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert all(objective.modes)
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [((1, 2, 3), 3), ((3, 2, 1), 1), ((1, 3, 2), 2), ((2, 2, 2), 1), ((-5, -7, -6), 1)],
+    ids=str,
+)
+def test_best_is_the_first_of_the_highest_scores(config, tmp_path, scores, best):
+    trained = _train(config, tmp_path, Objective(scores))
+    saved = checkpoint.load(trained.best)
+    assert saved["progress"]["epoch"] == saved["progress"]["best_epoch"] == trained.progress.best_epoch == best
+    assert saved["facts"] == "kept"
+
+
+def test_there_is_a_best_epoch_even_where_no_score_is_a_number(config, tmp_path):
+    assert _train(config, tmp_path, Objective((math.nan,) * 3)).best.is_file()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [1, 3, 4, 8, 9])
+def test_a_stopped_loop_continues_exactly(config, tmp_path, number, step):
+    whole = _train(config, tmp_path / "whole", Objective())
+    with pytest.raises(Interrupted) as error:
+        _train(config, tmp_path / "stopped", Objective(strike=(number, step)))
+    assert error.value.number == number
+    progress = checkpoint.load(tmp_path / "stopped" / "checkpoints" / "last.pt")["progress"]
+    assert progress["epoch"] * BATCHES + progress["batch"] == step
+    rest = Objective()
+    continued = _train(config, tmp_path / "stopped", rest, restore=True)
+    assert len(rest.losses) == EPOCHS * BATCHES - step
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(continued.model.state_dict()[name], value)
+    losses = [[row["train_loss"] for row in table(tmp_path / name / "metrics.csv")] for name in ("whole", "stopped")]
+    assert losses[0] == losses[1]
+
+
+def test_a_finished_loop_does_nothing_more(config, tmp_path):
+    trained = _train(config, tmp_path, Objective())
+    again = Objective()
+    continued = _train(config, tmp_path, again, restore=True)
+    assert again.losses == []
+    assert torch.equal(continued.model[1].weight, trained.model[1].weight)
+
+
+def test_random_numbers_continue_too(config, tmp_path):
+    """A layer may draw numbers in training (dropout); the checkpoint holds torch's generator."""
+    torch.manual_seed(5)
+    with pytest.raises(Interrupted):
+        _train(config, tmp_path, Objective(strike=(signal.SIGINT, 2)))
+    expected = torch.rand(3)
+    torch.manual_seed(6)
+    _loop(config, tmp_path, Objective()).restore()
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(("seconds", "saves"), [(0.0, 1 + EPOCHS * (BATCHES + 1)), (1e9, 1 + EPOCHS)])
+def test_long_epochs_are_saved_in_between(config, tmp_path, monkeypatch, seconds, saves):
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", seconds)
+    written = []
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda path, content: (written.append(path.name), save(path, content)))
+    _train(config, tmp_path, Objective())
+    assert written.count("last.pt") == saves
+
+
+def test_the_bar_counts_batches(config, tmp_path, make_config, capsys):
+    shown = make_config(f"epochs={EPOCHS}", f"batch_size={BATCH}", "progress=on")
+    _train(shown, tmp_path, Objective())
+    assert f"epoch {EPOCHS}/{EPOCHS}" in capsys.readouterr().err.replace("\r", "\n")

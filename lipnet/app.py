@@ -45,10 +45,12 @@ def run(config: DictConfig) -> None:
 
 
 def _run(config: Config, hydra_config: HydraConf) -> None:
+    from lipnet.layers import OrthogonalizationError
     from lipnet.results.record import write_results
     from lipnet.tasks import TASKS
+    from lipnet.tasks.certification import CertificateViolation
     from lipnet.tasks.session import Session
-    from lipnet.training.interrupt import Interrupted
+    from lipnet.training.interrupt import Interrupted, StopRequest
     from lipnet.training.seeding import choose_device, start_clean
 
     directory = Path(hydra_config.runtime.output_dir)
@@ -61,12 +63,16 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
     start_clean(config.seed, config.threads)
     session = Session(directory, choose_device(config.device), choices, list(hydra_config.overrides.task), config)
     try:
-        TASKS[config.task.name](config, session)
+        with StopRequest(at_once=True):
+            TASKS[config.task.name](config, session)
     except Interrupted as stop:
-        log.warning("stopped by %s; continue with: %s resume=%s", stop, _program(), directory)
+        again = f"; continue with: {_program()} resume={directory}" if (directory / "checkpoints").is_dir() else ""
+        log.warning("stopped by %s%s", stop, again)
         sys.exit(128 + stop.number)
     except Exception as error:
         write_results(directory, session.header | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
+        if isinstance(error, OrthogonalizationError | CertificateViolation):  # their messages say it all
+            raise UserError(str(error)) from error
         raise
     log.info("everything is in %s\nlook at it: tensorboard --logdir %s", directory, directory)
 

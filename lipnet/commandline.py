@@ -34,8 +34,9 @@ EVALUATION_KEYS = (
     "attack.steps", "attack.restarts", "attack.examples",
     "dataset.root", "dataset.download", "dataset.limit_test",
 )  # fmt: skip
-# What may change when a run is continued: nothing that touches training.
-RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in ("task", "run", "dataset.limit_test")))
+# What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
+_NOT_ON_RESUME = ("task", "run", "eval_radii", "dataset.limit_test")
+RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
 
 
 def config_dir() -> Path:
@@ -69,7 +70,25 @@ def prepare(argv: list[str]) -> list[str]:
         problems += _unwritable(composed, arguments.multirun)
     if problems:
         raise UserError(*problems)
-    return [*saved, *argv]
+    return [*saved, *map(_radii_as_written, argv)]
+
+
+def _radii_as_written(argument: str) -> str:
+    """``eval_radii=[0.50]`` with quotes around 0.50: results are keyed by a text that reading a number would lose."""
+    key, _, value = argument.partition("=")
+    inner = value[1:-1]
+    if key.lstrip("+") != "eval_radii" or f"[{inner}]" != value or "[" in inner:
+        return argument
+    return f"{key}=[{','.join(map(_quote_number, inner.split(',')))}]"
+
+
+def _quote_number(entry: str) -> str:
+    written = entry.strip()
+    try:
+        kept = written in (str(float(written)), str(int(float(written))))
+    except (ValueError, OverflowError):
+        kept = True  # not a number: a fraction, or something that the checks will refuse
+    return entry if kept else repr(written)
 
 
 def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:

@@ -22,7 +22,7 @@ EXPERIMENTS = (
     "paper/mnist_fc_bjorck, paper/mnist_large_bcop, paper/mnist_small_bcop, quick/mnist_small."
 )
 RESUME_CHANGES = (
-    "resume=DIR continues a run as it was; it can change resume, eval_radii, certify_dtype, device, threads, progress, "
+    "resume=DIR continues a run as it was; it can change resume, certify_dtype, device, threads, progress, "
     "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download."
 )
 EVALUATE_CHANGES = (
@@ -270,7 +270,7 @@ GOOD = [
     ("--info defaults-tree", []),
     ("-sc query=bash", []),
     ("resume=done", SAVED),
-    ("resume=done eval_radii=[1] threads=1 attack.steps=3", ["model=fc", "epochs=3", "seed=7"]),
+    ("resume=done threads=1 attack.steps=3", SAVED),
     ("task=evaluate run=done", SAVED),
     ("task=evaluate run=done dataset.limit_test=3 eval_radii=[1/2] device=cpu", ["model=fc", "epochs=3", "seed=7"]),
     # a run directory may have any name

@@ -61,7 +61,7 @@ def project(images: Tensor, origin: Tensor, radius: float) -> Tensor:
     The ball is smaller than ``radius`` by what rounding every pixel to the images' precision can add to the distance.
     """
     change = images - origin
-    rounding = math.sqrt(origin[0].numel()) * torch.finfo(origin.dtype).eps / 2
+    rounding = math.sqrt(origin.shape[1:].numel()) * torch.finfo(origin.dtype).eps / 2
     allowed = max(0.0, radius * (1 - 1e-6) - rounding)
     factor = (allowed / _norm(change).clamp_min(1e-12)).clamp_max(1.0)
     return (origin + factor * change).clamp(0, 1)
@@ -69,7 +69,7 @@ def project(images: Tensor, origin: Tensor, radius: float) -> Tensor:
 
 def _random_start(origin: Tensor, radius: float, generator: torch.Generator) -> Tensor:
     direction = torch.randn(origin.shape, generator=generator).to(origin)
-    dimension = origin[0].numel()
+    dimension = origin.shape[1:].numel()
     length = radius * torch.rand(len(origin), generator=generator).to(origin) ** (1 / dimension)
     return project(origin + length.view(-1, 1, 1, 1) * direction / _norm(direction), origin, radius)
 

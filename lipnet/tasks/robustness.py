@@ -98,7 +98,7 @@ def train(config: Config, session: Session) -> dict[str, Any]:
     _restore(loop)
     tracker = Tracker(session.directory, loop.progress.epoch)
     try:
-        if not (loop.progress.epoch or loop.progress.batch):
+        if tracker.fresh:
             tracker.hyperparameters(config, ["test/clean_accuracy", *_certified_tags(config)])
             tracker.text("network", summary, 0)
         loop.run(Classification(config, splits.validation.to(session.device), tracker), tracker)
@@ -143,23 +143,23 @@ def evaluate(
 
 
 def _show(found: Certification, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]) -> None:
-    epoch = results["best_epoch"]
+    step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
     session.write_certificates(found.rows())
     title = f"{config.dataset.name}, {config.model.name}, {config.conv.name}"
     figure = accuracy_against_radius(found, title)
     figure.savefig(session.directory / "certified_accuracy.png", dpi=150)
-    tracker.writer.add_figure("test/accuracy_against_radius", figure, epoch)
+    tracker.writer.add_figure("test/accuracy_against_radius", figure, step)
     largest = max(config.eval_radii, key=radius_value)
-    tracker.writer.add_figure("test/adversarial_examples", adversarial_examples(found, largest), epoch)
-    tracker.writer.add_scalar("test/clean_accuracy", results["clean_accuracy"], epoch)
+    tracker.writer.add_figure("test/adversarial_examples", adversarial_examples(found, largest), step)
+    tracker.writer.add_scalar("test/clean_accuracy", results["clean_accuracy"], step)
     for tag, radius in zip(_certified_tags(config), config.eval_radii, strict=True):
-        tracker.writer.add_scalar(tag, results["certified_accuracy"][radius], epoch)
+        tracker.writer.add_scalar(tag, results["certified_accuracy"][radius], step)
         for name, accuracies in results["attacked_accuracy"].items():
-            tracker.writer.add_scalar(f"test/{name}_accuracy@{radius.replace('/', '_')}", accuracies[radius], epoch)
-    tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, epoch)
+            tracker.writer.add_scalar(f"test/{name}_accuracy@{radius.replace('/', '_')}", accuracies[radius], step)
+    tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
     table = closing_table(results)
-    tracker.text("results", table, epoch)
-    log.info("test split, weights of epoch %d\n%s", epoch, table)
+    tracker.text("results", table, step)
+    log.info("test split, weights of epoch %d\n%s", results["best_epoch"], table)
 
 
 def _certified_tags(config: Config) -> list[str]:

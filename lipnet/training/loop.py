@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lipnet.data.images import Split
+from lipnet.errors import UserError
 from lipnet.schema import Config
 from lipnet.training import checkpoint
 from lipnet.training.interrupt import Interrupted, StopRequest
@@ -152,6 +153,11 @@ class Loop:
             f"train/{name}": total / examples
             for name, total in zip(objective.sums, progress.totals.tolist(), strict=True)
         }
+        if not all(math.isfinite(value) for value in metrics.values()):
+            raise UserError(
+                f"the training loss is not finite in epoch {progress.epoch + 1}; a smaller optimizer.lr avoids it. "
+                f"{self.last} holds the state before."
+            )
         metrics["optimizer/learning_rate"] = self.optimizer.param_groups[0]["lr"]
         metrics["time/seconds"] = progress.epoch_seconds
         metrics["time/samples_per_second"] = examples / max(progress.epoch_seconds, 1e-9)
@@ -159,7 +165,7 @@ class Loop:
         validated, score = objective.validate(self.model, progress.epoch + 1)
         metrics |= validated
         progress.epoch, progress.batch, progress.totals, progress.epoch_seconds = progress.epoch + 1, 0, None, 0.0
-        if score > progress.best_score:
+        if score > progress.best_score or not progress.best_epoch:  # a score may be NaN, but a run has a best epoch
             progress.best_score, progress.best_epoch = score, progress.epoch
             self._save(self.best)
         tracker.epoch(progress.epoch, metrics)

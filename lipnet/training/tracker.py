@@ -19,6 +19,8 @@ _NO_HYPERPARAMETERS = ("progress", "resume", "run", "device", "threads", "datase
 class Tracker:
     """One TensorBoard run and one table for a run directory; steps are epochs, so that all curves share an axis.
 
+    ``fresh`` says that nothing was written here before.
+
     Args:
         finished: epochs behind the checkpoint that the run starts from; what an earlier, killed attempt wrote after
             them is dropped.
@@ -26,7 +28,8 @@ class Tracker:
 
     def __init__(self, directory: Path, finished: int = 0) -> None:
         self._table = directory / "metrics.csv"
-        self.writer = SummaryWriter(str(directory), purge_step=finished + 1 if self._table.exists() else None)
+        self.fresh = not any(directory.glob("events.out.tfevents.*"))
+        self.writer = SummaryWriter(str(directory), purge_step=None if self.fresh else finished + 1)
         self._rows: list[dict[str, Any]] = [row for row in read_csv(self._table) if int(row["epoch"]) <= finished]
         if self._table.exists():
             self._table.unlink() if not self._rows else write_csv(self._table, self._rows)
@@ -40,6 +43,7 @@ class Tracker:
         }
         for summary in hparams(values, dict.fromkeys(metrics, 0)):
             self.writer._get_file_writer().add_summary(summary)
+        self.writer.flush()
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """One row of the table and one point of each curve; ``group/name`` becomes the column ``group_name``."""
@@ -52,11 +56,13 @@ class Tracker:
     def text(self, tag: str, content: str, epoch: int) -> None:
         """A monospaced block on the TEXT page."""
         self.writer.add_text(tag, "\n".join(f"    {line}" for line in content.splitlines()), epoch)
+        self.writer.flush()
 
     def singular_values(self, layer: str, values: Tensor, epoch: int) -> None:
         """A histogram with bins of 0.01 from 0: TensorBoard's own widen by a tenth each, too coarse around 1."""
-        top = max(1.1, float(values.max()) + 0.01)
-        self.writer.add_histogram(f"singular_values/{layer}", values, epoch, bins=numpy.arange(0, top, 0.01))
+        top = max(1.1, 1.01 * float(values.max()))
+        bins = numpy.linspace(0, top, min(500, round(100 * top)) + 1)
+        self.writer.add_histogram(f"singular_values/{layer}", values, epoch, bins=bins)
 
     def close(self) -> None:
         self.writer.close()

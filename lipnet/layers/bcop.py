@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lipnet.layers.conv import check_image, check_padding_mode, same_conv2d, same_padding
 from lipnet.layers.kept import KeptWeight
-from lipnet.layers.orthogonal import OrthogonalizationError, Orthogonalizer, cholesky
+from lipnet.layers.orthogonal import OrthogonalizationError, Orthogonalizer, apply_map, cholesky
 
 
 class BCOPConv2d(nn.Module):
@@ -70,8 +70,8 @@ class BCOPConv2d(nn.Module):
             raise OrthogonalizationError(f"{self}: {error}") from error
 
     def _build(self, raw_matrix: Tensor, raw_projectors: Tensor) -> Tensor:
-        matrix = self.orthogonalize(raw_matrix)
-        bases = self.orthogonalize(raw_projectors) if raw_projectors.numel() else raw_projectors
+        matrix = apply_map(self.orthogonalize, raw_matrix)
+        bases = apply_map(self.orthogonalize, raw_projectors) if raw_projectors.numel() else raw_projectors
         return _merge_stride(bcop_kernel(matrix, bases), self.stride).flatten(0, 1)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -119,14 +119,14 @@ class _TwoTap(torch.autograd.Function):
         previous = torch.cat((zero, taps), axis)
         difference = torch.cat((taps, zero), axis).sub_(previous).flatten(-4, -2)
         inner = difference @ basis
-        ctx.save_for_backward(basis, difference, inner)
+        ctx.parts = basis.detach(), difference, inner  # attributes: a kept weight runs backward more than once
         ctx.axis = axis
         return previous.add_((inner @ basis.mT).view_as(previous))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        basis, difference, inner = ctx.saved_tensors
+        basis, difference, inner = ctx.parts
         flat = gradient.flatten(-4, -2)
         to_inner = flat @ basis
         to_difference = (to_inner @ basis.mT).view(gradient.shape)

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,10 @@ class KeptWeight:
     once until anything changes a parameter. A change is seen by the parameter's identity, storage, dtype and version,
     and, because fused optimizers and edits through ``.data`` move none of these, by a fingerprint of its values.
     Copies of a layer start with nothing kept.
+
+    Two losses that share a kept weight (real and generated batches, accumulated gradients) each run backward through
+    it, so ``build`` must allow more than one backward pass: it is made of views and of functions that keep what they
+    need in attributes of their context, not with ``save_for_backward``, which autograd frees after the first.
     """
 
     def __init__(self) -> None:
@@ -91,32 +94,10 @@ def _build(build: Callable[..., Tensor], parameters: Sequence[Tensor], different
     with torch.inference_mode(False), torch.autocast(parameters[0].device.type, enabled=False):
         if differentiable:
             with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
-                return _Reusable.apply(build, *parameters)
+                return build(*parameters)
         with torch.no_grad():
             return build(*parameters)
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:
     return tensor
-
-
-class _Reusable(torch.autograd.Function):
-    """``build(*parameters)`` with a backward pass that may run more than once.
-
-    Two losses that share a kept weight (real and generated batches, accumulated gradients) each run backward through
-    it; autograd would free the builder's graph after the first.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, build: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
-        ctx.leaves = [parameter.detach().requires_grad_(parameter.requires_grad) for parameter in parameters]
-        with torch.enable_grad():
-            ctx.weight = build(*ctx.leaves)
-        return ctx.weight.detach()
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        learned = [leaf for leaf in ctx.leaves if leaf.requires_grad]
-        gradients = iter(torch.autograd.grad(ctx.weight, learned, gradient, retain_graph=True, allow_unused=True))
-        return (None, *(next(gradients) if leaf.requires_grad else None for leaf in ctx.leaves))

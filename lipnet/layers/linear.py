@@ -1,5 +1,6 @@
 """The orthogonal fully connected layer."""
 
+import functools
 import math
 from typing import Any
 
@@ -11,6 +12,7 @@ from lipnet.layers.kept import KeptWeight
 from lipnet.layers.orthogonal import (
     OrthogonalizationError,
     Orthogonalizer,
+    apply_map,
     cholesky,
     inverse_cholesky_factor,
     qr_inner_gradient,
@@ -59,7 +61,7 @@ class OrthogonalLinear(nn.Module):
     def weight(self) -> Tensor:
         """The orthonormal matrix ``(out_features, in_features)``."""
         try:
-            return self._kept.get(self.orthogonalize, [self.raw_weight])
+            return self._kept.get(functools.partial(apply_map, self.orthogonalize), [self.raw_weight])
         except OrthogonalizationError as error:
             raise OrthogonalizationError(f"{self}: {error}") from error
 

@@ -72,13 +72,13 @@ class _CholeskyMap(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tall: Tensor) -> Tensor:
         orthonormal, inverse = _factorise(tall)
-        ctx.save_for_backward(orthonormal, inverse)
+        ctx.factors = orthonormal.detach(), inverse  # attributes: a kept weight runs backward more than once
         return orthonormal
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        orthonormal, inverse = ctx.saved_tensors
+        orthonormal, inverse = ctx.factors
         return (gradient + orthonormal @ qr_inner_gradient(gradient.mT @ orthonormal)) @ inverse
 
 
@@ -143,6 +143,28 @@ def _cannot(reason: str, matrix: Tensor) -> str:
         f"cannot orthonormalise a {tuple(matrix.shape)} matrix that {reason}; "
         "a smaller optimizer.lr, or another seed, avoids it"
     )
+
+
+def apply_map(orthogonalize: Orthogonalizer, matrix: Tensor) -> Tensor:
+    """``orthogonalize(matrix)`` with a backward pass that may run more than once, as a kept weight asks."""
+    return cholesky(matrix) if orthogonalize is cholesky else _Reusable.apply(orthogonalize, matrix)
+
+
+class _Reusable(torch.autograd.Function):
+    """A map made of ordinary operations, whose graph is kept for further backward passes."""
+
+    @staticmethod
+    def forward(ctx: Any, orthogonalize: Orthogonalizer, matrix: Tensor) -> Tensor:
+        ordinary = matrix.clone() if matrix.is_inference() else matrix  # a copy made in inference mode stays one
+        ctx.matrix = ordinary.detach().requires_grad_(matrix.requires_grad)
+        with torch.enable_grad():
+            ctx.result = orthogonalize(ctx.matrix)
+        return ctx.result.detach()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, *torch.autograd.grad(ctx.result, ctx.matrix, gradient, retain_graph=True)
 
 
 ORTHOGONALIZERS: dict[str, Orthogonalizer] = {"cholesky": cholesky, "bjorck": bjorck}

@@ -173,7 +173,7 @@ def _key_problems(override: Override, known: list[str]) -> list[str]:
     if not key:
         return [f"{_text(override)}: the key is missing; write KEY=VALUE."]
     if key not in known:
-        return [unknown_key(key, known if group else [*GROUPS, *known])]
+        return [unknown_key(key, known if group else [*GROUPS, "attack", *known])]
     try:
         _values(override)
     except HydraException:

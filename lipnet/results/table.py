@@ -11,10 +11,12 @@ def closing_table(results: dict[str, Any]) -> str:
     for radius, certified in results["certified_accuracy"].items():
         rows.append([radius, _percent(certified), *(_percent(attacks[name][radius]) for name in attacks)])
     lines = [_line(header, header), *(_line(row, header) for row in rows)]
+    attacked = results["attacked_examples"]
+    note = "" if attacked == results["test_examples"] else f" (attacks: on the first {attacked:,} only)"
     return "\n".join(
         [
             f"clean accuracy {_percent(results['clean_accuracy'])} on {results['test_examples']:,} test examples; "
-            f"mean certified radius {results['mean_certified_radius']:.4f}",
+            f"mean certified radius {results['mean_certified_radius']:.4f}{note}",
             *lines,
             f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f}, "
             f"at least {results['lipschitz_lower_bound']:.7f} (Jacobian at test examples)",

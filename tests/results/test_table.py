@@ -3,7 +3,7 @@ from lipnet.results.table import closing_table
 RESULTS = {
     "clean_accuracy": 0.98, "certified_accuracy": {"36/255": 0.575, "1.58": 0.0},
     "attacked_accuracy": {"fgsm": {"36/255": 0.75, "1.58": 0.25}, "pgd": {"36/255": 0.66664, "1.58": 0.125}},
-    "test_examples": 10000, "mean_certified_radius": 1.23456,
+    "test_examples": 10000, "attacked_examples": 10000, "mean_certified_radius": 1.23456,
     "lipschitz_upper_bound": 1.00000012, "lipschitz_lower_bound": 0.998,
 }  # fmt: skip
 
@@ -22,3 +22,8 @@ def test_closing_table():
 
 def test_columns_line_up():
     assert len({len(line) for line in closing_table(RESULTS).splitlines()[1:-1]}) == 1
+
+
+def test_fewer_attacked_examples_are_said():
+    lines = closing_table(RESULTS | {"attacked_examples": 200}).splitlines()
+    assert lines[0].endswith("radius 1.2346 (attacks: on the first 200 only)")

@@ -19,7 +19,7 @@ KEYS = (
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 EXPERIMENTS = (
     " experiment takes paper/cifar10_fc_bjorck, paper/cifar10_large_bcop, paper/cifar10_small_bcop, "
-    "paper/mnist_fc_bjorck, paper/mnist_large_bcop, paper/mnist_small_bcop, quick/mnist_large, quick/mnist_small."
+    "paper/mnist_fc_bjorck, paper/mnist_large_bcop, paper/mnist_small_bcop, quick/mnist_small."
 )
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, certify_dtype, device, threads, progress, "

@@ -77,7 +77,7 @@ def test_help_lists_every_group_with_its_options(started):
 def test_help_shows_commands_and_every_key(started):
     output = started("help")[1]
     shown = [line.split("#")[0].strip() for line in re.findall(r"^  python train\.py(.*)$", output, re.MULTILINE)]
-    assert shown[:3] == ["", "experiment=quick/mnist_small", "-m conv=bcop,plain seed=range(0,3)"]
+    assert shown[:3] == ["", "experiment=quick/mnist_small", "-m conv=bcop,plain seed=0,1,2"]
     composed = started("composed configuration")[1]
     top = re.findall(r"^[a-z_]+:", composed, flags=re.MULTILINE)
     assert "epochs:" in top

@@ -37,7 +37,8 @@ def linear_operator(layer: nn.Module, input_shape: Shape) -> Tensor:
     raise TypeError(f"{type(layer).__name__} is not a linear layer known here")
 
 
-@linear_operator.register
+@linear_operator.register(OrthogonalLinear)
+@linear_operator.register(nn.Linear)
 def _(layer: OrthogonalLinear | nn.Linear, input_shape: Shape) -> Tensor:
     return layer.weight.detach().double().cpu()
 

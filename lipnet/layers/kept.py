@@ -94,9 +94,9 @@ def _build(build: Callable[..., Tensor], parameters: Sequence[Tensor], different
     with torch.inference_mode(False), torch.autocast(parameters[0].device.type, enabled=False):
         if differentiable:
             with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
-                return build(*parameters)
+                return build(*parameters).contiguous()
         with torch.no_grad():
-            return build(*parameters)
+            return build(*parameters).contiguous()  # once here, not in every convolution
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:

@@ -32,7 +32,6 @@ class Session:
         """The part of ``results.json`` that is known before anything is computed."""
         return {
             "task": self.config.task.name,
-            "status": "running",
             "choices": self.choices,
             "overrides": self.overrides,
             "seed": self.config.seed,

@@ -8,14 +8,14 @@ from lipnet.layers import PaddedConv2d
 
 def summarize(model: nn.Sequential, input_shape: Shape) -> str:
     """A table of layers, output shapes, learned parameters and Lipschitz bounds, with totals."""
-    rows, shape, total = [("layer", "output", "parameters", "Lipschitz bound")], input_shape, 0
+    rows, shape, total, product = [("layer", "output", "parameters", "Lipschitz bound")], input_shape, 0, 1.0
     for layer in model:
         bound = lipschitz_bound(layer, shape)
         shape = output_shape(layer, shape)
         count = count_parameters(layer)
-        total += count
+        total, product = total + count, product * bound
         rows.append((_name(layer), "x".join(map(str, shape)), f"{count:,}", f"{bound:.7f}"))
-    rows.append(("total", "", f"{total:,}", f"{lipschitz_bound(model, input_shape):.7f}"))
+    rows.append(("total", "", f"{total:,}", f"{product:.7f}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
         f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:>{widths[3]}}" for row in rows

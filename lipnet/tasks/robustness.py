@@ -28,6 +28,7 @@ from lipnet.tasks.certification import Certification, certify_and_attack
 from lipnet.tasks.losses import build_loss
 from lipnet.tasks.session import Session
 from lipnet.training import checkpoint
+from lipnet.training.files import write_csv
 from lipnet.training.loop import Loop
 from lipnet.training.tracker import Tracker
 
@@ -144,7 +145,7 @@ def evaluate(
 
 def _show(found: Certification, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]) -> None:
     step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
-    session.write_certificates(found.rows())
+    write_csv(session.directory / "certificates.csv", found.rows())
     title = f"{config.dataset.name}, {config.model.name}, {config.conv.name}"
     figure = accuracy_against_radius(found, title)
     figure.savefig(session.directory / "certified_accuracy.png", dpi=150)

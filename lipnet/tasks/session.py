@@ -8,7 +8,6 @@ import torch
 
 from lipnet.results.record import git_commit, versions
 from lipnet.schema import Config
-from lipnet.training.files import write_csv
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,3 @@ class Session:
             "device": str(self.device),
             "threads": torch.get_num_threads(),
         }
-
-    def write_certificates(self, rows: list[dict[str, Any]]) -> None:
-        write_csv(self.directory / "certificates.csv", rows)

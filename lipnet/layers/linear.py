@@ -27,7 +27,7 @@ class OrthogonalLinear(nn.Module):
     """``y = W x + b`` with orthonormal rows (``out <= in``) or columns (``out >= in``): every singular value is 1.
 
     A drop-in for ``nn.Linear``. With ``orthogonalize=bjorck`` it is the Björck layer of Anil et al. 2019
-    (arXiv 1811.05381); the default map gives the same set of matrices at a twentieth of the cost.
+    (arXiv 1811.05381); the default map gives the same set of matrices at a fraction of the cost.
 
     Args:
         in_features, out_features: sizes of the last dimension of input and output.

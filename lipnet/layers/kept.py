@@ -1,10 +1,11 @@
 """An effective weight that is built once, kept, and never stale."""
 
-import functools
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+Build = Callable[..., Tensor]
 
 
 class KeptWeight:
@@ -24,9 +25,11 @@ class KeptWeight:
         self._weight: Tensor | None = None
         self._seen: list[_Seen] = []
 
-    @torch.compiler.disable
-    def get(self, build: Callable[..., Tensor], parameters: Sequence[Tensor]) -> Tensor:
+    def get(self, build: Build, parameters: Sequence[Tensor]) -> Tensor:
         """The weight for the parameters' present values; it carries gradients where autograd is recording."""
+        return (_get_opaque if torch.compiler.is_compiling() else KeptWeight._get)(self, build, parameters)
+
+    def _get(self, build: Build, parameters: Sequence[Tensor]) -> Tensor:
         differentiable = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
         if (
             self._weight is None
@@ -35,12 +38,13 @@ class KeptWeight:
         ):
             self._weight = _build(build, parameters, differentiable)
             self._seen = [_Seen(parameter) for parameter in parameters]
-        return self._weight if differentiable else self._weight.detach()
+        return self._weight if differentiable or not self._weight.requires_grad else self._weight.detach()
 
     def _changed(self, parameters: Sequence[Tensor], differentiable: bool) -> bool:
-        pairs = list(zip(self._seen, parameters, strict=True))
-        frozen = differentiable and any(seen.learned != parameter.requires_grad for seen, parameter in pairs)
-        return frozen or not all(seen.holds(parameter) for seen, parameter in pairs)
+        for seen, parameter in zip(self._seen, parameters, strict=True):
+            if (differentiable and seen.learned != parameter.requires_grad) or not seen.holds(parameter):
+                return True
+        return False
 
     def __deepcopy__(self, memo: dict) -> "KeptWeight":
         return KeptWeight()
@@ -49,46 +53,57 @@ class KeptWeight:
         return KeptWeight, ()
 
 
+# Without a wrapper around every uncompiled call: dynamo breaks its graph here and runs this as it is.
+_get_opaque = torch.compiler.disable(KeptWeight._get)
+
+
 class _Seen:
     """What a parameter looked like when the weight was built from it."""
 
     def __init__(self, parameter: Tensor) -> None:
         self.parameter = parameter
         self.alias = parameter.detach()  # keeps the storage alive, so that its address cannot be reused unseen
+        self.address, self.dtype = parameter.data_ptr(), parameter.dtype
         self.version = _version(parameter)
         self.learned = parameter.requires_grad
-        self.fingerprint = _fingerprint(self.alias)
+        # A copy of every value if that is little, or else of some rows, and exact sums of the others: those are as fast
+        # as reading the memory once, and no change of one element leaves them as they are. What a sum cannot see, a
+        # change of order within a row, is seen in the copied rows by whoever reorders all rows.
+        rows = self.alias.flatten(0, -2) if parameter.dim() > 1 else self.alias
+        step = 1 + parameter.numel() // _COPIED if parameter.is_contiguous() else 1
+        self.some = rows[::step]
+        self.some_values = self.some.clone()
+        self.words = _words(rows) if step > 1 else None
+        self.sums = None if self.words is None else self.words.sum(-1)
 
     def holds(self, parameter: Tensor) -> bool:
         return (
             parameter is self.parameter
             and _version(parameter) == self.version
-            and parameter.data_ptr() == self.alias.data_ptr()
-            and parameter.dtype == self.alias.dtype
-            and torch.equal(_fingerprint(parameter.detach()), self.fingerprint)
+            and parameter.data_ptr() == self.address
+            and parameter.dtype is self.dtype
+            and torch.equal(self.some, self.some_values)
+            and (self.words is None or torch.equal(self.words.sum(-1), self.sums))
         )
+
+
+_COPIED = 4096  # elements
 
 
 def _version(parameter: Tensor) -> int | None:
     return None if parameter.is_inference() else parameter._version  # inference tensors count none
 
 
-def _fingerprint(values: Tensor) -> Tensor:
-    """Every row's product with one fixed vector: any change that is not lost in rounding changes it."""
-    if values.numel() == 0:
-        return values
-    columns = values.shape[-1]
-    with torch.autocast(values.device.type, enabled=False):
-        return values.reshape(-1, columns) @ _weights(columns, values.dtype, values.device)
+def _words(rows: Tensor) -> Tensor:
+    """The memory of contiguous rows, as the longest integers that fit."""
+    length = rows.shape[-1] * rows.element_size()
+    return rows.view(next(dtype for dtype in _INTEGERS if length % dtype.itemsize == 0))
 
 
-@functools.lru_cache(maxsize=256)
-def _weights(columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):
-        return torch.arange(1, columns + 1, dtype=dtype, device=device).mul_(0.7548776662).frac_()
+_INTEGERS = (torch.int64, torch.int32, torch.int16)
 
 
-def _build(build: Callable[..., Tensor], parameters: Sequence[Tensor], differentiable: bool) -> Tensor:
+def _build(build: Build, parameters: Sequence[Tensor], differentiable: bool) -> Tensor:
     # Outside inference mode and autocast: the weight may be used later under autograd, and must be exact. The builder's
     # own saved tensors are no business of hooks around the layer (activation checkpointing counts and drops them).
     with torch.inference_mode(False), torch.autocast(parameters[0].device.type, enabled=False):

@@ -1,6 +1,5 @@
 """The orthogonal fully connected layer."""
 
-import functools
 import math
 from typing import Any
 
@@ -61,14 +60,16 @@ class OrthogonalLinear(nn.Module):
     def weight(self) -> Tensor:
         """The orthonormal matrix ``(out_features, in_features)``."""
         try:
-            return self._kept.get(functools.partial(apply_map, self.orthogonalize), [self.raw_weight])
+            return self._kept.get(self._build, [self.raw_weight])
         except OrthogonalizationError as error:
             raise OrthogonalizationError(f"{self}: {error}") from error
 
+    def _build(self, raw_weight: Tensor) -> Tensor:
+        return apply_map(self.orthogonalize, raw_weight)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features) -> (..., out_features)``."""
-        rows = inputs.numel() // self.in_features
-        if self._trains() and rows < max(self.in_features, self.out_features):
+        if self.training and self._trains_on(inputs):
             with torch.no_grad():
                 factor = self._kept_factor.get(_factor, [self.raw_weight])
             if factor.numel():
@@ -78,12 +79,13 @@ class OrthogonalLinear(nn.Module):
                 return outputs.view(*inputs.shape[:-1], self.out_features)
         return functional.linear(inputs, self.weight, self.bias)
 
-    def _trains(self) -> bool:
+    def _trains_on(self, inputs: Tensor) -> bool:
+        """Whether to train without forming the weight: with fewer rows than it has."""
         return (
             self.orthogonalize is cholesky
-            and self.training
             and torch.is_grad_enabled()
             and self.raw_weight.requires_grad
+            and inputs.numel() // self.in_features < max(self.in_features, self.out_features)
         )
 
     def extra_repr(self) -> str:

@@ -97,9 +97,9 @@ def bcop_kernel(matrix: Tensor, bases: Tensor) -> Tensor:
         bases: ``(..., 2(k - 1), n, n // 2)``: orthonormal columns U of each projector ``P = U Uᵀ``, in the order
             P1, Q1, P2, Q2, ...
 
-    One two-tap factor ``P + z (I - P)`` turns taps ``X[i]`` into ``X[i] P + X[i-1] (I - P)``, which is
-    ``X[i-1] + (X[i] - X[i-1]) U Uᵀ``: two thin products on the narrow side of the kernel, and no projector is ever
-    formed. If ``out > in`` the transposed kernel is built, from the last factor to the first.
+    One two-tap factor ``P + z (I - P)`` turns taps ``X[i]`` into ``X[i] P + X[i-1] (I - P)``: with ``X P = (X U) Uᵀ``,
+    two thin products for each tap that there is, on the narrow side of the kernel; no projector is ever formed. If
+    ``out > in`` the transposed kernel is built, from the last factor to the first.
     """
     wide = matrix.shape[-2] <= matrix.shape[-1]
     taps = (matrix if wide else matrix.mT)[..., None, None, :, :]  # (..., k, k, narrow, n), k = 1
@@ -115,25 +115,24 @@ class _TwoTap(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, taps: Tensor, basis: Tensor, axis: int) -> Tensor:
-        zero = torch.zeros_like(taps.narrow(axis, 0, 1))
-        previous = torch.cat((zero, taps), axis)
-        difference = torch.cat((taps, zero), axis).sub_(previous).flatten(-4, -2)
-        inner = difference @ basis
-        ctx.parts = basis.detach(), difference, inner  # attributes: a kept weight runs backward more than once
+        inner = taps.flatten(-4, -2) @ basis
+        projected = (inner @ basis.mT).view(taps.shape)
+        ctx.parts = taps.detach(), basis.detach(), inner  # attributes: a kept weight runs backward more than once
         ctx.axis = axis
-        return previous.add_((inner @ basis.mT).view_as(previous))
+        zero = torch.zeros_like(taps.narrow(axis, 0, 1))
+        return torch.cat((projected, zero), axis).add_(torch.cat((zero, taps - projected), axis))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        basis, difference, inner = ctx.parts
-        flat = gradient.flatten(-4, -2)
-        to_inner = flat @ basis
-        to_difference = (to_inner @ basis.mT).view(gradient.shape)
-        to_basis = torch.cat((difference, flat), -2).mT @ torch.cat((to_inner, inner), -2)
-        length = gradient.shape[ctx.axis] - 1
-        to_previous = (gradient - to_difference).narrow(ctx.axis, 1, length)
-        return to_previous + to_difference.narrow(ctx.axis, 0, length), to_basis, None
+        taps, basis, inner = ctx.parts
+        length = taps.shape[ctx.axis]
+        past = gradient.narrow(ctx.axis, 1, length)
+        to_projected = (gradient.narrow(ctx.axis, 0, length) - past).flatten(-4, -2)
+        to_inner = to_projected @ basis
+        to_taps = past + (to_inner @ basis.mT).view(taps.shape)
+        to_basis = torch.cat((taps.flatten(-4, -2), to_projected), -2).mT @ torch.cat((to_inner, inner), -2)
+        return to_taps, to_basis, None
 
 
 def _merge_stride(kernel: Tensor, stride: int) -> Tensor:

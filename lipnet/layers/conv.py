@@ -1,6 +1,6 @@
 """Convolutions that keep the image size (divided by the stride), for odd and even kernels."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,11 +44,53 @@ def same_conv2d(
     stride: int, dilation: int, groups: int,
 ) -> Tensor:  # fmt: skip
     """Pads ``(batch, in, h, w)`` by (before, after) on both axes and convolves to ``(batch, out, h/s, w/s)``."""
-    before, after = padding
-    mode = "circular" if padding_mode == "circular" else "constant"
-    if before or after:
-        inputs = functional.pad(inputs, (before, after, before, after), mode=mode)
-    return functional.conv2d(inputs, weight, bias, stride, 0, dilation, groups)
+    return functional.conv2d(_pad(inputs, padding, padding_mode), weight, bias, stride, 0, dilation, groups)
+
+
+def _pad(inputs: Tensor, padding: tuple[int, int], padding_mode: str) -> Tensor:
+    if not any(padding):
+        return inputs
+    if padding_mode == "zeros":
+        return functional.pad(inputs, padding * 2)
+    if inputs.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return _Wrap.apply(inputs, padding)
+    return functional.pad(inputs, padding * 2, mode="circular")
+
+
+class _Wrap(torch.autograd.Function):
+    """Circular padding; torch's own backward pass copies the whole gradient once for each of the four borders."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, padding: tuple[int, int]) -> Tensor:
+        ctx.padding = padding
+        return functional.pad(inputs, padding * 2, mode="circular")
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Unwrap.apply(gradient, ctx.padding), None
+
+
+class _Unwrap(torch.autograd.Function):
+    """The transpose of circular padding: what lies on the borders is added where it came from."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, padding: tuple[int, int]) -> Tensor:
+        ctx.padding = padding
+        columns = _fold(padded.clone(), *padding, -1)
+        return _fold(columns, *padding, -2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Wrap.apply(gradient, ctx.padding), None
+
+
+def _fold(padded: Tensor, before: int, after: int, axis: int) -> Tensor:
+    """The inner part, in place, with both borders added at the opposite ends."""
+    size = padded.shape[axis] - before - after
+    inner = padded.narrow(axis, before, size)
+    inner.narrow(axis, size - before, before).add_(padded.narrow(axis, 0, before))
+    inner.narrow(axis, 0, after).add_(padded.narrow(axis, before + size, after))
+    return inner
 
 
 class PaddedConv2d(nn.Sequential):

@@ -13,6 +13,7 @@ from lipnet.layers.orthogonal import (
     Orthogonalizer,
     apply_map,
     cholesky,
+    congruence,
     inverse_cholesky_factor,
     qr_inner_gradient,
 )
@@ -130,10 +131,10 @@ class _FactoredLinear(torch.autograd.Function):
         elif ctx.wide:
             inner = gradient @ inverse
             to_inputs = inner @ raw
-            square = inverse.mT @ qr_inner_gradient(gradient.mT @ product) @ inverse
+            square = congruence(qr_inner_gradient(gradient.mT @ product), inverse)
             to_raw = torch.addmm(inner.mT @ inputs, square, raw)
         else:
             to_inputs = gradient @ raw @ inverse.mT
-            square = inverse.mT @ qr_inner_gradient(inputs.mT @ to_inputs) @ inverse
+            square = congruence(qr_inner_gradient(inputs.mT @ to_inputs), inverse)
             to_raw = torch.addmm(gradient.mT @ (inputs @ inverse), raw, square)
         return to_inputs, to_raw, gradient.sum(0) if ctx.has_bias else None, None

@@ -84,7 +84,9 @@ class _CholeskyMap(torch.autograd.Function):
 
 def qr_inner_gradient(product: Tensor) -> Tensor:
     """S of the QR gradient ``(G + Q S) R⁻ᵀ``: the lower triangle of ``Gᵀ Q``, mirrored and negated."""
-    return -(product.tril() + product.tril(-1).mT)
+    half = product.tril()
+    half.diagonal(dim1=-2, dim2=-1).mul_(0.5)
+    return (half + half.mT).neg_()
 
 
 _WELL_CONDITIONED = 16.0  # squared condition number up to which one pass is orthogonal to a few ulps
@@ -109,8 +111,7 @@ def inverse_cholesky_factor(tall: Tensor) -> tuple[Tensor, float]:
     """``L⁻¹`` with ``AᵀA = LLᵀ``, and A's squared condition number (the worst of the batch; infinite if L fails)."""
     gram = tall.mT @ tall
     factor, info = torch.linalg.cholesky_ex(gram)
-    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device).expand_as(factor)
-    inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+    inverse = _inverse_lower(factor)
     # |M|_2² <= |M|_1 |M|_inf: enough for small matrices; too coarse for large ones, which earn a few power steps.
     entries = inverse.abs()
     size = gram.abs().sum(-1).amax()
@@ -122,6 +123,38 @@ def inverse_cholesky_factor(tall: Tensor) -> tuple[Tensor, float]:
         estimate = _spectral_norm_estimate(gram, 3) * _spectral_norm_estimate(inverse, 3) ** 2
         worst = float(estimate.nan_to_num(math.inf, math.inf).max())
     return inverse, worst
+
+
+_WHOLE = 512  # above this size, products with triangular matrices are done in halves: fewer of them, and still fast
+
+
+def _inverse_lower(factor: Tensor) -> Tensor:
+    """``L⁻¹``, without computing the zeros."""
+    if factor.shape[-1] <= _WHOLE:
+        identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device).expand_as(factor)
+        return torch.linalg.solve_triangular(factor, identity, upper=False)
+    first, zero, cross, second = _quarters(factor)
+    first, second = _inverse_lower(first), _inverse_lower(second)
+    return _blocks(first, torch.zeros_like(zero), -second @ (cross @ first), second)
+
+
+def congruence(symmetric: Tensor, lower: Tensor) -> Tensor:
+    """``LᵀSL`` for symmetric S and lower triangular L: in halves, half of the products or fewer."""
+    if lower.shape[-1] <= _WHOLE:
+        return lower.mT @ symmetric @ lower
+    (s1, _, s21, s2), (l1, _, l21, l2) = _quarters(symmetric), _quarters(lower)
+    past, own = s21 @ l1, s2 @ l21
+    half = (past + 0.5 * own).mT @ l21
+    cross = l2.mT @ (past + own)
+    return _blocks(congruence(s1, l1) + half + half.mT, cross.mT, cross, congruence(s2, l2))
+
+
+def _quarters(matrix: Tensor) -> tuple[Tensor, ...]:
+    return tuple(part for rows in matrix.tensor_split(2, -2) for part in rows.tensor_split(2, -1))
+
+
+def _blocks(upper_left: Tensor, upper_right: Tensor, lower_left: Tensor, lower_right: Tensor) -> Tensor:
+    return torch.cat((torch.cat((upper_left, upper_right), -1), torch.cat((lower_left, lower_right), -1)), -2)
 
 
 def _householder(tall: Tensor) -> tuple[Tensor, Tensor]:

@@ -162,6 +162,8 @@ class Config:
     batch_size: int = checked(whole(1))
     device: str = checked(one_of("auto", "cpu", "cuda"))
     threads: int | None = checked(optional(whole(1)))
+    amp: str = checked(one_of("none", "bf16"))
+    compile: bool = checked(boolean)
     progress: str = checked(one_of("auto", "on", "off"))
     eval_radii: list[str] = checked(radii)
     certify_dtype: str = checked(one_of("float64", "float32"))

@@ -7,7 +7,8 @@
 
 Suites: step (forward, backward, Adam), eval (forward only), kernel (building one layer's weight, forward and backward,
 against channels and kernel size), end_to_end (lipnet's own loop against its bare step). Ratios are medians of paired
-rounds; the machine's noise shows in the spread.
+rounds; the machine's noise shows in the spread. Beside the times of a network stand the floating-point operations of
+its products, as torch counts them (factorisations and elementwise work are not in it).
 """
 
 import argparse
@@ -22,6 +23,7 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import lipnet.app  # noqa: F401  (registers the resolver that the configuration uses)
 from lipnet.commandline import config_dir
@@ -48,6 +50,8 @@ ROWS: dict[str, tuple[list[str], tuple[int, int, int], int, int]] = {
     "fc 32x32": (["model=fc", "dataset=cifar10"], (3, 32, 32), 10, 128),
     "critic 64x64": (["dataset=cifar10", *CRITIC], (3, 64, 64), 1, 64),
 }
+WIDE = ["model=large", "model.channels=[128,128,256,256]", "model.hidden=[2048,2048]", "dataset=cifar10"]
+GPU_ROWS = {"large x4 32x32": (WIDE, (3, 32, 32), 10, 1024)}
 CANDIDATES = {
     "plain": ["conv=plain", "linear=plain"],
     "bcop cholesky": ["conv=bcop", "linear=orthogonal"],
@@ -90,7 +94,8 @@ def eval_suite(arguments: argparse.Namespace) -> dict:
 def _networks(arguments: argparse.Namespace, work: Callable, title: str) -> dict:
     peers = available_peers() if arguments.peers else {}
     report = {}
-    for row, (overrides, shape, outputs, batch) in _chosen(ROWS, arguments.rows).items():
+    rows = ROWS | GPU_ROWS if arguments.device == "cuda" else ROWS
+    for row, (overrides, shape, outputs, batch) in _chosen(rows, arguments.rows).items():
         networks = {}
         for name, choices in CANDIDATES.items():
             config = _config([*overrides, *choices])
@@ -98,8 +103,16 @@ def _networks(arguments: argparse.Namespace, work: Callable, title: str) -> dict
         networks |= {name: build_peer(layers, config.model, shape, outputs) for name, layers in peers.items()}
         inputs = torch.rand(batch, *shape, device=arguments.device)
         runs = {name: work(network.to(arguments.device), inputs) for name, network in networks.items()}
-        report[row] = _table(f"{title}, {row}, batch {batch}", _interleave(runs, arguments.rounds, arguments.seconds))
+        counts = {name: _operations(run) for name, run in runs.items()}
+        times = _interleave(runs, arguments.rounds, arguments.seconds)
+        report[row] = _table(f"{title}, {row}, batch {batch}", times, counts)
     return report
+
+
+def _operations(run: Callable[[], None]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
 
 
 def _training_step(network: nn.Module, inputs: torch.Tensor) -> Callable[[], None]:
@@ -130,21 +143,22 @@ def kernel_suite(arguments: argparse.Namespace) -> dict:
     """Building one square BCOP kernel, forward and backward, beside the operations that it takes at least."""
     report = {}
     print("\nkernel building, forward and backward (ms), against the least count of multiply-adds")
-    for kernel_size in (1, 2, 3, 5):
-        for channels in (32, 64, 128, 256, 512):
-            layer = BCOPConv2d(channels, channels, kernel_size).to(arguments.device)
-            gradient = torch.randn_like(layer.weight)
+    sizes = {
+        f"c={channels} k={size}": (channels, size) for size in (1, 2, 3, 5) for channels in (32, 64, 128, 256, 512)
+    }
+    for row, (channels, kernel_size) in _chosen(sizes, arguments.rows).items():
+        layer = BCOPConv2d(channels, channels, kernel_size).to(arguments.device)
+        gradient = torch.randn_like(layer.weight)
 
-            def build(layer: BCOPConv2d = layer, gradient: torch.Tensor = gradient) -> None:
-                with torch.no_grad():
-                    layer.raw_matrix.add_(0.0)  # a new version: the kept weight is dropped
-                torch.autograd.grad(layer.weight, (layer.raw_matrix, layer.raw_projectors), gradient, allow_unused=True)
+        def build(layer: BCOPConv2d = layer, gradient: torch.Tensor = gradient) -> None:
+            with torch.no_grad():
+                layer.raw_matrix.add_(0.0)  # a new version: the kept weight is dropped
+            torch.autograd.grad(layer.weight, (layer.raw_matrix, layer.raw_projectors), gradient, allow_unused=True)
 
-            times = _interleave({"build": build}, arguments.rounds, arguments.seconds)["build"]
-            count = kernel_multiply_adds(channels, kernel_size)
-            milliseconds = 1e3 * statistics.median(times)
-            report[f"c={channels} k={kernel_size}"] = {"ms": milliseconds, "multiply_adds": count}
-            print(f"  c={channels:<4} k={kernel_size}  {milliseconds:9.2f} ms  {count / 1e6:10.1f} M multiply-adds")
+        milliseconds = 1e3 * statistics.median(_interleave({"": build}, arguments.rounds, arguments.seconds)[""])
+        count = kernel_multiply_adds(channels, kernel_size)
+        report[row] = {"ms": milliseconds, "multiply_adds": count}
+        print(f"  {row:<10} {milliseconds:9.2f} ms  {count / 1e6:10.1f} M multiply-adds")
     return report
 
 
@@ -155,7 +169,7 @@ def kernel_multiply_adds(channels: int, kernel_size: int) -> int:
     """
     half, factors = channels // 2, kernel_size - 1
     orthonormal = 2 * channels**3 + 2 * factors * 2 * channels * half**2
-    rows = sum((size + 1) * size + (size + 1) ** 2 for size in range(1, kernel_size))
+    rows = sum(size * size + (size + 1) * size for size in range(1, kernel_size))
     return 3 * (orthonormal + rows * 2 * channels * channels * half)
 
 
@@ -224,8 +238,8 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def _table(title: str, times: Times) -> dict:
-    """Prints medians, and ratios to the first candidate paired by round with their quartiles."""
+def _table(title: str, times: Times, counts: dict[str, int] | None = None) -> dict:
+    """Prints medians, ratios to the first candidate paired by round with their quartiles, and operations."""
     reference = next(iter(times.values()))
     print(f"\n{title} ({len(reference)} rounds)")
     report = {}
@@ -234,7 +248,11 @@ def _table(title: str, times: Times) -> dict:
         low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         milliseconds = 1e3 * statistics.median(measured)
         report[name] = {"ms": milliseconds, "ratio": middle, "ratio_quartiles": [low, high]}
-        print(f"  {name:<24} {milliseconds:10.2f} ms   x {middle:6.2f}   [{low:.2f}, {high:.2f}]")
+        line = f"  {name:<24} {milliseconds:10.2f} ms   x {middle:6.2f}   [{low:.2f}, {high:.2f}]"
+        if counts:
+            report[name]["operations"] = counts[name]
+            line += f"   {counts[name] / 1e9:8.2f} G operations"
+        print(line)
     return report
 
 

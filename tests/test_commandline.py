@@ -14,7 +14,8 @@ from lipnet.errors import UserError
 
 KEYS = (
     " Keys there: task, model, conv, linear, activation, dataset, loss, optimizer, scheduler, attack, seed, epochs, "
-    "batch_size, device, threads, progress, eval_radii, certify_dtype, singular_values_every, resume, run."
+    "batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, resume, "
+    "run."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 EXPERIMENTS = (

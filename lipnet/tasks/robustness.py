@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -45,8 +46,8 @@ class Classification:
         # Constrained layers have constant 1; what is left is the normalisation's.
         self.loss = build_loss(config.loss, lipschitz=1 / min(config.dataset.std))
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = model(images)
+    def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = model(images).to(images.dtype)  # under amp=bf16 the loss is float32 all the same
         losses = self.loss(logits, labels)
         with torch.no_grad():
             sums = torch.stack((losses.sum(), (logits.argmax(1) == labels).sum().to(losses.dtype)))

@@ -33,7 +33,7 @@ class Objective(Protocol):
     def sums(self) -> tuple[str, ...]:
         """Names of what ``step`` counts; an epoch reports sum / examples as ``train/<name>``."""
 
-    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss to descend, and a vector of sums over the batch, one for each name in ``sums``."""
 
     def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
@@ -71,6 +71,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.last, self.best = (self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "best"))
+        self.trained = _compiled(self.model) if self.config.compile else self.model
         self.optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         steps = self.config.epochs * self.batches
@@ -123,7 +124,8 @@ class Loop:
         )
         for images, labels in batches:
             self._set_rate(self.rate(progress.epoch * self.batches + progress.batch))
-            loss, sums = objective.step(self.model, images, labels)
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
+                loss, sums = objective.step(self.trained, images, labels)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -191,6 +193,28 @@ class Loop:
 
 
 _BAR_TAGS = ("train/loss", "validation/clean_accuracy")
+
+
+def _compiled(model: nn.Module) -> Callable:
+    """The model, compiled at its first call.
+
+    Raises:
+        UserError: at that call, where the machine cannot compile.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # two seconds that only this switch should cost
+
+    torch.compiler.reset()  # jobs of a sweep share a process, and its limit of recompilations
+    compiled = torch.compile(model)
+
+    def call(images: Tensor) -> Tensor:
+        try:
+            return compiled(images)
+        except TorchDynamoException as error:
+            reason = " ".join(str(error).split("\n\n")[0].split())
+            raise UserError(f"compile=true: torch cannot compile here ({reason}); use compile=false.") from error
+
+    log.info("compiling the network: the first step takes up to a minute")
+    return call
 
 
 def _short(metrics: dict[str, float]) -> dict[str, str]:

@@ -3,9 +3,10 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from lipnet.layers import BCOPConv2d, PaddedConv2d
-from lipnet.layers.conv import same_padding
+from lipnet.layers.conv import _Wrap, same_padding
 
 
 @pytest.mark.parametrize("padding_mode", ["circular", "zeros"])
@@ -117,3 +118,18 @@ def test_refuses_other_padding_modes(layer, padding_mode):
     message = rf"{layer.__name__} takes padding_mode 'circular' .* or 'zeros' .*, got '{padding_mode}': reflecting or"
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("padding", [(1, 1), (2, 1), (0, 1), (3, 0), (5, 5)], ids=str)
+def test_wrapping_has_the_gradients_of_torchs(padding):
+    """The hand-written backward pass, also differentiated, and where borders overlap."""
+    images = torch.randn(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda images: _Wrap.apply(images, padding), images)
+    assert torch.autograd.gradgradcheck(lambda images: _Wrap.apply(images, padding), images)
+    direction = torch.randn(2, 3, 5 + sum(padding), 6 + sum(padding), dtype=torch.float64)
+    padded = functional.pad(images, padding * 2, mode="circular")
+    assert torch.equal(_Wrap.apply(images, padding), padded)
+    given = direction.clone()
+    ours, theirs = (torch.autograd.grad(out, images, direction)[0] for out in (_Wrap.apply(images, padding), padded))
+    torch.testing.assert_close(ours, theirs)
+    assert torch.equal(direction, given)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lipnet.layers import ORTHOGONALIZERS, OrthogonalizationError, bjorck, cholesky
-from lipnet.layers.orthogonal import Orthogonalizer
+from lipnet.layers.orthogonal import Orthogonalizer, _inverse_lower, congruence
 
 SHAPES = [(4, 9), (9, 4), (6, 6), (1, 5), (5, 1), (1, 1), (2, 3, 4, 7), (2, 3, 7, 4), (2, 3, 5, 5)]
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -213,3 +213,25 @@ def test_leaves_its_argument_and_the_random_state(orthogonalize):
     orthogonalize(matrix)
     assert torch.equal(matrix, before)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("size", [512, 513, 1030, 2049])
+def test_products_in_halves(size):
+    """Above 512 columns, products with triangular matrices are done block by block."""
+    lower = torch.linalg.cholesky(torch.randn(size, size, dtype=torch.float64).cov() + torch.eye(size))
+    symmetric = torch.randn(size, size, dtype=torch.float64)
+    symmetric += symmetric.mT.clone()
+    torch.testing.assert_close(_inverse_lower(lower), torch.linalg.inv(lower).tril())
+    torch.testing.assert_close(congruence(symmetric, lower), lower.mT @ symmetric @ lower)
+
+
+@pytest.mark.parametrize("shape", [(1, 700, 600), (650, 650)], ids=str)
+def test_large_matrices_in_float32(shape):
+    matrix = torch.randn(shape, requires_grad=True)
+    direction = torch.randn(shape)
+    weight = cholesky(matrix)
+    assert deviation(weight.detach()) < 1e-5
+    exact = matrix.detach().double().requires_grad_()
+    (gradient,) = torch.autograd.grad(weight, matrix, direction)
+    (expected,) = torch.autograd.grad(cholesky(exact), exact, direction.double())
+    torch.testing.assert_close(gradient.double(), expected, rtol=0, atol=1e-3 * expected.abs().max().item())

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import os
 import signal
@@ -9,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from lipnet.data.images import Split
+from lipnet.errors import UserError
 from lipnet.training import checkpoint, loop
 from lipnet.training.interrupt import Interrupted
 from lipnet.training.loop import Loop
@@ -31,7 +33,7 @@ class Objective:
     def step(self, model, images, labels):
         losses = functional.cross_entropy(model(images), labels, reduction="none")
         self.losses.append(losses.detach())
-        self.modes.append(model.training)
+        self.modes.append(self.loop.model.training)
         self.rates.append(self.loop.optimizer.param_groups[0]["lr"])
         if self.strike is not None and len(self.losses) == self.strike[1]:
             os.kill(os.getpid(), self.strike[0])
@@ -179,3 +181,42 @@ def test_the_bar_counts_batches(config, tmp_path, make_config, capsys):
     shown = make_config(f"epochs={EPOCHS}", f"batch_size={BATCH}", "progress=on")
     _train(shown, tmp_path, Objective())
     assert f"epoch {EPOCHS}/{EPOCHS}" in capsys.readouterr().err.replace("\r", "\n")
+
+
+def test_amp_rounds_activations_and_keeps_everything_else_float32(config, tmp_path):
+    """The layer under autocast sees bfloat16 inputs; its weight, its gradient and the steps stay float32."""
+    objective, seen = Objective(), []
+    _loop(dataclasses.replace(config, amp="bf16"), tmp_path, objective)
+    model = objective.loop.model
+    model[1].register_forward_hook(lambda layer, inputs, outputs: seen.append((layer.training, outputs.dtype)))
+    tracker = Tracker(tmp_path)
+    objective.loop.run(objective, tracker)
+    tracker.close()
+    assert set(seen) == {(True, torch.bfloat16)}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    exact = Objective()
+    _train(config, tmp_path / "exact", exact)
+    differences = [
+        float((ours - theirs).abs().max()) for ours, theirs in zip(objective.losses, exact.losses, strict=True)
+    ]
+    assert 0 < max(differences) < 0.1
+
+
+def test_compiled_training_is_training(config, tmp_path):
+    plain, compiled = Objective(), Objective()
+    _train(config, tmp_path / "plain", plain)
+    _train(dataclasses.replace(config, compile=True), tmp_path / "compiled", compiled)
+    for ours, theirs in zip(compiled.losses, plain.losses, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    for ours, theirs in zip(compiled.loop.model.parameters(), plain.loop.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_machine_that_cannot_compile_is_told_so(config, tmp_path, monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise RuntimeError("no compiler here")
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model: compile_(model, backend=refuse))
+    with pytest.raises(UserError, match=r"^compile=true: torch cannot compile here \(.*no compiler here.*use compile="):
+        _train(dataclasses.replace(config, compile=True), tmp_path, Objective())

@@ -289,7 +289,7 @@ def _chosen(rows: dict, names: list[str] | None) -> dict:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], default=list(SUITES), help="default: all")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; default: all")
     parser.add_argument("--rows", nargs="*", help="only rows whose name holds one of these texts")
     parser.add_argument("--peers", action="store_true", help="add orthogonium and deel-torchlip, where installed")
     parser.add_argument("--rounds", type=int, default=31, help="at most this many rounds")
@@ -299,7 +299,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE", help="write every figure here")
     parser.add_argument("--figure", metavar="FILE", help="draw the ratios of step and eval here (PNG)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.suites = arguments.suites or list(SUITES)
+    unknown = [suite for suite in arguments.suites if suite not in SUITES]
+    if unknown:
+        parser.error(f"no such suite: {', '.join(unknown)}; the suites are {', '.join(SUITES)}")
+    return arguments
 
 
 SUITES: dict[str, Callable[[argparse.Namespace], dict]] = {

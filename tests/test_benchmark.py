@@ -1,0 +1,56 @@
+"""The benchmark runs and counts; what it measures is nobody's test."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+
+def script(name, *arguments):
+    command = [sys.executable, str(REPOSITORY / "scripts" / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+
+
+def test_every_suite_runs(tmp_path):
+    output, figure = tmp_path / "report.json", tmp_path / "report.png"
+    done = script(
+        "benchmark.py", "--rows", "small 28x28", "c=32 k=2", "--rounds", 1, "--seconds", 0, "--threads", 1,
+        "--json", output, "--figure", figure,
+    )  # fmt: skip
+    report = json.loads(output.read_text())
+    for suite in ("step", "eval"):
+        plain, cholesky, bjorck = report[suite]["small 28x28"].values()
+        assert plain["ratio"] == 1
+        assert 0 < plain["ms"] < bjorck["ms"]
+        assert plain["operations"] <= cholesky["operations"] <= bjorck["operations"]
+    assert report["kernel"]["c=32 k=2"]["ms"] > 0
+    assert set(report["end_to_end"]) == {"bare steps", "lipnet's loop"}
+    assert "training step, small 28x28" in done.stdout
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_least_count_of_a_kernel_is_what_torch_counts():
+    """Where nothing but products of full matrices is left, the formula is the count of the forward pass."""
+    import benchmark
+
+    from lipnet.layers import BCOPConv2d
+
+    for kernel_size in (1, 2, 3):
+        layer = BCOPConv2d(16, 16, kernel_size)
+        operations = benchmark._operations(lambda layer=layer: layer.weight)
+        assert 2 * benchmark.kernel_multiply_adds(16, kernel_size) == 3 * operations
+
+
+def test_time_to_quality(tmp_path):
+    run, figure = tmp_path / "run", tmp_path / "curve.png"
+    (run / ".hydra").mkdir(parents=True)
+    (run / ".hydra" / "config.yaml").write_text("epochs: 2\nseed: 3\nconv: {name: bcop, orthogonalizer: cholesky}\n")
+    (run / "metrics.csv").write_text("epoch,time_seconds,score\n1,10.0,0.5\n2,20.0,0.75\n")
+    done = script("time_to_quality.py", run, "--metric", "score", "--figure", figure)
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["cholesky,", "2", "epochs,", "seed", "3"], ["10", "s", "0.5000"], ["30", "s", "0.7500"],
+    ]  # fmt: skip
+    assert figure.read_bytes().startswith(b"\x89PNG")

@@ -5,6 +5,7 @@ from lipnet.layers.bcop import BCOPConv2d
 from lipnet.layers.conv import PaddedConv2d
 from lipnet.layers.linear import OrthogonalLinear
 from lipnet.layers.orthogonal import ORTHOGONALIZERS, OrthogonalizationError, bjorck, cholesky
+from lipnet.layers.recondition import recondition
 from lipnet.layers.shape import Normalize, PixelUnshuffle, Scale
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "Scale",
     "bjorck",
     "cholesky",
+    "recondition",
 ]

@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lipnet.data.images import Split
 from lipnet.errors import UserError
+from lipnet.layers import recondition
 from lipnet.schema import Config
 from lipnet.training import checkpoint
 from lipnet.training.interrupt import Interrupted, StopRequest
@@ -24,6 +25,7 @@ from lipnet.training.tracker import Tracker
 log = logging.getLogger("lipnet")
 
 _CHECKPOINT_SECONDS = 60.0
+_RECONDITION_STEPS = 100
 
 
 class Objective(Protocol):
@@ -129,6 +131,8 @@ class Loop:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
+            if (progress.epoch * self.batches + progress.batch + 1) % _RECONDITION_STEPS == 0:
+                recondition(self.model)
             totals += sums.double()
             progress.batch += 1
             advance()

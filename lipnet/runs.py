@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from torch import nn
 
+from lipnet.commandline import config_dir
 from lipnet.config import parse
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
@@ -45,7 +47,7 @@ def load_run(directory: str | Path, which: str = "best") -> Run:
     """
     path = Path(directory) / "checkpoints" / f"{which}.pt"
     saved = checkpoint.load(path)
-    config = parse(saved["config"])
+    config = saved_config(saved)
     model = new_model(config)
     try:
         model.load_state_dict(saved["model"])
@@ -54,6 +56,13 @@ def load_run(directory: str | Path, which: str = "best") -> Run:
             f"{path}: its weights do not fit its configuration ({' '.join(str(error).split())[:300]})."
         ) from None
     return Run(model.eval(), config, saved["choices"], saved["progress"]["epoch"])
+
+
+def saved_config(saved: dict[str, Any]) -> Config:
+    """A checkpoint's configuration; keys that came later have their defaults."""
+    defaults: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / "config.yaml"))
+    known = {field.name for field in dataclasses.fields(Config)}
+    return parse({key: value for key, value in defaults.items() if key in known} | saved["config"])
 
 
 def new_model(config: Config) -> nn.Sequential:

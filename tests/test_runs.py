@@ -91,8 +91,8 @@ BROKEN = {
         "best.pt: its weights do not fit its configuration",
     ),
     "a key is missing": (
-        lambda copied: _rewrite(copied, lambda content: content["config"].pop("batch_size")),
-        "batch_size: this key is missing",
+        lambda copied: _rewrite(copied, lambda content: content["config"]["model"].pop("strides")),
+        "model.strides: this key is missing",
     ),
     "an unknown key": (
         lambda copied: _rewrite(copied, lambda content: content["config"].update(batch_sise=1)),
@@ -113,6 +113,16 @@ def test_broken_runs_are_one_message(copied, case):
 def test_there_is_no_other_checkpoint(run):
     with pytest.raises(UserError, match=r"middle\.pt: this checkpoint does not exist"):
         load_run(run, "middle")
+
+
+def test_a_run_from_before_a_key_existed_has_its_default(copied):
+    path = copied / "checkpoints" / "best.pt"
+    saved = torch.load(path, weights_only=True)
+    del saved["config"]["amp"], saved["config"]["compile"]
+    checkpoint.save(path, saved)
+    config = load_run(copied).config
+    assert (config.amp, config.compile) == ("none", False)
+    assert config.optimizer.lr == 0.03
 
 
 def test_new_models_are_fresh(run):

@@ -14,7 +14,6 @@ from lipnet.certify.bound import output_shape
 from lipnet.certify.radius import model_logits
 from lipnet.checks import radius_value
 from lipnet.commandline import RESUME_KEYS
-from lipnet.config import parse
 from lipnet.data.facts import DATASETS
 from lipnet.data.images import Split, load_splits
 from lipnet.layers import BCOPConv2d, OrthogonalLinear, PaddedConv2d
@@ -23,7 +22,7 @@ from lipnet.models.summary import count_parameters
 from lipnet.results.figures import accuracy_against_radius, adversarial_examples
 from lipnet.results.record import peak_memory_bytes, versions, write_results
 from lipnet.results.table import closing_table
-from lipnet.runs import load_run, new_model, refuse_changes
+from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import Config
 from lipnet.tasks.certification import Certification, certify_and_attack
 from lipnet.tasks.losses import build_loss
@@ -170,8 +169,7 @@ def _certified_tags(config: Config) -> list[str]:
 
 def _restore(loop: Loop) -> None:
     if loop.last.is_file():
-        refuse_changes(
-            parse(checkpoint.load(loop.last)["config"]), loop.config, RESUME_KEYS, f"resume={loop.directory}"
-        )
+        saved = saved_config(checkpoint.load(loop.last))
+        refuse_changes(saved, loop.config, RESUME_KEYS, f"resume={loop.directory}")
         loop.restore()
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

@@ -220,3 +220,13 @@ def test_a_machine_that_cannot_compile_is_told_so(config, tmp_path, monkeypatch)
     monkeypatch.setattr(torch, "compile", lambda model: compile_(model, backend=refuse))
     with pytest.raises(UserError, match=r"^compile=true: torch cannot compile here \(.*no compiler here.*use compile="):
         _train(dataclasses.replace(config, compile=True), tmp_path, Objective())
+
+
+def test_reconditions_every_so_many_steps(config, tmp_path, monkeypatch):
+    """Counted over epochs, so that a resumed run does it at the same steps."""
+    seen = []
+    objective = Objective()
+    monkeypatch.setattr(loop, "_RECONDITION_STEPS", 4)
+    monkeypatch.setattr(loop, "recondition", lambda model: seen.append(len(objective.losses)))
+    _train(config, tmp_path, objective)
+    assert seen == [4, 8]

@@ -42,8 +42,18 @@ class BCOP(PlainConv):
 
 
 @dataclass(frozen=True)
-class BjorckLinear(Named):
+class Iterated(Named):
     iterations: int = checked(whole(1))
+
+
+@dataclass(frozen=True)
+class OSSN(PlainConv):
+    iterations: int = checked(whole(1))
+
+
+@dataclass(frozen=True)
+class SVCM(Iterated):
+    every: int = checked(whole(1))
 
 
 @dataclass(frozen=True)
@@ -131,8 +141,11 @@ class Attack:
 GROUPS: dict[str, dict[str, type]] = {
     "task": {"robustness": Robustness, "evaluate": Named},
     "model": {"small": ConvNet, "large": ConvNet, "fc": FullyConnected},
-    "conv": {"bcop": BCOP, "plain": PlainConv},
-    "linear": {"orthogonal": Named, "bjorck": BjorckLinear, "plain": Named},
+    "conv": {
+        "bcop": BCOP, "bcop_fixed": BCOP, "rko": BCOP, "ossn": OSSN, "svcm": SVCM, "l2ne": PlainConv,
+        "plain": PlainConv,
+    },
+    "linear": {"orthogonal": Named, "bjorck": Iterated, "spectral": Iterated, "plain": Named},
     "activation": {"maxmin": Named, "groupsort": GroupSort, "relu": Named, "abs": Named, "identity": Named},
     "dataset": {
         "digits": Dataset, "mnist": StoredDataset, "fashion_mnist": StoredDataset, "cifar10": AugmentedDataset,

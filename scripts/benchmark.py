@@ -55,6 +55,7 @@ GPU_ROWS = {"large x4 32x32": (WIDE, (3, 32, 32), 10, 1024)}
 CANDIDATES = {
     "plain": ["conv=plain", "linear=plain"],
     "bcop cholesky": ["conv=bcop", "linear=orthogonal"],
+    "rko cholesky": ["conv=rko", "linear=orthogonal"],
     "bcop bjorck": ["conv=bcop", "conv.orthogonalizer=bjorck", "linear=bjorck"],
 }
 Times = dict[str, list[float]]

@@ -19,8 +19,13 @@ KEYS = (
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 EXPERIMENTS = (
-    " experiment takes paper/cifar10_fc_bjorck, paper/cifar10_large_bcop, paper/cifar10_small_bcop, "
-    "paper/mnist_fc_bjorck, paper/mnist_large_bcop, paper/mnist_small_bcop, quick/mnist_small."
+    " experiment takes paper/cifar10_fc_bjorck, paper/cifar10_large_bcop, paper/cifar10_large_bcop_fixed, "
+    "paper/cifar10_large_l2ne, paper/cifar10_large_ossn, paper/cifar10_large_rko, paper/cifar10_large_svcm, "
+    "paper/cifar10_small_bcop, paper/cifar10_small_bcop_fixed, paper/cifar10_small_l2ne, paper/cifar10_small_ossn, "
+    "paper/cifar10_small_rko, paper/cifar10_small_svcm, paper/mnist_fc_bjorck, paper/mnist_large_bcop, "
+    "paper/mnist_large_bcop_fixed, paper/mnist_large_l2ne, paper/mnist_large_ossn, paper/mnist_large_rko, "
+    "paper/mnist_large_svcm, paper/mnist_small_bcop, paper/mnist_small_bcop_fixed, paper/mnist_small_l2ne, "
+    "paper/mnist_small_ossn, paper/mnist_small_rko, paper/mnist_small_svcm, quick/mnist_large, quick/mnist_small."
 )
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, certify_dtype, device, threads, progress, "
@@ -42,10 +47,13 @@ BAD = [
     # an option that is not there
     ("task=robust", "task=robust: no such option; did you mean robustness? task takes robustness, evaluate."),
     ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc."),
-    ("conv=bcp", "conv=bcp: no such option; did you mean bcop? conv takes bcop, plain."),
+    (
+        "conv=bcp",
+        "conv=bcp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain.",
+    ),
     (
         "linear=bjork",
-        "linear=bjork: no such option; did you mean bjorck? linear takes orthogonal, bjorck, plain.",
+        "linear=bjork: no such option; did you mean bjorck? linear takes orthogonal, bjorck, spectral, plain.",
     ),
     (
         "activation=minmax",

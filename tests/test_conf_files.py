@@ -123,8 +123,9 @@ def fake_images(dataset, count):
 @pytest.mark.parametrize("file", EXPERIMENTS)
 def test_an_experiment_is_what_its_name_says(file, make_config):
     config = make_config(chosen(file))
-    names = (config.dataset.name, config.model.name, config.conv.name, config.linear.name)
-    assert [part for part in file.removesuffix(".yaml").split("/")[-1].split("_") if part not in names] == []
+    dataset, model, *method = file.removesuffix(".yaml").split("/")[-1].split("_", 2)
+    assert (dataset, model) == (config.dataset.name, config.model.name)
+    assert method in ([], [config.conv.name], [config.linear.name])
 
 
 @pytest.mark.parametrize("file", EXPERIMENTS)
@@ -139,8 +140,12 @@ def test_an_experiment_trains_and_validates(file, make_config):
     loss, _ = objective.step(model, images, labels)
     loss.backward()
     optimizer.step()
-    assert all(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+    changed = [not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
+    assert changed == [parameter.requires_grad for parameter in model.parameters()]
+    assert any(changed)
     metrics, score = objective.validate(model.eval(), epoch=1)
-    assert metrics["lipschitz/upper_bound"] == pytest.approx(1, abs=1e-4)
+    assert metrics["lipschitz/upper_bound"] <= 1 + 1e-4
+    if config.conv.name in ("bcop", "bcop_fixed"):  # orthogonal; the others' singular values spread below 1
+        assert metrics["lipschitz/upper_bound"] >= 1 - 1e-4
     assert {f"validation/certified_accuracy@{radius.replace('/', '_')}" for radius in config.eval_radii} < set(metrics)
     assert 0 <= score <= 1

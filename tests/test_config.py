@@ -139,12 +139,15 @@ PROBLEMS = [
     (
         [],
         {"conv": {"name": "bcopp"}},
-        ["conv=bcopp: no such option; did you mean bcop? conv takes bcop, plain."],
+        ["conv=bcopp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain."],
     ),
     (
         [],
         {"conv": {"padding_mode": "zeros"}},
-        ["conv=null: no such option; see --help for the names. conv takes bcop, plain."],
+        [
+            "conv=null: no such option; see --help for the names. "
+            "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain."
+        ],
     ),
     # several at once: every one is reported, and what hangs on a wrong value is not guessed at
     (

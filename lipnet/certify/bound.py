@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lipnet.certify.spectrum import Shape, linear_operator, small_gram
 from lipnet.layers import (
     Abs,
-    BCOPConv2d,
+    ConstrainedConv2d,
     GroupSort,
     MaxMin,
     Normalize,
@@ -18,6 +18,7 @@ from lipnet.layers import (
     PaddedConv2d,
     PixelUnshuffle,
     Scale,
+    SpectralLinear,
 )
 
 Rule = Callable[[Any, Shape], float]
@@ -98,7 +99,7 @@ def _scale(module: Scale, shape: Shape) -> float:
     return abs(float(module.factor))
 
 
-@register_rule(BCOPConv2d, PaddedConv2d, OrthogonalLinear, nn.Linear)
+@register_rule(ConstrainedConv2d, PaddedConv2d, OrthogonalLinear, SpectralLinear, nn.Linear)
 def _linear_map(module: Any, shape: Shape) -> float:
     weight: Tensor = module.weight
     if not bool(torch.isfinite(weight).all()):

@@ -5,7 +5,8 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from lipnet.layers import BCOPConv2d, OrthogonalLinear, PaddedConv2d
+from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear
+from lipnet.layers.frequency import conv_operator
 
 Shape = tuple[int, ...]
 
@@ -38,13 +39,14 @@ def linear_operator(layer: nn.Module, input_shape: Shape) -> Tensor:
 
 
 @linear_operator.register(OrthogonalLinear)
+@linear_operator.register(SpectralLinear)
 @linear_operator.register(nn.Linear)
-def _(layer: OrthogonalLinear | nn.Linear, input_shape: Shape) -> Tensor:
+def _(layer: OrthogonalLinear | SpectralLinear | nn.Linear, input_shape: Shape) -> Tensor:
     return layer.weight.detach().double().cpu()
 
 
 @linear_operator.register
-def _(layer: BCOPConv2d, input_shape: Shape) -> Tensor:
+def _(layer: ConstrainedConv2d, input_shape: Shape) -> Tensor:
     return _conv_operator(layer.weight, input_shape, layer.stride, layer.dilation, layer.groups, layer.padding_mode)
 
 
@@ -58,26 +60,4 @@ def _conv_operator(
     weight: Tensor, input_shape: Shape, stride: int, dilation: int, groups: int, padding_mode: str
 ) -> Tensor:
     height, width = input_shape[-2:]
-    if padding_mode == "zeros":  # no tap may wrap around onto a pixel of the image
-        reach = dilation * (weight.shape[-1] - 1)
-        height, width = (-(-(side + reach) // stride) * stride for side in (height, width))
-    return transfer_function(weight, (height, width), stride, dilation, groups)
-
-
-def transfer_function(weight: Tensor, size: tuple[int, int], stride: int, dilation: int, groups: int) -> Tensor:
-    """The circular convolution on ``size`` pixels, block-diagonalised by the Fourier transform.
-
-    Returns ``(groups, h/s * w/s, out, in·s²)`` complex128 matrices. A strided convolution is a pixel-unshuffle (an
-    isometry) followed by a convolution of the ``s²`` phases of its kernel. Shifts by the padding only multiply by
-    phases of modulus 1, so they are left out. Taps that wrap around a small image are added, as the layer does.
-    """
-    height, width = size
-    weight = weight.detach().double().cpu().unflatten(0, (groups, -1))
-    *_, rows, columns = weight.shape
-    image = weight.new_zeros(*weight.shape[:-2], height, width)
-    for row in range(rows):
-        for column in range(columns):
-            image[..., dilation * row % height, dilation * column % width] += weight[..., row, column]
-    phases = nn.functional.pixel_unshuffle(image.flatten(0, 1), stride).unflatten(0, image.shape[:2])
-    frequencies = torch.fft.fft2(phases)  # (groups, out, in·s², h/s, w/s)
-    return frequencies.flatten(-2).movedim(-1, 1)
+    return conv_operator(weight.detach().double().cpu(), (height, width), stride, dilation, groups, padding_mode)

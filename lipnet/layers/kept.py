@@ -69,12 +69,13 @@ class _Seen:
         # A copy of every value if that is little, or else of some rows, and exact sums of the others: those are as fast
         # as reading the memory once, and no change of one element leaves them as they are. What a sum cannot see, a
         # change of order within a row, is seen in the copied rows by whoever reorders all rows.
-        rows = self.alias.flatten(0, -2) if parameter.dim() > 1 else self.alias
-        step = 1 + parameter.numel() // _COPIED if parameter.is_contiguous() else 1
+        contiguous = parameter.is_contiguous()  # flattening anything else would copy it
+        rows = self.alias.flatten(0, -2) if contiguous and parameter.dim() > 1 else self.alias
+        step = 1 + parameter.numel() // _COPIED if contiguous else 1
         self.some = rows[::step]
         self.some_values = self.some.clone()
-        self.words = _words(rows) if step > 1 else None
-        self.sums = None if self.words is None else self.words.sum(-1)
+        self.words = _words(rows) if step > 1 else self.some.new_empty(0, dtype=torch.int64)
+        self.sums = self.words.sum(-1)
 
     def holds(self, parameter: Tensor) -> bool:
         return (
@@ -83,7 +84,7 @@ class _Seen:
             and parameter.data_ptr() == self.address
             and parameter.dtype is self.dtype
             and torch.equal(self.some, self.some_values)
-            and (self.words is None or torch.equal(self.words.sum(-1), self.sums))
+            and (not self.words.numel() or torch.equal(self.words.sum(-1), self.sums))
         )
 
 

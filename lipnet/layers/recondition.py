@@ -5,8 +5,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lipnet.layers.bcop import BCOPConv2d
-from lipnet.layers.linear import OrthogonalLinear
 from lipnet.layers.orthogonal import cholesky, inverse_cholesky_factor
 
 _CONDITION = 10.0  # condition number from which a free matrix is replaced
@@ -26,7 +24,7 @@ def recondition(model: nn.Module) -> int:
     """
     replaced = 0
     for layer in model.modules():
-        if isinstance(layer, BCOPConv2d | OrthogonalLinear) and layer.orthogonalize is cholesky:
+        if getattr(layer, "orthogonalize", None) is cholesky:
             matrices = [p for name, p in layer.named_parameters(recurse=False) if name.startswith("raw_") and p.numel()]
             replaced += sum(_recondition(matrix) for matrix in matrices)
     return replaced

@@ -11,16 +11,23 @@ from lipnet.layers import (
     ORTHOGONALIZERS,
     Abs,
     BCOPConv2d,
+    L2NEConv2d,
     MaxMin,
     Normalize,
     OrthogonalLinear,
+    OSSNConv2d,
     PaddedConv2d,
+    RKOConv2d,
+    SpectralLinear,
+    SVCMConv2d,
     bjorck,
 )  # fmt: skip
 from lipnet.layers import GroupSort as GroupSortLayer
-from lipnet.schema import BCOP, BjorckLinear, Config, ConvNet
+from lipnet.schema import BCOP, OSSN, SVCM, Config, ConvNet, Iterated, PlainConv
 
 Shape = tuple[int, int, int]
+# (in_channels, out_channels, kernel_size, stride, (height, width) of the inputs) -> layer
+Convolution = Callable[[int, int, int, int, tuple[int, int]], nn.Module]
 
 
 def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequential:
@@ -35,7 +42,10 @@ def _conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Modul
     convolution, activation = CONVS[config.conv.name](config.conv), ACTIVATIONS[config.activation.name]
     (channels, height, width), modules = input_shape, []
     for out_channels, kernel_size, stride in zip(model.channels, model.kernel_sizes, model.strides, strict=True):
-        modules += [convolution(channels, out_channels, kernel_size, stride), activation(config.activation)]
+        modules += [
+            convolution(channels, out_channels, kernel_size, stride, (height, width)),
+            activation(config.activation),
+        ]
         channels, height, width = out_channels, height // stride, width // stride
     return [*modules, nn.Flatten(), *_linear_stack(config, [channels * height * width, *model.hidden, outputs])]
 
@@ -53,22 +63,67 @@ def _linear_stack(config: Config, widths: list[int]) -> list[nn.Module]:
     return modules[:-1]
 
 
-def _bcop(option: BCOP) -> Callable[..., nn.Module]:
+def _bcop(option: BCOP) -> Convolution:
     orthogonalize = ORTHOGONALIZERS[option.orthogonalizer]
-    return functools.partial(BCOPConv2d, padding_mode=option.padding_mode, orthogonalize=orthogonalize)
+    return lambda inputs, outputs, kernel_size, stride, size: BCOPConv2d(
+        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode, orthogonalize=orthogonalize
+    )
 
 
-def _bjorck(option: BjorckLinear) -> Callable[..., nn.Module]:
+def _bcop_fixed(option: BCOP) -> Convolution:
+    build = _bcop(option)
+    return lambda *arguments: build(*arguments).requires_grad_(False)
+
+
+def _rko(option: BCOP) -> Convolution:
+    orthogonalize = ORTHOGONALIZERS[option.orthogonalizer]
+    return lambda inputs, outputs, kernel_size, stride, size: RKOConv2d(
+        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode, orthogonalize=orthogonalize
+    )
+
+
+def _l2ne(option: PlainConv) -> Convolution:
+    return lambda inputs, outputs, kernel_size, stride, size: L2NEConv2d(
+        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode
+    )
+
+
+def _ossn(option: OSSN) -> Convolution:
+    return lambda inputs, outputs, kernel_size, stride, size: OSSNConv2d(
+        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode, image_size=size,
+        iterations=option.iterations,
+    )  # fmt: skip
+
+
+def _svcm(option: SVCM) -> Convolution:
+    return lambda inputs, outputs, kernel_size, stride, size: SVCMConv2d(
+        inputs, outputs, kernel_size, stride, image_size=size, every=option.every, iterations=option.iterations
+    )
+
+
+def _plain(option: PlainConv) -> Convolution:
+    return lambda inputs, outputs, kernel_size, stride, size: PaddedConv2d(
+        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode
+    )
+
+
+def _bjorck(option: Iterated) -> Callable[..., nn.Module]:
     return functools.partial(OrthogonalLinear, orthogonalize=functools.partial(bjorck, iterations=option.iterations))
 
 
-CONVS: dict[str, Callable[..., Callable[..., nn.Module]]] = {
+CONVS: dict[str, Callable[[Any], Convolution]] = {
     "bcop": _bcop,
-    "plain": lambda option: functools.partial(PaddedConv2d, padding_mode=option.padding_mode),
+    "bcop_fixed": _bcop_fixed,
+    "rko": _rko,
+    "ossn": _ossn,
+    "svcm": _svcm,
+    "l2ne": _l2ne,
+    "plain": _plain,
 }
 LINEARS: dict[str, Callable[..., Callable[..., nn.Module]]] = {
     "orthogonal": lambda option: OrthogonalLinear,
     "bjorck": _bjorck,
+    "spectral": lambda option: functools.partial(SpectralLinear, iterations=option.iterations),
     "plain": lambda option: nn.Linear,
 }
 ACTIVATIONS: dict[str, Callable[[Any], nn.Module]] = {

@@ -6,7 +6,7 @@ import functools
 import torch
 from torch import nn
 
-from lipnet.layers import BCOPConv2d, OrthogonalLinear, PaddedConv2d
+from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear
 
 
 def to_plain(model: nn.Module) -> nn.Module:
@@ -33,9 +33,10 @@ def _convert(layer: nn.Module) -> nn.Module:
     return copy.deepcopy(layer)
 
 
-@_convert.register
+@_convert.register(OrthogonalLinear)
+@_convert.register(SpectralLinear)
 @torch.no_grad()
-def _(layer: OrthogonalLinear) -> nn.Module:
+def _(layer: OrthogonalLinear | SpectralLinear) -> nn.Module:
     weight = layer.weight
     plain = nn.Linear(
         layer.in_features, layer.out_features, layer.bias is not None, device=weight.device, dtype=weight.dtype
@@ -48,7 +49,7 @@ def _(layer: OrthogonalLinear) -> nn.Module:
 
 @_convert.register
 @torch.no_grad()
-def _(layer: BCOPConv2d) -> nn.Module:
+def _(layer: ConstrainedConv2d) -> nn.Module:
     plain = PaddedConv2d(
         layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.dilation, layer.groups,
         layer.bias is not None, layer.padding_mode,

@@ -240,8 +240,8 @@ def test_starts_orthogonal_with_a_small_bias():
     + [
         pytest.param(
             {"kernel_size": 3, "stride": 2},
-            "kernel_size 3 is not a multiple of stride 2: BCOP strides by a pixel-unshuffle, which leaves a kernel of "
-            "kernel_size / stride; use 2",
+            "kernel_size 3 is not a multiple of stride 2: BCOPConv2d strides by a pixel-unshuffle, which leaves a "
+            "kernel of kernel_size / stride; use 2",
             id="kernel_3_stride_2",
         ),
         pytest.param({"kernel_size": 1, "stride": 2}, "kernel_size 1 is not a multiple of stride 2", id="k1_stride_2"),

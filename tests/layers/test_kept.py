@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from lipnet.layers import BCOPConv2d, OrthogonalLinear, bjorck
+from lipnet.layers import BCOPConv2d, OrthogonalLinear, RKOConv2d, bjorck
 
 # Each is the constructor and one input batch; the linear layers see as many rows as they have features.
 LAYERS = {
@@ -18,6 +18,7 @@ LAYERS = {
     "conv_stride_groups": (partial(BCOPConv2d, 2, 6, 4, stride=2, groups=2), (2, 2, 4, 6)),
     "conv_k1": (partial(BCOPConv2d, 4, 3, 1), (2, 4, 3, 3)),
     "conv_bjorck": (partial(BCOPConv2d, 4, 3, 2, orthogonalize=bjorck), (2, 4, 3, 4)),
+    "conv_rko": (partial(RKOConv2d, 2, 5, 3), (2, 2, 4, 5)),
     "linear_wide": (partial(OrthogonalLinear, 7, 4), (9, 7)),
     "linear_tall": (partial(OrthogonalLinear, 4, 7), (9, 4)),
     "linear_wide_few_rows": (partial(OrthogonalLinear, 9, 4), (3, 9)),
@@ -449,3 +450,34 @@ def test_compiled(name):
         expected = torch.autograd.grad(layer(inputs).pow(4).sum(), used(layer))
         torch.testing.assert_close(torch.autograd.grad(compiled(inputs).pow(4).sum(), used(layer)), expected)
         edit_data(layer, shape)
+
+
+@over_layers
+def test_sees_edits_of_parameters_that_are_not_contiguous(make, shape):
+    layer, inputs = make().eval(), torch.randn(shape)
+    for parameter in layer.parameters():
+        if parameter.dim() > 1 and parameter.numel():
+            parameter.data = parameter.data.mT.contiguous().mT
+    for parameter in layer.parameters():
+        if parameter.dim() > 1 and parameter.numel():
+            before = layer(inputs).detach().clone()
+            parameter.data[..., -1, -1] += 0.5
+            after = layer(inputs).detach()
+            torch.testing.assert_close(after, fresh(layer, make).eval()(inputs).detach())
+            assert not torch.equal(after, before) or min(parameter.shape[-2:]) == 1
+
+
+def test_sees_every_element_and_every_order_of_a_large_matrix():
+    layer = OrthogonalLinear(130, 70).eval()
+    inputs = torch.randn(2, 130)
+    for edit in (
+        lambda values: values[37, 101].add_(1e-3),
+        lambda values: values.copy_(values.flip(1)),
+        lambda values: values.copy_(values[:, torch.randperm(130)]),
+        lambda values: values.copy_(values.flip(0)),
+    ):
+        before = layer(inputs).detach().clone()
+        edit(layer.raw_weight.data)
+        after = layer(inputs).detach()
+        assert not torch.equal(after, before)
+        torch.testing.assert_close(after, fresh(layer, lambda: OrthogonalLinear(130, 70)).eval()(inputs).detach())

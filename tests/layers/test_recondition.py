@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear, PixelUnshuffle, bjorck, recondition
+from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear, PixelUnshuffle, RKOConv2d, bjorck, recondition
 
 
 def spoil(parameter: nn.Parameter, condition: float) -> None:
@@ -18,8 +18,8 @@ def spoil(parameter: nn.Parameter, condition: float) -> None:
 def network(**options) -> nn.Sequential:
     return nn.Sequential(
         BCOPConv2d(2, 6, 3, **options), MaxMin(), PixelUnshuffle(2), BCOPConv2d(24, 8, 3, groups=2, **options),
-        nn.Flatten(), OrthogonalLinear(32, 32, **options), OrthogonalLinear(32, 40, **options),
-        OrthogonalLinear(40, 5, **options), nn.Linear(5, 3),
+        RKOConv2d(8, 8, 3, **options), nn.Flatten(), OrthogonalLinear(32, 32, **options),
+        OrthogonalLinear(32, 40, **options), OrthogonalLinear(40, 5, **options), nn.Linear(5, 3),
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def test_onnx(network, tmp_path):
     path, images = str(tmp_path / "network.onnx"), torch.rand(5, *shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converter's own code
-        torch.onnx.export(export(model, shape), f=path, verbose=False)
+        torch.onnx.export(export(model, shape), f=path, dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     numpy.testing.assert_allclose(logits, model(images).numpy(), rtol=0, atol=1e-5)

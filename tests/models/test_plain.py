@@ -30,6 +30,11 @@ OPTIONS = [
     ["conv=bcop", "conv.padding_mode=zeros", "activation=groupsort", "dataset.mean=[0.5]", "dataset.std=[0.25]"],
     ["conv=bcop", "conv.orthogonalizer=bjorck", "activation=abs"],
     ["model=fc", "model.hidden=[32,32]", "activation=relu"],
+    ["conv=bcop_fixed", "linear=spectral"],
+    ["conv=rko", "conv.padding_mode=zeros"],
+    ["conv=ossn"],
+    ["conv=svcm"],
+    ["conv=l2ne"],
 ]
 
 

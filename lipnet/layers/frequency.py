@@ -1,0 +1,37 @@
+"""Circular convolutions in the Fourier domain, where they are one small matrix for each frequency."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def transfer_function(weight: Tensor, size: tuple[int, int], stride: int, dilation: int, groups: int) -> Tensor:
+    """The circular convolution on ``size`` pixels, block-diagonalised by the Fourier transform.
+
+    Returns ``(groups, h/s * w/s, out, in·s²)`` complex matrices. A strided convolution is a pixel-unshuffle (an
+    isometry) followed by a convolution of the ``s²`` phases of its kernel. Shifts by the padding only multiply by
+    phases of modulus 1, so they are left out. Taps that wrap around a small image are added, as the layer does.
+    """
+    height, width = size
+    weight = weight.unflatten(0, (groups, -1))
+    *_, rows, columns = weight.shape
+    image = weight.new_zeros(*weight.shape[:-2], height, width)
+    for row in range(rows):
+        for column in range(columns):
+            image[..., dilation * row % height, dilation * column % width] += weight[..., row, column]
+    phases = functional.pixel_unshuffle(image.flatten(0, 1), stride).unflatten(0, image.shape[:2])
+    frequencies = torch.fft.fft2(phases)  # (groups, out, in·s², h/s, w/s)
+    return frequencies.flatten(-2).movedim(-1, 1)
+
+
+def conv_operator(
+    weight: Tensor, size: tuple[int, int], stride: int, dilation: int, groups: int, padding_mode: str
+) -> Tensor:
+    """``transfer_function`` of a convolution that keeps the image size, on images of ``size``.
+
+    A zero-padded convolution is a compression of the circular one on the padded size: its norm is at most that one's.
+    """
+    if padding_mode == "zeros":  # no tap may wrap around onto a pixel of the image
+        reach = dilation * (weight.shape[-1] - 1)
+        size = (-(-(size[0] + reach) // stride) * stride, -(-(size[1] + reach) // stride) * stride)
+    return transfer_function(weight, size, stride, dilation, groups)

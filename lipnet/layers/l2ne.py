@@ -1,0 +1,47 @@
+"""L2-nonexpansive convolutions (L2NE): Qian & Wegman 2019 (arXiv 1802.07896), as in Li et al. 2019."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.layers.constrained import ConstrainedConv2d
+from lipnet.layers.orthogonal import apply_map
+
+
+class L2NEConv2d(ConstrainedConv2d):
+    """A 1-Lipschitz convolution: the kernel, reshaped to W ``out x (in · k²)``, is divided by a bound on its norm.
+
+    ``|W|_2² <= min(|W Wᵀ|_inf, |Wᵀ W|_inf)``, and the convolution's norm is at most ``k`` (``k / s``) times that of W.
+    A bound, not an estimate: it holds at every step, for every image size.
+
+    Learned: ``raw_matrix (groups, out, in·k²)``, which starts as ``nn.Conv2d``'s kernel does.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: str = "same",
+        dilation: int = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+    ) -> None:  # fmt: skip
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        columns = in_channels // groups * kernel_size**2
+        self.raw_matrix = nn.Parameter(torch.empty(groups, out_channels // groups, columns))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        bound = 1 / math.sqrt(self.raw_matrix.shape[-1])
+        nn.init.uniform_(self.raw_matrix, -bound, bound)
+        super().reset_parameters()
+
+    def free_parameters(self) -> list[Tensor]:
+        return [self.raw_matrix]
+
+    def build_weight(self, raw_matrix: Tensor) -> Tensor:
+        matrix = apply_map(lambda raw: nonexpansive(raw) / (self.kernel_size // self.stride), raw_matrix)
+        return matrix.reshape(self.out_channels, -1, self.kernel_size, self.kernel_size)
+
+
+def nonexpansive(matrix: Tensor) -> Tensor:
+    """``W / sqrt(min(|W Wᵀ|_inf, |Wᵀ W|_inf))`` of ``(..., m, n)``; zero stays zero."""
+    rows, columns = (gram.abs().sum(-1).amax(-1) for gram in (matrix @ matrix.mT, matrix.mT @ matrix))
+    bound = torch.minimum(rows, columns).clamp_min(torch.finfo(matrix.dtype).tiny)
+    return matrix / bound.sqrt()[..., None, None]

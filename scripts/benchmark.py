@@ -7,7 +7,7 @@
 
 Suites: step (forward, backward, Adam), eval (forward only), kernel (building one layer's weight, forward and backward,
 against channels and kernel size), end_to_end (lipnet's own loop against its bare step). Ratios are medians of paired
-rounds; the machine's noise shows in the spread. Beside the times of a network stand the floating-point operations of
+rounds; the machine's noise shows in the spread. Beside the times of a training step stand the floating-point operations of
 its products, as torch counts them (factorisations and elementwise work are not in it).
 """
 
@@ -84,7 +84,7 @@ def main() -> None:
 
 def step_suite(arguments: argparse.Namespace) -> dict:
     """Forward, backward and one Adam step."""
-    return _networks(arguments, _training_step, "training step")
+    return _networks(arguments, _training_step, "training step", _operations)
 
 
 def eval_suite(arguments: argparse.Namespace) -> dict:
@@ -92,7 +92,7 @@ def eval_suite(arguments: argparse.Namespace) -> dict:
     return _networks(arguments, _evaluation, "evaluation")
 
 
-def _networks(arguments: argparse.Namespace, work: Callable, title: str) -> dict:
+def _networks(arguments: argparse.Namespace, work: Callable, title: str, count: Callable | None = None) -> dict:
     peers = available_peers() if arguments.peers else {}
     report = {}
     rows = ROWS | GPU_ROWS if arguments.device == "cuda" else ROWS
@@ -104,7 +104,7 @@ def _networks(arguments: argparse.Namespace, work: Callable, title: str) -> dict
         networks |= {name: build_peer(layers, config.model, shape, outputs) for name, layers in peers.items()}
         inputs = torch.rand(batch, *shape, device=arguments.device)
         runs = {name: work(network.to(arguments.device), inputs) for name, network in networks.items()}
-        counts = {name: _operations(run) for name, run in runs.items()}
+        counts = {name: count(run) for name, run in runs.items()} if count else None
         times = _interleave(runs, arguments.rounds, arguments.seconds)
         report[row] = _table(f"{title}, {row}, batch {batch}", times, counts)
     return report

@@ -7,8 +7,8 @@
 
 Suites: step (forward, backward, Adam), eval (forward only), kernel (building one layer's weight, forward and backward,
 against channels and kernel size), end_to_end (lipnet's own loop against its bare step). Ratios are medians of paired
-rounds; the machine's noise shows in the spread. Beside the times of a training step stand the floating-point operations of
-its products, as torch counts them (factorisations and elementwise work are not in it).
+rounds; the machine's noise shows in the spread. Beside the times of a training step stand the floating-point operations
+of its products, as torch counts them (factorisations and elementwise work are not in it).
 """
 
 import argparse
@@ -275,7 +275,8 @@ def _figure(report: dict, path: str) -> None:
             yscale="log", ylabel="time / plain network", title={"step": "training step", "eval": "evaluation"}[suite]
         )
         axes.axhline(1, color="black", linewidth=0.8)
-        axes.legend(frameon=False, ncols=len(names), fontsize=8)
+        axes.margins(y=0.12)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(names), frameon=False)
     figure.savefig(path, dpi=130)
 
 

@@ -6,12 +6,13 @@ Reads each run's metrics.csv and configuration; runs that are still training can
 """
 
 import argparse
-import csv
 import itertools
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
+
+from lipnet.training.files import read_csv
 
 
 def main() -> None:
@@ -41,8 +42,9 @@ def _label(run: Path) -> str:
 
 
 def _curve(run: Path, metric: str) -> tuple[list[float], list[float]]:
-    with open(run / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(run / "metrics.csv")
+    if not rows:
+        raise FileNotFoundError(run / "metrics.csv")
     seconds = list(itertools.accumulate(float(row["time_seconds"]) for row in rows))
     return seconds, [float(row[metric]) for row in rows]
 

@@ -7,18 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify.spectrum import Shape, linear_operator, small_gram
+from lipnet.certify.spectrum import LINEAR_LAYERS, Shape, linear_operator, small_gram
 from lipnet.layers import (
     Abs,
-    ConstrainedConv2d,
     GroupSort,
     MaxMin,
     Normalize,
-    OrthogonalLinear,
-    PaddedConv2d,
     PixelUnshuffle,
     Scale,
-    SpectralLinear,
 )
 
 Rule = Callable[[Any, Shape], float]
@@ -99,7 +95,7 @@ def _scale(module: Scale, shape: Shape) -> float:
     return abs(float(module.factor))
 
 
-@register_rule(ConstrainedConv2d, PaddedConv2d, OrthogonalLinear, SpectralLinear, nn.Linear)
+@register_rule(*LINEAR_LAYERS)
 def _linear_map(module: Any, shape: Shape) -> float:
     weight: Tensor = module.weight
     if not bool(torch.isfinite(weight).all()):

@@ -9,6 +9,7 @@ from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, Spe
 from lipnet.layers.frequency import conv_operator
 
 Shape = tuple[int, ...]
+LINEAR_LAYERS = (ConstrainedConv2d, PaddedConv2d, OrthogonalLinear, SpectralLinear, nn.Linear)
 
 
 def singular_values(layer: nn.Module, input_shape: Shape) -> Tensor:

@@ -13,7 +13,7 @@ class KeptWeight:
 
     While gradients are needed the weight is built once per optimizer step, however often it is asked for; otherwise
     once until anything changes a parameter. A change is seen by the parameter's identity, storage, dtype and version,
-    and, because fused optimizers and edits through ``.data`` move none of these, by a fingerprint of its values.
+    and, because fused optimizers and edits through ``.data`` move none of these, by its values (see ``_Seen``).
     Copies of a layer start with nothing kept.
 
     Two losses that share a kept weight (real and generated batches, accumulated gradients) each run backward through
@@ -62,7 +62,6 @@ class _Seen:
 
     def __init__(self, parameter: Tensor) -> None:
         self.parameter = parameter
-        self.alias = parameter.detach()  # keeps the storage alive, so that its address cannot be reused unseen
         self.address, self.dtype = parameter.data_ptr(), parameter.dtype
         self.version = _version(parameter)
         self.learned = parameter.requires_grad
@@ -70,9 +69,10 @@ class _Seen:
         # as reading the memory once, and no change of one element leaves them as they are. What a sum cannot see, a
         # change of order within a row, is seen in the copied rows by whoever reorders all rows.
         contiguous = parameter.is_contiguous()  # flattening anything else would copy it
-        rows = self.alias.flatten(0, -2) if contiguous and parameter.dim() > 1 else self.alias
+        values = parameter.detach()
+        rows = values.flatten(0, -2) if contiguous and parameter.dim() > 1 else values
         step = 1 + parameter.numel() // _COPIED if contiguous else 1
-        self.some = rows[::step]
+        self.some = rows[::step]  # also keeps the storage alive, so that its address cannot be reused unseen
         self.some_values = self.some.clone()
         self.words = _words(rows) if step > 1 else self.some.new_empty(0, dtype=torch.int64)
         self.sums = self.words.sum(-1)

@@ -23,11 +23,10 @@ from lipnet.layers import (
     bjorck,
 )  # fmt: skip
 from lipnet.layers import GroupSort as GroupSortLayer
-from lipnet.schema import BCOP, OSSN, SVCM, Config, ConvNet, Iterated, PlainConv
+from lipnet.schema import BCOP, Config, ConvNet, Iterated
 
 Shape = tuple[int, int, int]
-# (in_channels, out_channels, kernel_size, stride, (height, width) of the inputs) -> layer
-Convolution = Callable[[int, int, int, int, tuple[int, int]], nn.Module]
+Convolution = Callable[..., nn.Module]  # (in_channels, out_channels, kernel_size, stride) -> layer
 
 
 def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequential:
@@ -39,13 +38,11 @@ def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequenti
 
 def _conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
     model: ConvNet = config.model
-    convolution, activation = CONVS[config.conv.name](config.conv), ACTIVATIONS[config.activation.name]
+    make_convolution, activation = CONVS[config.conv.name], ACTIVATIONS[config.activation.name]
     (channels, height, width), modules = input_shape, []
     for out_channels, kernel_size, stride in zip(model.channels, model.kernel_sizes, model.strides, strict=True):
-        modules += [
-            convolution(channels, out_channels, kernel_size, stride, (height, width)),
-            activation(config.activation),
-        ]
+        convolution = make_convolution(config.conv, (height, width))
+        modules += [convolution(channels, out_channels, kernel_size, stride), activation(config.activation)]
         channels, height, width = out_channels, height // stride, width // stride
     return [*modules, nn.Flatten(), *_linear_stack(config, [channels * height * width, *model.hidden, outputs])]
 
@@ -63,62 +60,32 @@ def _linear_stack(config: Config, widths: list[int]) -> list[nn.Module]:
     return modules[:-1]
 
 
-def _bcop(option: BCOP) -> Convolution:
+def _orthogonalized(layer: type[BCOPConv2d | RKOConv2d], option: BCOP) -> Convolution:
     orthogonalize = ORTHOGONALIZERS[option.orthogonalizer]
-    return lambda inputs, outputs, kernel_size, stride, size: BCOPConv2d(
-        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode, orthogonalize=orthogonalize
-    )
+    return functools.partial(layer, padding_mode=option.padding_mode, orthogonalize=orthogonalize)
 
 
-def _bcop_fixed(option: BCOP) -> Convolution:
-    build = _bcop(option)
-    return lambda *arguments: build(*arguments).requires_grad_(False)
-
-
-def _rko(option: BCOP) -> Convolution:
-    orthogonalize = ORTHOGONALIZERS[option.orthogonalizer]
-    return lambda inputs, outputs, kernel_size, stride, size: RKOConv2d(
-        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode, orthogonalize=orthogonalize
-    )
-
-
-def _l2ne(option: PlainConv) -> Convolution:
-    return lambda inputs, outputs, kernel_size, stride, size: L2NEConv2d(
-        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode
-    )
-
-
-def _ossn(option: OSSN) -> Convolution:
-    return lambda inputs, outputs, kernel_size, stride, size: OSSNConv2d(
-        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode, image_size=size,
-        iterations=option.iterations,
-    )  # fmt: skip
-
-
-def _svcm(option: SVCM) -> Convolution:
-    return lambda inputs, outputs, kernel_size, stride, size: SVCMConv2d(
-        inputs, outputs, kernel_size, stride, image_size=size, every=option.every, iterations=option.iterations
-    )
-
-
-def _plain(option: PlainConv) -> Convolution:
-    return lambda inputs, outputs, kernel_size, stride, size: PaddedConv2d(
-        inputs, outputs, kernel_size, stride, padding_mode=option.padding_mode
-    )
+def _frozen(convolution: Convolution) -> Convolution:
+    return lambda *geometry: convolution(*geometry).requires_grad_(False)
 
 
 def _bjorck(option: Iterated) -> Callable[..., nn.Module]:
     return functools.partial(OrthogonalLinear, orthogonalize=functools.partial(bjorck, iterations=option.iterations))
 
 
-CONVS: dict[str, Callable[[Any], Convolution]] = {
-    "bcop": _bcop,
-    "bcop_fixed": _bcop_fixed,
-    "rko": _rko,
-    "ossn": _ossn,
-    "svcm": _svcm,
-    "l2ne": _l2ne,
-    "plain": _plain,
+# (option, (height, width) of the inputs) -> constructor
+CONVS: dict[str, Callable[[Any, tuple[int, int]], Convolution]] = {
+    "bcop": lambda option, size: _orthogonalized(BCOPConv2d, option),
+    "bcop_fixed": lambda option, size: _frozen(_orthogonalized(BCOPConv2d, option)),
+    "rko": lambda option, size: _orthogonalized(RKOConv2d, option),
+    "ossn": lambda option, size: functools.partial(
+        OSSNConv2d, padding_mode=option.padding_mode, image_size=size, iterations=option.iterations
+    ),
+    "svcm": lambda option, size: functools.partial(
+        SVCMConv2d, image_size=size, every=option.every, iterations=option.iterations
+    ),
+    "l2ne": lambda option, size: functools.partial(L2NEConv2d, padding_mode=option.padding_mode),
+    "plain": lambda option, size: functools.partial(PaddedConv2d, padding_mode=option.padding_mode),
 }
 LINEARS: dict[str, Callable[..., Callable[..., nn.Module]]] = {
     "orthogonal": lambda option: OrthogonalLinear,

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from lipnet.certify import certified_radii, lipschitz_bound, singular_values
 from lipnet.certify.bound import output_shape
 from lipnet.certify.radius import model_logits
+from lipnet.certify.spectrum import LINEAR_LAYERS
 from lipnet.checks import radius_value
 from lipnet.commandline import RESUME_KEYS
 from lipnet.data.facts import DATASETS
 from lipnet.data.images import Split, load_splits
-from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear
 from lipnet.models import summarize
 from lipnet.models.summary import count_parameters
 from lipnet.results.figures import accuracy_against_radius, adversarial_examples
@@ -82,7 +82,7 @@ class Classification:
 
     def _track_singular_values(self, model: nn.Module, shape: tuple[int, ...], epoch: int) -> None:
         for name, layer in model.named_children():
-            if isinstance(layer, ConstrainedConv2d | PaddedConv2d | OrthogonalLinear | SpectralLinear | nn.Linear):
+            if isinstance(layer, LINEAR_LAYERS):
                 self.tracker.singular_values(f"{name}_{type(layer).__name__}", singular_values(layer, shape), epoch)
             shape = output_shape(layer, shape)
 

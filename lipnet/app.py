@@ -48,7 +48,7 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
     from lipnet.layers import OrthogonalizationError
     from lipnet.results.record import write_results
     from lipnet.tasks import TASKS
-    from lipnet.tasks.certification import CertificateViolation
+    from lipnet.tasks.attacking import CertificateViolation
     from lipnet.tasks.session import Session
     from lipnet.training.interrupt import Interrupted, StopRequest
     from lipnet.training.seeding import choose_device, start_clean

@@ -4,6 +4,7 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 """
 
 import argparse
+import importlib.util
 import itertools
 import math
 import os
@@ -20,18 +21,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lipnet.config import examine, unknown_key, unknown_option
 from lipnet.errors import UserError
-from lipnet.schema import GROUPS
+from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
 
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 
 # What a command may change when it evaluates a finished run; everything else is the run's own.
 EVALUATION_KEYS = (
     "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
-    "attack.steps", "attack.restarts", "attack.examples",
+    "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.foolbox_examples",
     "dataset.root", "dataset.download", "dataset.limit_test",
 )  # fmt: skip
 # What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
@@ -134,9 +135,20 @@ def _check(overrides: list[Override], arguments: argparse.Namespace) -> tuple[Di
     for texts in _combinations(choices):
         config = _compose(list(texts), problems)
         composed = composed or config
-        found = [] if config is None else examine(_without_hydra(config))[1]
+        found = [] if config is None else [*examine(_without_hydra(config))[1], *_missing_packages(config)]
         problems += [problem for problem in found if problem not in problems]
     return composed, problems
+
+
+def _missing_packages(composed: DictConfig) -> Iterator[str]:
+    """Not a problem of the configuration itself: a run that has it can be loaded anywhere."""
+    names = OmegaConf.select(composed, "attack.names")
+    wanted = [name for name in FOOLBOX_ATTACKS if isinstance(names, ListConfig) and name in names]
+    if wanted and importlib.util.find_spec("foolbox") is None:
+        yield (
+            f"attack.names: {' and '.join(wanted)} needs the package foolbox, which is not installed; "
+            "pip install foolbox, or leave it out."
+        )
 
 
 def _combinations(choices: list[list[str]]) -> list[tuple[str, ...]]:

@@ -31,7 +31,7 @@ done
 IFS=, read -ra seeds <<<"${SEEDS:-0,1,2,3,4}"
 root=${OUTPUTS:-outputs}/$kind
 if ((${#overrides[@]})); then  # runs with other settings are other runs: they have a folder of their own
-  root+=-$(printf '%s_' "${overrides[@]}" | tr -c 'A-Za-z0-9._-' _)
+  root+=$(printf -- '-%s' "${overrides[@]}" | tr -c 'A-Za-z0-9._-' _)
 fi
 mkdir -p "$root"
 if command -v flock >/dev/null; then

@@ -31,6 +31,7 @@ from lipnet.results.table import closing_table
 from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import FOOLBOX_ATTACKS, Config
 from lipnet.tasks.certification import Certification, certify_and_attack
+from lipnet.tasks.diagnostics import write_diagnostics
 from lipnet.tasks.losses import build_loss
 from lipnet.tasks.session import Session
 from lipnet.training import checkpoint
@@ -159,6 +160,7 @@ def evaluate(
         "eval_seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
+    write_diagnostics(session.directory, model, test)
     _show(found, config, session, tracker, results)
     write_results(session.directory, results)
     return results

@@ -157,8 +157,9 @@ class PaddedConv2d(nn.Sequential):
     def forward(self, inputs: Tensor) -> Tensor:
         """As the two modules one after the other, with the padding written where the convolution is fastest."""
         conv = self.conv
+        stride, dilation = conv.stride[0], conv.dilation[0]
         return same_conv2d(
-            inputs, conv.weight, conv.bias, self.padding, self.padding_mode, conv.stride[0], conv.dilation[0], conv.groups
+            inputs, conv.weight, conv.bias, self.padding, self.padding_mode, stride, dilation, conv.groups
         )
 
     @torch.no_grad()

@@ -35,7 +35,7 @@ class Measure(NamedTuple):
     @property
     def order(self) -> tuple[int, str, float]:
         """Columns: clean, certified, attacks by name, the rest; each by radius."""
-        names = ("clean_accuracy", "certified_accuracy", "", *_SHORT)
+        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *_SHORT)
         return names.index(self.name if self.name in names else ""), self.name, self.radius or 0.0
 
 
@@ -61,7 +61,10 @@ def measures(results: dict[str, Any]) -> dict[Measure, float]:
         ValueError, TypeError, AttributeError: it is not one.
     """
     found = {Measure(name): results[name] for name in ("clean_accuracy", *_SHORT) if name in results}
-    by_radius = {"certified": results.get("certified_accuracy", {}), **results.get("attacked_accuracy", {})}
+    certified, per_pair = results.get("certified_accuracy", {}), results.get("certified_accuracy_per_pair", {})
+    by_radius = {"certified": certified, **results.get("attacked_accuracy", {})}
+    if per_pair != certified:  # equal columns would only widen the table
+        by_radius["certified_per_pair"] = per_pair
     for name, accuracies in by_radius.items():
         found |= {Measure(f"{name}_accuracy", radius_value(text)): value for text, value in accuracies.items()}
     return {measure: float(value) for measure, value in found.items() if value is not None}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lipnet.errors import UserError
 from lipnet.results.collect import Run
 from lipnet.results.groups import Group, varying_keys, varying_labels
+from lipnet.results.measures import Measure
 from lipnet.training.files import read_csv
 
 if TYPE_CHECKING:
@@ -146,6 +147,31 @@ def gradient_norms(named: Named, title: str) -> "Figure | None":
     return figure
 
 
+def clean_against_certified(named: Named, title: str) -> "Figure | None":
+    """What a configuration gives of the one for the other: a point each, a panel a radius."""
+    from matplotlib.figure import Figure
+
+    found = [(label, group.statistics()) for label, group in named]
+    radii = sorted({m.radius for _, by in found for m in by if m.name == "certified_accuracy" and m.radius is not None})
+    if len(named) < 2 or not radii:
+        return None
+    figure = Figure(figsize=(4.2 * len(radii) + 2.5, 4.3), layout="constrained")
+    figure.suptitle(f"{title}: clean against certified accuracy")
+    for axes, radius in zip(figure.subplots(1, len(radii), squeeze=False)[0], radii, strict=True):
+        for number, (label, by) in enumerate(found):
+            if (certified := by.get(Measure("certified_accuracy", radius))) is not None:
+                marker, colour = _MARKERS[number // len(_COLOURS) % len(_MARKERS)], _COLOURS[number % len(_COLOURS)]
+                clean = by[Measure("clean_accuracy")]
+                axes.errorbar(
+                    clean.mean, certified.mean, certified.std, clean.std, marker, color=colour, markersize=7,
+                    label=label if radius == radii[0] else None,
+                )  # fmt: skip
+        axes.set(xlabel="clean accuracy", ylabel=f"certified accuracy at {radius:g}")
+        axes.grid(alpha=0.3)
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper")
+    return figure
+
+
 def _place(name: str) -> str:
     """``input``, or the kind and place of a layer, which methods share: ``conv 1``."""
     number, _, kind = name.partition("_")
@@ -185,5 +211,6 @@ def _figure() -> "tuple[Figure, Axes]":
 
 
 FIGURES: dict[str, Callable[[Named, str], "Figure | None"]] = {
-    "certified_accuracy": certified_accuracy, "singular_values": singular_values, "gradient_norms": gradient_norms,
+    "certified_accuracy": certified_accuracy, "clean_against_certified": clean_against_certified,
+    "singular_values": singular_values, "gradient_norms": gradient_norms,
 }  # fmt: skip

@@ -235,6 +235,7 @@ def test_nothing_temporary_is_left(run):
     assert {path.name for path in run.iterdir() if not path.name.startswith("events")} == {
         ".hydra", "checkpoints", "lipnet.log",
         "certificates.csv", "metrics.csv", "results.json", "certified_accuracy.png",
+        "singular_values.csv", "gradient_norms.csv",
     }  # fmt: skip
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.pt", "last.pt"}
 

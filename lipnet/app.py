@@ -31,6 +31,7 @@ def _run_dir(resume: str | None, parent: str) -> str:
 
 
 OmegaConf.register_new_resolver("lipnet.run_dir", _run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.groups", commandline.listed_groups, replace=True)
 
 
 def run(config: DictConfig) -> None:

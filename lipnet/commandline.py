@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -45,6 +46,14 @@ def config_dir() -> Path:
     package = Path(__file__).resolve().parent
     checkout = package.parent / "conf"
     return checkout if (checkout / "config.yaml").is_file() else package / "conf"
+
+
+def listed_groups() -> str:
+    """Every group with its options, for ``--help``: Hydra's list, with long lines broken between names."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    listed = hydra.format_config_groups(lambda group: not group.startswith("hydra"))
+    return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ") for line in listed.splitlines())
 
 
 def prepare(argv: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 import copy
 import functools
+import itertools
 import logging
 import sys
 from pathlib import Path
@@ -18,15 +19,16 @@ KEYS = (
     "run."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
-EXPERIMENTS = (
-    " experiment takes paper/cifar10_fc_bjorck, paper/cifar10_large_bcop, paper/cifar10_large_bcop_fixed, "
-    "paper/cifar10_large_l2ne, paper/cifar10_large_ossn, paper/cifar10_large_rko, paper/cifar10_large_svcm, "
-    "paper/cifar10_small_bcop, paper/cifar10_small_bcop_fixed, paper/cifar10_small_l2ne, paper/cifar10_small_ossn, "
-    "paper/cifar10_small_rko, paper/cifar10_small_svcm, paper/mnist_fc_bjorck, paper/mnist_large_bcop, "
-    "paper/mnist_large_bcop_fixed, paper/mnist_large_l2ne, paper/mnist_large_ossn, paper/mnist_large_rko, "
-    "paper/mnist_large_svcm, paper/mnist_small_bcop, paper/mnist_small_bcop_fixed, paper/mnist_small_l2ne, "
-    "paper/mnist_small_ossn, paper/mnist_small_rko, paper/mnist_small_svcm, quick/mnist_large, quick/mnist_small."
-)
+METHODS = ("bcop", "bcop_fixed", "l2ne", "ossn", "rko", "svcm")
+RECIPES = [
+    f"{kind}/{dataset}_{method}"
+    for kind, dataset, method in itertools.product(
+        ("paper", "quick"),
+        ("cifar10", "mnist"),
+        ("fc_bjorck", *map("_".join, itertools.product(("large", "small"), METHODS))),
+    )
+]
+EXPERIMENTS = f" experiment takes {', '.join(sorted([*RECIPES, 'quick/mnist_large', 'quick/mnist_small']))}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, certify_dtype, device, threads, progress, "
     "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download."

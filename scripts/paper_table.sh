@@ -22,7 +22,7 @@ done
 source "$(dirname "$0")/environment.sh"
 make_environment ""
 
-available=(conf/experiment/"$kind"/"$dataset"_*.yaml)
+available=(conf/experiment/paper/"$dataset"_*.yaml)  # each has a twin of the same name in quick
 available=("${available[@]##*/}") && available=("${available[@]%.yaml}")
 read -ra names <<<"${EXPERIMENTS:-${available[*]}}"
 for name in "${names[@]}"; do

@@ -22,7 +22,7 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from lipnet.config import examine, unknown_key, unknown_option
+from lipnet.config import examine, unknown_key, unknown_option, unread_keys
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS
 
@@ -32,10 +32,11 @@ _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 EVALUATION_KEYS = (
     "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
     "attack.steps", "attack.restarts", "attack.examples",
-    "dataset.root", "dataset.download", "dataset.limit_test",
+    "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
+    "estimate.confidence", "estimate.transport_samples",
 )  # fmt: skip
 # What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
-_NOT_ON_RESUME = ("task", "run", "eval_radii", "dataset.limit_test")
+_NOT_ON_RESUME = ("task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples")
 RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
 
 
@@ -134,7 +135,7 @@ def _check(overrides: list[Override], arguments: argparse.Namespace) -> tuple[Di
     for texts in _combinations(choices):
         config = _compose(list(texts), problems)
         composed = composed or config
-        found = [] if config is None else examine(_without_hydra(config))[1]
+        found = [] if config is None else [*_unread(keys, config), *examine(_without_hydra(config))[1]]
         problems += [problem for problem in found if problem not in problems]
     return composed, problems
 
@@ -179,6 +180,14 @@ def _key_problems(override: Override, known: list[str]) -> list[str]:
     except HydraException:
         return [f"{_text(override)}: the sweep needs values it can list, as in {key}=1,2 or {key}=range(0,5)."]
     return []
+
+
+def _unread(keys: list[Override], config: DictConfig) -> Iterator[str]:
+    """Keys that were typed although this configuration's data has no use for them."""
+    for key, reason in unread_keys(config).items():
+        for override in keys:
+            if override.key_or_group.partition(".")[0] == key:
+                yield f"{override.key_or_group}: {reason}; leave it out."
 
 
 def _known_keys(choices: list[list[str]], problems: list[str]) -> list[str] | None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from lipnet.commandline import config_dir
 from lipnet.config import parse
-from lipnet.data.facts import DATASETS
+from lipnet.data.facts import inputs_and_outputs
 from lipnet.errors import UserError
 from lipnet.models import build_model
 from lipnet.schema import Config
@@ -67,8 +67,7 @@ def saved_config(saved: dict[str, Any]) -> Config:
 
 def new_model(config: Config) -> nn.Sequential:
     """The configuration's network with fresh weights."""
-    shape, classes = DATASETS[config.dataset.name]
-    return build_model(config, shape, classes)
+    return build_model(config, *inputs_and_outputs(config.dataset))
 
 
 def refuse_changes(saved: Config, given: Config, allowed: tuple[str, ...], command: str) -> None:

@@ -209,7 +209,7 @@ def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
 def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
     for key in ("radii", "scales"):
         if len(set(getattr(pair, key, (0, 1)))) == 1:
-            yield f"dataset.{key}={show(getattr(pair, key))}: two equal laws, at distance 0; give two different numbers."
+            yield f"dataset.{key}={show(getattr(pair, key))}: two equal laws, at distance 0; use different numbers."
     # Below this number the range term of the empirical Bernstein bound alone exceeds the range.
     least = 2 + math.floor(7 * math.log(4 / (1 - estimate.confidence)) / 3)
     if pair.evaluation_samples < least:

@@ -45,7 +45,8 @@ def wasserstein_table(results: dict[str, Any]) -> str:
     ]
     if "true_value" in found:
         error = f" (standard error {found['true_value_error']:.2g})" if "true_value_error" in found else ""
-        rows.append(("true value", found["true_value"], f"estimate / true value: {found['estimate_over_true']:.4f}{error}"))
+        note = f"estimate / true value: {found['estimate_over_true']:.4f}{error}"
+        rows.append(("true value", found["true_value"], note))
     lines = [f"  {name:<16}  {value:>10.6g}  {note}" for name, value, note in rows]
     return "\n".join(
         [

@@ -29,7 +29,8 @@ def wasserstein_figure(
 
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     figure.suptitle(title)
-    left, right = figure.subfigures(1, 2)
+    panels: Any = figure.subfigures(1, 2)
+    left, right = panels
     _progress(left.add_subplot(), content, rows, steps_per_epoch)
     shape = found.first.shape[1:]
     if len(shape) == 3:
@@ -72,7 +73,8 @@ def _seconds(axes: "Axes", steps: list[int], rows: list[dict[str, str]]) -> None
     """A second axis with the seconds of training so far; epochs take about equally long."""
     rate = sum(float(row["time_seconds"]) for row in rows) / steps[-1]
     if rate > 0:
-        above = axes.secondary_xaxis("top", functions=(lambda x: x * rate, lambda x: x / rate))
+        conversions: Any = (lambda step: step * rate, lambda seconds: seconds / rate)
+        above = axes.secondary_xaxis("top", functions=conversions)
         above.set_xlabel("seconds of training", fontsize=8)
         above.tick_params(labelsize=8)
 
@@ -100,7 +102,7 @@ def _heat_map(right: "SubFigure", found: "Estimation") -> None:
     grid = torch.cartesian_prod(x, y)
     values = _potential(found, grid).view(200, 200).mT
     picture = axes.contourf(x, y, values, levels=24, cmap="viridis")
-    right.colorbar(picture, ax=axes, label="critic f / L")
+    right.colorbar(picture, ax=axes, label="critic f / L", shrink=0.6)
     first, second = found.first[:_RAYS], found.second[:_RAYS]
     second = second[assignment(cost_matrix(first, second))]
     for start, end in zip(second, first, strict=True):

@@ -1,6 +1,5 @@
 """The final evaluation of a critic: what it proves about the Wasserstein-1 distance between two laws."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +113,7 @@ def estimate_distance(model: nn.Module, pair: Pair, config: Config) -> Estimatio
     )
     lipschitz = lipschitz_bound(exact, first.shape[1:])
     values = [critic_values(exact, samples) for samples in (first, second)]
-    gap = measure_gap(*values, lipschitz, pair.paired, config.estimate.confidence)
+    gap = measure_gap(values[0], values[1], lipschitz, pair.paired, config.estimate.confidence)
     range_values = torch.cat(
         [critic_values(exact, part.to(device)) for part in pair.samples("range", _RANGE_SAMPLES, config.seed)]
     )

@@ -49,8 +49,8 @@ class Kantorovich:
     def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
         bound = lipschitz_bound(model, self.first.shape[1:])
         track_singular_values(model, self.config, epoch, self.tracker)
-        values = (critic_values(model, samples) for samples in (self.first, self.second))
-        gap = measure_gap(*values, bound, self.pair.paired, self.config.estimate.confidence)
+        first, second = critic_values(model, self.first), critic_values(model, self.second)
+        gap = measure_gap(first, second, bound, self.pair.paired, self.config.estimate.confidence)
         metrics = {"lipschitz/upper_bound": bound, "validation/estimate": gap.estimate}
         metrics |= {"validation/ci_low": gap.low, "validation/ci_high": gap.high}
         if self.pair.true_value is not None:

@@ -22,7 +22,7 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from lipnet.config import examine, unknown_key, unknown_option, unread_keys
+from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS
 
@@ -174,7 +174,7 @@ def _key_problems(override: Override, known: list[str]) -> list[str]:
     if not key:
         return [f"{_text(override)}: the key is missing; write KEY=VALUE."]
     if key not in known:
-        return [unknown_key(key, known if group else [*GROUPS, "attack", *known])]
+        return [unknown_key(key, known if group else [*GROUPS, *NODES, *known])]
     try:
         _values(override)
     except HydraException:

@@ -17,7 +17,7 @@ from lipnet.data.facts import DATASETS, inputs_and_outputs
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, PAIRS, Attack, Config, ConvNet, Critic, Dataset, Estimate, Pair
 
-_NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate}  # groups of keys without options
+NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate}  # groups of keys without options
 
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:
@@ -84,8 +84,8 @@ def _parse_value(check: Any, value: Any, path: str, problems: list[str]) -> Any:
 
 
 def _parse_option(group: str, raw: Any, problems: list[str]) -> Any:
-    if group in _NODES:
-        return _parse_node(_NODES[group], raw, f"{group}.", problems)
+    if group in NODES:
+        return _parse_node(NODES[group], raw, f"{group}.", problems)
     options = GROUPS[group]
     name = _name(raw)
     if name not in options:

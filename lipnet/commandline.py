@@ -243,7 +243,7 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     texts = [str(text) for text in OmegaConf.load(saved) or []]
     if "task=evaluate" in texts:
         raise UserError(f"{key}={directory}: an evaluation, not a training run; give the run that it evaluated.")
-    return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run", "task")]
+    return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run")]
 
 
 def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:

@@ -143,6 +143,11 @@ def radii(value: Any) -> list[str]:
     return texts
 
 
+def radii_or_none(value: Any) -> list[str] | None:
+    """``radii``, or null where nothing is classified."""
+    return None if value is None else radii(value)
+
+
 def radius_value(written: str) -> float:
     """``"36/255" -> 0.1411...``"""
     return float(Fraction(written))

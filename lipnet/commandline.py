@@ -24,7 +24,7 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from lipnet.config import examine, unknown_key, unknown_option
+from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
 from lipnet.errors import UserError
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
 
@@ -34,10 +34,11 @@ _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 EVALUATION_KEYS = (
     "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
     "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.foolbox_examples",
-    "dataset.root", "dataset.download", "dataset.limit_test",
+    "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
+    "estimate.confidence", "estimate.transport_samples",
 )  # fmt: skip
 # What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
-_NOT_ON_RESUME = ("task", "run", "eval_radii", "dataset.limit_test")
+_NOT_ON_RESUME = ("task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples")
 RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
 
 
@@ -144,8 +145,9 @@ def _check(overrides: list[Override], arguments: argparse.Namespace) -> tuple[Di
     for texts in _combinations(choices):
         config = _compose(list(texts), problems)
         composed = composed or config
-        found = [] if config is None else [*examine(_without_hydra(config))[1], *_missing_packages(config)]
-        problems += [problem for problem in found if problem not in problems]
+        if config is not None:
+            found = [*_unread(keys, config), *examine(_without_hydra(config))[1], *_missing_packages(config)]
+            problems += [problem for problem in found if problem not in problems]
     return composed, problems
 
 
@@ -194,12 +196,20 @@ def _key_problems(override: Override, known: list[str]) -> list[str]:
     if not key:
         return [f"{_text(override)}: the key is missing; write KEY=VALUE."]
     if key not in known:
-        return [unknown_key(key, known if group else [*GROUPS, "attack", *known])]
+        return [unknown_key(key, known if group else [*GROUPS, *NODES, *known])]
     try:
         _values(override)
     except HydraException:
         return [f"{_text(override)}: the sweep needs values it can list, as in {key}=1,2 or {key}=range(0,5)."]
     return []
+
+
+def _unread(keys: list[Override], config: DictConfig) -> Iterator[str]:
+    """Keys that were typed although this configuration's data has no use for them."""
+    for key, reason in unread_keys(config).items():
+        for override in keys:
+            if override.key_or_group.partition(".")[0] == key:
+                yield f"{override.key_or_group}: {reason}; leave it out."
 
 
 def _known_keys(choices: list[list[str]], problems: list[str]) -> list[str] | None:
@@ -255,7 +265,7 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     texts = [str(text) for text in OmegaConf.load(saved) or []]
     if "task=evaluate" in texts:
         raise UserError(f"{key}={directory}: an evaluation, not a training run; give the run that it evaluated.")
-    return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run", "task")]
+    return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run")]
 
 
 def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:

@@ -5,6 +5,7 @@ A key that the schema does not declare is an error. All problems of a configurat
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lipnet.data.facts import DATASETS
+from lipnet.data.facts import DATASETS, inputs_and_outputs
 from lipnet.errors import UserError
-from lipnet.schema import GROUPS, Attack, Config, ConvNet, Dataset
+from lipnet.schema import GROUPS, PAIRS, Attack, Config, ConvNet, Critic, Dataset, Estimate, Pair
+
+NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate}  # groups of keys without options
 
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:
@@ -32,12 +35,15 @@ def parse(config: DictConfig | Mapping[str, Any]) -> Config:
 
 def examine(config: DictConfig | Mapping[str, Any]) -> tuple[Config | None, list[str]]:
     """The checked configuration, or ``None`` with all its problems."""
+    unresolved: Any = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
+    problems = list(_check_choices(*(_name(unresolved.get(group)) for group in ("task", "dataset", "loss"))))
     try:
         raw: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
-    except OmegaConfBaseException as error:
-        return None, [f"{error.full_key or 'this configuration'}: {str(error).splitlines()[0]}."]
-    problems: list[str] = []
+    except OmegaConfBaseException as error:  # a loss asks the wrong kind of data set for a key: said already
+        return None, problems or [f"{error.full_key or 'this configuration'}: {str(error).splitlines()[0]}."]
     values = _parse_fields(Config, raw, "", problems)
+    if raw.get("eval_radii", ()) is None and not problems and isinstance(values["dataset"], Dataset):
+        problems.append("eval_radii=null: a classifier is certified at radii > 0, such as [0.3,36/255].")
     problems += _between_keys(SimpleNamespace(**values))
     return (None if problems else Config(**values)), problems
 
@@ -78,14 +84,18 @@ def _parse_value(check: Any, value: Any, path: str, problems: list[str]) -> Any:
 
 
 def _parse_option(group: str, raw: Any, problems: list[str]) -> Any:
-    if group == "attack":
-        return _parse_node(Attack, raw, "attack.", problems)
+    if group in NODES:
+        return _parse_node(NODES[group], raw, f"{group}.", problems)
     options = GROUPS[group]
-    name = raw.get("name") if isinstance(raw, Mapping) else raw
+    name = _name(raw)
     if name not in options:
         problems.append(unknown_option(group, show(name), options))
         return None
     return _parse_node(options[name], raw, f"{group}.", problems)
+
+
+def _name(raw: Any) -> Any:
+    return raw.get("name") if isinstance(raw, Mapping) else raw
 
 
 def show(value: Any) -> str:
@@ -134,13 +144,45 @@ def _nearest(given: str, names: list[str], prefix: str = "") -> str:
     return f" did you mean {prefix}{close[0]}?" if close else " see --help for the names."
 
 
+def _check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
+    """Labelled images are classified, pairs of laws are told apart: task, data set and loss must agree on which."""
+    if dataset not in GROUPS["dataset"]:
+        return
+    if dataset in PAIRS and task == "robustness":
+        yield (
+            f"dataset={dataset}: a pair of laws without labels, and task=robustness classifies; use task=wasserstein, "
+            f"or dataset={', '.join(DATASETS)}."
+        )
+    if dataset in DATASETS and task == "wasserstein":
+        yield (
+            f"dataset={dataset}: labelled images, and task=wasserstein compares two laws; choose a pair, "
+            f"dataset={', '.join(PAIRS)}."
+        )
+    if dataset in PAIRS and loss in ("margin", "cross_entropy"):
+        yield f"loss={loss}: needs labels, and dataset={dataset} is a pair of laws; use loss=kantorovich."
+    if dataset in DATASETS and loss == "kantorovich":
+        yield f"loss=kantorovich: needs a pair of laws, not dataset={dataset}; use loss=margin, cross_entropy."
+
+
+def unread_keys(config: Any) -> dict[str, str]:
+    """Keys (or groups of them) that a run of this configuration would not read, each with the reason."""
+    dataset = _name(config.get("dataset"))
+    if dataset in PAIRS:
+        reason = f"only classifiers read it, and dataset={dataset} is a pair of laws"
+        return dict.fromkeys(("attack", "certify_dtype", "eval_radii"), reason)
+    return {"estimate": f"only task=wasserstein reads it, and dataset={dataset} holds labelled images"}
+
+
 def _between_keys(config: Any) -> Iterator[str]:
     """What must hold between keys, as far as the keys themselves are right (a wrong one is ``None``)."""
     if config.task is not None:
         yield from _check_task(config)
     if config.dataset is not None:
-        shape, _ = DATASETS[config.dataset.name]
-        yield from _check_normalisation(config.dataset, shape[0])
+        shape, _ = inputs_and_outputs(config.dataset)
+        if isinstance(config.dataset, Dataset):
+            yield from _check_normalisation(config.dataset, shape[0])
+        elif config.estimate is not None:
+            yield from _check_pair(config.dataset, config.estimate)
         if isinstance(config.model, ConvNet):
             yield from _check_conv_net(config.model, config.dataset.name, shape)
     if config.activation is not None and config.model is not None:
@@ -164,13 +206,29 @@ def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
             yield f"dataset.{key} has {count} entries: {dataset.name} has {channels} channels, one entry each."
 
 
-def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, int, int]) -> Iterator[str]:
+def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
+    for key in ("radii", "scales"):
+        if len(set(getattr(pair, key, (0, 1)))) == 1:
+            yield f"dataset.{key}={show(getattr(pair, key))}: two equal laws, at distance 0; use different numbers."
+    # Below this number the range term of the empirical Bernstein bound alone exceeds the range.
+    least = 2 + math.floor(7 * math.log(4 / (1 - estimate.confidence)) / 3)
+    if pair.evaluation_samples < least:
+        yield (
+            f"dataset.evaluation_samples={pair.evaluation_samples}: too few to prove anything with "
+            f"estimate.confidence={estimate.confidence}; use at least {least}."
+        )
+
+
+def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, ...]) -> Iterator[str]:
+    if len(shape) != 3:
+        yield f"model={model.name}: needs images, and dataset={dataset} draws vectors; use model=fc."
+        return
     counts = {key: len(getattr(model, key)) for key in ("channels", "kernel_sizes", "strides")}
     if len(set(counts.values())) > 1 or not model.channels:
         listed = ", ".join(f"model.{key} has {count}" for key, count in counts.items())
         yield f"{listed}: these lists describe the convolutions and must have one entry for each."
         return
-    size = shape[1]
+    size = max(shape[1], model.image_size) if isinstance(model, Critic) else shape[1]
     for index, (kernel_size, stride) in enumerate(zip(model.kernel_sizes, model.strides, strict=True)):
         place = f"model.kernel_sizes[{index}]={kernel_size}"
         if kernel_size < stride:

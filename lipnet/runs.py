@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from lipnet.commandline import config_dir
-from lipnet.config import parse
-from lipnet.data.facts import DATASETS
+from lipnet.config import NODES, parse
+from lipnet.data.facts import inputs_and_outputs
 from lipnet.errors import UserError
 from lipnet.models import build_model
 from lipnet.schema import GROUPS, Config
@@ -65,7 +65,7 @@ def saved_config(saved: dict[str, Any]) -> Config:
     for key, value in saved["config"].items():
         if key in GROUPS and value["name"] in GROUPS[key]:
             value = _read(f"{key}/{value['name']}.yaml") | value
-        elif key == "attack":
+        elif key in NODES:
             value = config[key] | value
         config[key] = value
     return parse(OmegaConf.create(config))
@@ -78,8 +78,7 @@ def _read(file: str) -> dict[str, Any]:
 
 def new_model(config: Config) -> nn.Sequential:
     """The configuration's network with fresh weights."""
-    shape, classes = DATASETS[config.dataset.name]
-    return build_model(config, shape, classes)
+    return build_model(config, *inputs_and_outputs(config.dataset))
 
 
 def refuse_changes(saved: Config, given: Config, allowed: tuple[str, ...], command: str) -> None:

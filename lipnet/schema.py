@@ -3,7 +3,20 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lipnet.checks import boolean, checked, list_of, number, one_of, optional, path, radii, some_of, text, whole
+from lipnet.checks import (
+    boolean,
+    checked,
+    list_of,
+    number,
+    one_of,
+    optional,
+    path,
+    radii,
+    radii_or_none,
+    some_of,
+    text,
+    whole,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,11 @@ class ConvNet(Named):
     strides: list[int] = checked(list_of(whole(1)))
     hidden: list[int] = checked(list_of(whole(1)))
     head: str = checked(one_of("same", "normalized"))
+
+
+@dataclass(frozen=True)
+class Critic(ConvNet):
+    image_size: int = checked(whole(1))
 
 
 @dataclass(frozen=True)
@@ -83,6 +101,94 @@ class StoredDataset(Dataset):
 @dataclass(frozen=True)
 class AugmentedDataset(StoredDataset):
     augment: bool = checked(boolean)
+
+
+IMAGE_SETS: dict[str, type] = {
+    "digits": Dataset, "mnist": StoredDataset, "fashion_mnist": StoredDataset, "cifar10": AugmentedDataset,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair(Named):
+    """Two laws between which a Wasserstein distance is estimated; every one has these keys."""
+
+    seed: int = checked(whole(0, at_most=2**63 - 1))
+    steps_per_epoch: int = checked(whole(1))
+    selection_samples: int = checked(whole(2))
+    evaluation_samples: int = checked(whole(2))
+
+
+@dataclass(frozen=True)
+class VectorPair(Pair):
+    dimension: int = checked(whole(1))
+
+
+@dataclass(frozen=True)
+class ShiftPair(VectorPair):
+    distance: float = checked(number(above=0))
+
+
+@dataclass(frozen=True)
+class PartialMass(ShiftPair):
+    fraction: float = checked(number(above=0, at_most=1))
+
+
+@dataclass(frozen=True)
+class ConePair(VectorPair):
+    radius: float = checked(number(above=0))
+
+
+@dataclass(frozen=True)
+class Nuisance(ConePair):
+    dimension: int = checked(whole(2))
+    scale: float = checked(number(at_least=0))
+
+
+@dataclass(frozen=True)
+class Spheres(VectorPair):
+    radii: list[float] = checked(list_of(number(above=0), length=2))
+
+
+@dataclass(frozen=True)
+class ScaledGaussians(VectorPair):
+    scales: list[float] = checked(list_of(number(above=0), length=2))
+
+
+@dataclass(frozen=True)
+class Discrete(VectorPair):
+    atoms: int = checked(whole(1, at_most=2000))
+
+
+@dataclass(frozen=True)
+class MinFunnel(VectorPair):
+    funnels: int = checked(whole(1))
+    degree: float = checked(number(at_least=1))
+
+
+@dataclass(frozen=True)
+class ImagePair(Pair):
+    source: str = checked(one_of(*IMAGE_SETS))
+    root: str = checked(text)
+    download: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
+class NearestAnchor(ImagePair):
+    anchors: int = checked(whole(1))
+    shrink: float = checked(number(above=0, at_most=1))
+
+
+@dataclass(frozen=True)
+class TwoImages(ImagePair):
+    first: int = checked(whole(0))
+    second: int = checked(whole(0))
+
+
+PAIRS: dict[str, type] = {
+    "absolute_value": ShiftPair, "three_cones": ConePair, "cone": ConePair, "translation": ShiftPair,
+    "spheres": Spheres, "scaled_gaussians": ScaledGaussians, "partial_mass": PartialMass, "nuisance": Nuisance,
+    "nearest_anchor": NearestAnchor, "discrete": Discrete, "two_images": TwoImages, "minfunnel": MinFunnel,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -147,21 +253,25 @@ class Attack:
     foolbox_examples: int = checked(whole(1))
 
 
+@dataclass(frozen=True)
+class Estimate:
+    confidence: float = checked(number(at_least=0.5, below=1))
+    transport_samples: int = checked(whole(1, at_most=10_000))
+
+
 GROUPS: dict[str, dict[str, type]] = {
-    "task": {"robustness": Robustness, "evaluate": Named},
-    "model": {"small": ConvNet, "large": ConvNet, "fc": FullyConnected},
+    "task": {"robustness": Robustness, "wasserstein": Named, "evaluate": Named},
+    "model": {"small": ConvNet, "large": ConvNet, "fc": FullyConnected, "critic": Critic},
     "conv": {
         "bcop": BCOP, "bcop_fixed": BCOP, "rko": BCOP, "ossn": OSSN, "svcm": SVCM, "l2ne": PlainConv,
         "plain": PlainConv,
     },
     "linear": {"orthogonal": Named, "bjorck": Iterated, "spectral": Iterated, "plain": Named},
     "activation": {"maxmin": Named, "groupsort": GroupSort, "relu": Named, "abs": Named, "identity": Named},
-    "dataset": {
-        "digits": Dataset, "mnist": StoredDataset, "fashion_mnist": StoredDataset, "cifar10": AugmentedDataset,
-    },
-    "loss": {"margin": Margin, "cross_entropy": CrossEntropy},
+    "loss": {"margin": Margin, "cross_entropy": CrossEntropy, "kantorovich": Named},
     "optimizer": {"adam": Adam, "sgd": SGD, "rmsprop": RMSprop},
     "scheduler": {"onecycle": OneCycle, "cosine": Cosine, "exponential": Exponential, "constant": Named},
+    "dataset": IMAGE_SETS | PAIRS,  # last: a pair's file chooses the model and the loss that it can be used with
 }  # fmt: skip
 
 
@@ -174,11 +284,12 @@ class Config:
     conv: Any
     linear: Any
     activation: Any
-    dataset: Any
     loss: Any
     optimizer: Any
     scheduler: Any
+    dataset: Any
     attack: Attack
+    estimate: Estimate
     seed: int = checked(whole(0, at_most=2**64 - 1))
     epochs: int = checked(whole(1))
     batch_size: int = checked(whole(1))
@@ -187,7 +298,7 @@ class Config:
     amp: str = checked(one_of("none", "bf16"))
     compile: bool = checked(boolean)
     progress: str = checked(one_of("auto", "on", "off"))
-    eval_radii: list[str] = checked(radii)
+    eval_radii: list[str] = checked(radii_or_none)  # None for a pair of laws: nothing that reads it is run
     certify_dtype: str = checked(one_of("float64", "float32"))
     singular_values_every: int = checked(whole(0))
     resume: str | None = checked(optional(path))

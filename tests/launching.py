@@ -86,7 +86,7 @@ def outcome_of(directory: Path) -> dict[str, Any]:
     return {
         **_weights(directory),
         **{f"metrics.csv row {number}": row for number, row in enumerate(_without_time(directory))},
-        "certificates.csv": (directory / "certificates.csv").read_text(),
+        **{path.name: path.read_text() for path in directory.glob("certificates.csv")},
         **{f"results.json {key}": value for key, value in results(directory).items() if key not in VOLATILE},
     }
 

@@ -12,11 +12,12 @@ from launching import launch
 from lipnet import app, commandline
 from lipnet.commandline import prepare
 from lipnet.errors import UserError
+from lipnet.schema import PAIRS
 
 KEYS = (
-    " Keys there: task, model, conv, linear, activation, dataset, loss, optimizer, scheduler, attack, seed, epochs, "
-    "batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, resume, "
-    "run."
+    " Keys there: task, model, conv, linear, activation, loss, optimizer, scheduler, dataset, attack, estimate, seed, "
+    "epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, "
+    "resume, run."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 METHODS = ("bcop", "bcop_fixed", "l2ne", "ossn", "rko", "svcm")
@@ -28,14 +29,18 @@ RECIPES = [
         ("fc_bjorck", *map("_".join, itertools.product(("large", "small"), METHODS))),
     )
 ]
-EXPERIMENTS = f" experiment takes {', '.join(sorted([*RECIPES, 'quick/mnist_large', 'quick/mnist_small']))}."
+SHORT = [f"{kind}/mnist_{model}" for kind in ("best", "quick") for model in ("large", "small")]
+WASSERSTEIN = [f"wasserstein/{name}" for name in PAIRS]
+EXPERIMENTS = f" experiment takes {', '.join(sorted([*RECIPES, *SHORT, *WASSERSTEIN]))}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, certify_dtype, device, threads, progress, "
-    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download."
+    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download, estimate.confidence, "
+    "estimate.transport_samples."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
-    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download, dataset.limit_test."
+    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download, dataset.limit_test, "
+    "dataset.evaluation_samples, estimate.confidence, estimate.transport_samples."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
@@ -46,9 +51,24 @@ SAVED = ["model=fc", "epochs=3", "eval_radii=[0.5]", "seed=7"]  # what the fake 
 
 # (arguments, every problem), word for word
 BAD = [
+    # a key for which the data has no use
+    (
+        "task=wasserstein dataset=cone attack.steps=3 eval_radii=[0.5] certify_dtype=float32",
+        *(
+            f"{key}: only classifiers read it, and dataset=cone is a pair of laws; leave it out."
+            for key in ("attack.steps", "certify_dtype", "eval_radii")
+        ),
+    ),
+    (
+        "estimate.confidence=0.9",
+        "estimate.confidence: only task=wasserstein reads it, and dataset=digits holds labelled images; leave it out.",
+    ),
     # an option that is not there
-    ("task=robust", "task=robust: no such option; did you mean robustness? task takes robustness, evaluate."),
-    ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc."),
+    (
+        "task=robust",
+        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, evaluate.",
+    ),
+    ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic."),
     (
         "conv=bcp",
         "conv=bcp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain.",
@@ -64,9 +84,14 @@ BAD = [
     ),
     (
         "dataset=minst",
-        "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10.",
+        "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
+        "absolute_value, three_cones, cone, translation, "
+        "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel.",
     ),
-    ("loss=hinge", "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy."),
+    (
+        "loss=hinge",
+        "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy, kantorovich.",
+    ),
     (
         "optimizer=adamw",
         "optimizer=adamw: no such option; did you mean adam? optimizer takes adam, sgd, rmsprop.",
@@ -80,7 +105,7 @@ BAD = [
         "experiment=paper/mnist_larg_bcop",
         "experiment=paper/mnist_larg_bcop: no such option; did you mean paper/mnist_large_bcop?" + EXPERIMENTS,
     ),
-    ("-m model=small,smal", "model=smal: no such option; did you mean small? model takes small, large, fc."),
+    ("-m model=small,smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic."),
     # a key that nothing reads
     ("mdel=fc", f"mdel: {NOT_READ} did you mean model?{KEYS}"),
     ("epoch=3", f"epoch: {NOT_READ} did you mean epochs?{KEYS}"),
@@ -223,7 +248,7 @@ BAD = [
     (
         ["epochs=0", "optimizer.lr=-1", "lrr=3", "model=smal", "a b"],
         "a b: not KEY=VALUE as Hydra reads it (token recognition error at: ' '); quote special characters.",
-        "model=smal: no such option; did you mean small? model takes small, large, fc.",
+        "model=smal: no such option; did you mean small? model takes small, large, fc, critic.",
         f"lrr: {NOT_READ} see --help for the names.{KEYS}",
         f"optimizer.lr=-1: {LR}",
         "epochs=0: must be a whole number >= 1.",

@@ -1,22 +1,29 @@
 import dataclasses
 import re
+from unittest import mock
 
 import pytest
 import torch
 import yaml
 
 from lipnet.commandline import config_dir
-from lipnet.config import GROUPS, Attack, Config
-from lipnet.data.facts import DATASETS
+from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate
+from lipnet.data.facts import DATASETS, inputs_and_outputs
 from lipnet.data.images import Split
+from lipnet.data.pairs import Pair, PairBatches
 from lipnet.runs import new_model
 from lipnet.tasks.robustness import Classification
+from lipnet.tasks.wasserstein import Kantorovich
 from lipnet.training.schedules import build_optimizer
 
 FOLDER = config_dir()
 FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
 EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
+CRITICS = [file for file in EXPERIMENTS if file.startswith("experiment/wasserstein/")]
+CLASSIFIERS = [file for file in EXPERIMENTS if file not in CRITICS]
 OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS]
+# What an option cannot be chosen without.
+NEEDS = {"task=evaluate": ["run=somewhere"], "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"]}
 KEY = re.compile(r"^ *(\w+): *(?P<value>[^#]*)(?:# (?P<comment>.*))?$")
 BOUND = re.compile(r">=? ?\d|[\[(]0, ?\d+[\])]|\bnull\b|\btrue, false\b")
 UNIT = re.compile(r"\bpixels\b|\bchannels?\b|\bfraction\b|\bdecay\b|\bfactor\b|\bepochs?\b")
@@ -83,7 +90,7 @@ def test_files_and_declared_options_agree():
 def test_a_file_has_the_keys_of_its_dataclass(file):
     group, option = chosen(file).split("=")
     content = yaml.safe_load(read(file))
-    assert set(content) == keys(GROUPS[group][option])
+    assert set(content) - {"defaults"} == keys(GROUPS[group][option])
     assert content["name"] == option
 
 
@@ -91,6 +98,7 @@ def test_the_main_file_has_the_keys_of_its_dataclass():
     content = yaml.safe_load(read("config.yaml"))
     assert set(content) - {"defaults", "hydra"} == keys(Config) - set(GROUPS)
     assert set(content["attack"]) == keys(Attack)
+    assert set(content["estimate"]) == keys(Estimate)
 
 
 def test_the_first_declared_option_is_the_default():
@@ -102,8 +110,9 @@ def test_the_first_declared_option_is_the_default():
 @pytest.mark.parametrize("file", OPTIONS)
 def test_an_option_composes(file, make_config):
     group, option = chosen(file).split("=")
-    needs = ["run=somewhere"] if option == "evaluate" else []
-    assert getattr(make_config(chosen(file), *needs), group).name == option
+    needs = NEEDS.get(chosen(file), [])
+    task = ["task=wasserstein"] if option in PAIRS or option == "kantorovich" else []
+    assert getattr(make_config(chosen(file), *needs, *task), group).name == option
 
 
 @pytest.mark.parametrize("file", [file for file in OPTIONS if len(shown_overrides(file)) > 1])
@@ -120,7 +129,7 @@ def fake_images(dataset, count):
     return Split(images, torch.arange(count) % classes, 255, torch.arange(count))
 
 
-@pytest.mark.parametrize("file", EXPERIMENTS)
+@pytest.mark.parametrize("file", CLASSIFIERS)
 def test_an_experiment_is_what_its_name_says(file, make_config):
     config = make_config(chosen(file))
     _, kind, name = file.removesuffix(".yaml").split("/")
@@ -185,7 +194,30 @@ def test_an_override_of_a_recipe_built_on_another(make_config):
     assert (config.optimizer.betas, config.scheduler) == (base.optimizer.betas, base.scheduler)
 
 
-@pytest.mark.parametrize("file", EXPERIMENTS)
+def test_every_pair_has_an_experiment():
+    assert {file.removesuffix(".yaml").split("/")[-1] for file in CRITICS} == set(PAIRS)
+
+
+@pytest.mark.parametrize("file", CRITICS)
+def test_a_critic_s_experiment_trains_and_validates(file, make_config):
+    config = make_config(chosen(file))
+    name = file.removesuffix(".yaml").split("/")[-1]
+    assert (config.task.name, config.dataset.name, config.loss.name) == ("wasserstein", name, "kantorovich")
+    shape, _ = inputs_and_outputs(config.dataset)
+    samples = torch.rand(2, 4, *shape, dtype=torch.float64)
+    pair = Pair(draw=lambda part, count, random: (samples[0], samples[1]), true_value=2.0)
+    tracker = mock.Mock(fresh=False)
+    model, objective = new_model(config), Kantorovich(config, pair, torch.device("cpu"), tracker)
+    inputs, weights = next(PairBatches(pair, config.batch_size, torch.device("cpu")).training_batches(4, 0, 0))
+    loss, _ = objective.step(model, inputs, weights)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    metrics, score = objective.validate(model.eval(), epoch=1)
+    assert metrics["lipschitz/upper_bound"] == pytest.approx(1, abs=1e-4)
+    assert score == pytest.approx(-loss.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("file", CLASSIFIERS)
 def test_an_experiment_trains_and_validates(file, make_config):
     shipped = make_config(chosen(file))
     shorter = [f"model.hidden={[16] * len(shipped.model.hidden)}"]  # as wide as the paper's, they would take a minute

@@ -7,17 +7,19 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from lipnet.commandline import config_dir
-from lipnet.config import GROUPS, Attack, Config, examine, parse
+from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, examine, parse
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
 
 NUMBER = "must be a finite number"
+FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", *(f"dataset={name}" for name in PAIRS)]
 OPTION_SETS = [
-    [f"{group}={option}"]
+    ["task=wasserstein", "dataset=cone", f"{group}={option}"] if f"{group}={option}" in FOR_PAIRS
+    else [f"{group}={option}"]
     for group, options in GROUPS.items()
     for option in options
     if f"{group}={option}" != "task=evaluate"
-] + [["task=evaluate", "run=somewhere"]]
+] + [["task=evaluate", "run=somewhere"]]  # fmt: skip
 
 # (options, changed keys, every problem)
 PROBLEMS = [
@@ -135,7 +137,7 @@ PROBLEMS = [
     ([], {"attack": 3}, ["attack=3: must be a group of keys; choose an option or override a key in it."]),
     ([], {"attack": None}, ["attack=null: must be a group of keys; choose an option or override a key in it."]),
     ([], {"model": "small"}, ["model=small: must be a group of keys; choose an option or override a key in it."]),
-    ([], {"model": 3}, ["model=3: no such option; see --help for the names. model takes small, large, fc."]),
+    ([], {"model": 3}, ["model=3: no such option; see --help for the names. model takes small, large, fc, critic."]),
     (
         [],
         {"conv": {"name": "bcopp"}},
@@ -147,6 +149,84 @@ PROBLEMS = [
         [
             "conv=null: no such option; see --help for the names. "
             "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain."
+        ],
+    ),
+    # pairs of laws
+    *(
+        (["task=wasserstein", f"dataset={name}"], {f"dataset.{key}": value}, [f"dataset.{key}={shown}: {must}."])
+        for name, key, value, shown, must in (
+            ("cone", "dimension", 0, "0", "must be a whole number >= 1"),
+            ("cone", "radius", 0, "0", f"{NUMBER} > 0"),
+            ("cone", "steps_per_epoch", 0, "0", "must be a whole number >= 1"),
+            ("cone", "selection_samples", 1, "1", "must be a whole number >= 2"),
+            ("cone", "seed", -1, "-1", "must be a whole number >= 0"),
+            (
+                "cone",
+                "evaluation_samples",
+                11,
+                "11",
+                "too few to prove anything with estimate.confidence=0.95; use at least 12",
+            ),
+            ("nuisance", "dimension", 1, "1", "must be a whole number >= 2"),
+            ("spheres", "radii", [1.0], "[1.0]", "must have 2 entries"),
+            ("spheres", "radii", [2, 2], "[2.0,2.0]", "two equal laws, at distance 0; use different numbers"),
+            (
+                "scaled_gaussians",
+                "scales",
+                [1, 1.0],
+                "[1.0,1.0]",
+                "two equal laws, at distance 0; use different numbers",
+            ),
+            ("partial_mass", "fraction", 1.5, "1.5", f"{NUMBER} > 0 and <= 1"),
+            ("nearest_anchor", "source", "cone", "cone", "must be one of digits, mnist, fashion_mnist, cifar10"),
+            ("discrete", "atoms", 3000, "3000", "must be a whole number <= 2000"),
+            ("minfunnel", "degree", 0.5, "0.5", f"{NUMBER} >= 1"),
+        )
+    ),
+    (
+        ["task=wasserstein", "dataset=cone"],
+        {"estimate.confidence": 1},
+        [f"estimate.confidence=1: {NUMBER} >= 0.5 and < 1."],
+    ),
+    (
+        ["task=wasserstein", "dataset=cone"],
+        {"estimate.transport_samples": 0},
+        ["estimate.transport_samples=0: must be a whole number >= 1."],
+    ),
+    (
+        ["task=wasserstein", "dataset=cone", "model=large"],
+        {},
+        ["model=large: needs images, and dataset=cone draws vectors; use model=fc."],
+    ),
+    (
+        ["dataset=cone"],
+        {},
+        [
+            "dataset=cone: a pair of laws without labels, and task=robustness classifies; use task=wasserstein, "
+            "or dataset=digits, mnist, fashion_mnist, cifar10."
+        ],
+    ),
+    (
+        ["task=wasserstein"],
+        {},
+        [
+            f"dataset=digits: labelled images, and task=wasserstein compares two laws; choose a pair, "
+            f"dataset={', '.join(PAIRS)}."
+        ],
+    ),
+    (
+        ["loss=kantorovich"],
+        {},
+        ["loss=kantorovich: needs a pair of laws, not dataset=digits; use loss=margin, cross_entropy."],
+    ),
+    ([], {"eval_radii": None}, ["eval_radii=null: a classifier is certified at radii > 0, such as [0.3,36/255]."]),
+    (["model=critic"], {"model.image_size": 0}, ["model.image_size=0: must be a whole number >= 1."]),
+    (
+        ["model=critic"],
+        {"model.image_size": 8},
+        [
+            "model.kernel_sizes[2]=4: larger than the image, which is 2x2 there (digits starts at 8x8); "
+            "use a kernel of at most 2, or fewer strided layers."
         ],
     ),
     # several at once: every one is reported, and what hangs on a wrong value is not guessed at
@@ -177,8 +257,8 @@ PROBLEMS = [
         {"attack.step": 1, "colour": "red", "optimizer.momentum": 0.5},
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: task, model, conv, "
-            "linear, activation, dataset, loss, optimizer, scheduler, attack, seed, epochs, batch_size, device, "
-            "threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, resume, run.",
+            "linear, activation, loss, optimizer, scheduler, dataset, attack, estimate, seed, epochs, batch_size, "
+            "device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, resume, run.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "
@@ -272,8 +352,17 @@ def test_defaults():
 @pytest.mark.parametrize("options", OPTION_SETS, ids=identify)
 def test_a_parsed_configuration_parses_to_itself(options):
     """Checkpoints keep ``asdict(config)`` and are read back by ``parse``."""
-    config = parse(raw(options, {"eval_radii": ["36/255", 0.5]}))
+    config = parse(raw(options, {} if "task=wasserstein" in options else {"eval_radii": ["36/255", 0.5]}))
     assert parse(dataclasses.asdict(config)) == config
+
+
+def test_a_loss_for_labels_is_refused_before_it_looks_for_the_radius_of_a_pair():
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", overrides=["task=wasserstein", "dataset=cone", "loss=margin"])
+    assert examine(config) == (
+        None,
+        ["loss=margin: needs labels, and dataset=cone is a pair of laws; use loss=kantorovich."],
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,11 +382,12 @@ def test_a_value_that_does_not_resolve_is_named(text, words):
 
 
 def test_every_data_set_has_an_option():
-    assert set(GROUPS["dataset"]) == set(DATASETS)
+    assert set(GROUPS["dataset"]) == set(DATASETS) | set(PAIRS)
 
 
 def test_every_group_is_a_field():
     fields = [field.name for field in dataclasses.fields(Config)]
     assert fields[: len(GROUPS)] == list(GROUPS)
     assert dataclasses.fields(Attack)
-    assert all("check" in field.metadata for field in dataclasses.fields(Config)[len(GROUPS) + 1 :])
+    assert dataclasses.fields(Estimate)
+    assert all("check" in field.metadata for field in dataclasses.fields(Config)[len(GROUPS) + 2 :])

@@ -79,7 +79,7 @@ def output_shape(module: nn.Module, input_shape: Shape) -> Shape:
 
 @register_rule(
     nn.Identity, nn.Flatten, nn.ReLU, nn.LeakyReLU, nn.Tanh, Abs, GroupSort, MaxMin, PixelUnshuffle, nn.PixelUnshuffle,
-    nn.PixelShuffle,
+    nn.PixelShuffle, nn.ZeroPad2d,
 )  # fmt: skip
 def _isometry_or_contraction(module: nn.Module, shape: Shape) -> float:
     return max(1.0, abs(getattr(module, "negative_slope", 1.0)))
@@ -93,6 +93,16 @@ def _normalize(module: Normalize, shape: Shape) -> float:
 @register_rule(Scale)
 def _scale(module: Scale, shape: Shape) -> float:
     return abs(float(module.factor))
+
+
+@register_rule(nn.Upsample)
+def _nearest(module: nn.Upsample, shape: Shape) -> float:
+    """The root of how often the most repeated pixel is repeated: the copies of different pixels are orthogonal."""
+    if module.mode != "nearest":
+        raise TypeError(f"no Lipschitz rule for nn.Upsample(mode={module.mode!r}), only for mode='nearest'")
+    pixels = torch.arange(math.prod(shape[1:]), dtype=torch.float64).view(1, 1, *shape[1:])
+    copies = torch.bincount(module(pixels).flatten().long())
+    return _up(math.sqrt(int(copies.max())))
 
 
 @register_rule(*LINEAR_LAYERS)

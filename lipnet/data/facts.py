@@ -1,5 +1,7 @@
 """What is known of each data set before it is loaded. Imports no torch, so that configurations are checked quickly."""
 
+from typing import Any
+
 # name: (channels, height, width), number of classes
 DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
     "digits": ((1, 8, 8), 10),
@@ -7,3 +9,10 @@ DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
     "fashion_mnist": ((1, 28, 28), 10),
     "cifar10": ((3, 32, 32), 10),
 }
+
+
+def inputs_and_outputs(dataset: Any) -> tuple[tuple[int, ...], int]:
+    """The shape of a network's inputs and the number of its outputs: one a class, a single one for a pair of laws."""
+    if dataset.name in DATASETS:
+        return DATASETS[dataset.name]
+    return (DATASETS[dataset.source][0] if hasattr(dataset, "source") else (dataset.dimension,)), 1

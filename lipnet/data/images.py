@@ -38,6 +38,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def device(self) -> torch.device:
+        return self.labels.device
+
     def take(self, indices: Tensor) -> "Split":
         return Split(self.images[indices], self.labels[indices], self.maximum, self.indices[indices], self.augment)
 
@@ -93,9 +97,7 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     Raises:
         UserError: files are missing, cannot be fetched, or are not what they should be.
     """
-    train, test = _LOADERS[config.name](config)
-    for split, part in ((train, "training"), (test, "test")):
-        _check(split, config.name, part)
+    train, test = load_files(config)
     held_out = round(config.validation * len(train))
     order = torch.randperm(len(train), generator=generator(seed, 0))
     validation, train = train.take(order[:held_out]), train.take(order[held_out:])
@@ -107,7 +109,19 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     return Splits(Split(train.images, train.labels, train.maximum, train.indices, augment), validation, test)
 
 
-def _digits(config: Dataset) -> tuple[Split, Split]:
+def load_files(config: Any) -> tuple[Split, Split]:
+    """Training and test images as stored; ``config`` has the set's ``name`` and, but for the digits, where it lies.
+
+    Raises:
+        UserError: files are missing, cannot be fetched, or are not what they should be.
+    """
+    train, test = _LOADERS[config.name](config)
+    for split, part in ((train, "training"), (test, "test")):
+        _check(split, config.name, part)
+    return train, test
+
+
+def _digits(config: Any) -> tuple[Split, Split]:
     from sklearn.datasets import load_digits
 
     data = load_digits()

@@ -1,6 +1,7 @@
 """From options to networks: one constructor for each option of ``conv``, ``linear``, ``activation`` and ``model``."""
 
 import functools
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -24,23 +25,31 @@ from lipnet.layers import (
     bjorck,
 )  # fmt: skip
 from lipnet.layers import GroupSort as GroupSortLayer
-from lipnet.schema import BCOP, Config, ConvNet, Iterated
+from lipnet.schema import BCOP, Config, ConvNet, Critic, Dataset, Iterated
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 Convolution = Callable[..., nn.Module]  # (in_channels, out_channels, kernel_size, stride) -> layer
 
 
 def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequential:
-    """The network of ``config.model`` for images ``(channels, height, width)``, normalisation first."""
-    normalize = Normalize(config.dataset.mean, config.dataset.std)
+    """The network of ``config.model`` for images ``(channels, height, width)`` or, with ``fc``, for vectors ``(n,)``.
+
+    Labelled images are normalised first; a pair of laws is taken as it is.
+    """
+    dataset = config.dataset
+    first = [Normalize(dataset.mean, dataset.std)] if isinstance(dataset, Dataset) else []
     body = _conv_net if isinstance(config.model, ConvNet) else _fully_connected
-    return nn.Sequential(normalize, *body(config, input_shape, outputs))
+    return nn.Sequential(*first, *body(config, input_shape, outputs))
 
 
 def _conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
     model: ConvNet = config.model
     make_convolution, activation = CONVS[config.conv.name], ACTIVATIONS[config.activation.name]
-    (channels, height, width), modules = input_shape, []
+    channels, height, width = input_shape
+    modules: list[nn.Module] = []
+    if isinstance(model, Critic) and max(height, width) < model.image_size:
+        modules += _enlarge(height, width, model.image_size)
+        height = width = model.image_size
     for out_channels, kernel_size, stride in zip(model.channels, model.kernel_sizes, model.strides, strict=True):
         convolution = make_convolution(config.conv, (height, width))
         modules += [convolution(channels, out_channels, kernel_size, stride), activation(config.activation)]
@@ -48,9 +57,17 @@ def _conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Modul
     return [*modules, nn.Flatten(), *_linear_stack(config, [channels * height * width, *model.hidden, outputs])]
 
 
+def _enlarge(height: int, width: int, size: int) -> list[nn.Module]:
+    """Zeros around the image (28 -> 32), then nearest neighbour by a whole factor (32 -> 64): s times an isometry."""
+    factor = max(factor for factor in range(1, size + 1) if size % factor == 0 and size // factor >= max(height, width))
+    below, right = size // factor - height, size // factor - width
+    padding = nn.ZeroPad2d((right // 2, right - right // 2, below // 2, below - below // 2))
+    modules: list[nn.Module] = [padding] if below or right else []
+    return [*modules, nn.Upsample(scale_factor=factor, mode="nearest")] if factor > 1 else modules
+
+
 def _fully_connected(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
-    channels, height, width = input_shape
-    return [nn.Flatten(), *_linear_stack(config, [channels * height * width, *config.model.hidden, outputs])]
+    return [nn.Flatten(), *_linear_stack(config, [math.prod(input_shape), *config.model.hidden, outputs])]
 
 
 def _linear_stack(config: Config, widths: list[int]) -> list[nn.Module]:

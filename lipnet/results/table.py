@@ -43,6 +43,50 @@ def _attacked(results: dict[str, Any]) -> str:
     return f" ({'; '.join(notes)})" if notes else ""
 
 
+def wasserstein_table(results: dict[str, Any]) -> str:
+    """What is proved, estimated and known of the distance, a line each, with what each figure means."""
+    found = results["wasserstein"]
+    confidence, samples = _percent(found["confidence"]), found["transport_samples"]
+    rows = [
+        ("at least", found["certified_lower_bound"], f"certified at {confidence}, for this number of samples"),
+        (
+            "estimate",
+            found["estimate"],
+            f"{confidence} interval [{found['ci_low']:.6g}, {found['ci_high']:.6g}] of what this critic can prove",
+        ),
+        ("critic on few", found["estimate_on_sample"], f"the critic on the first {samples:,} samples a side"),
+        (
+            "transport of few",
+            found["exact_on_sample"],
+            "exact optimal transport of the same samples: no critic exceeds it there; as an estimate of the distance "
+            "between the laws (plug-in) it is too large on average, by far in high dimension",
+        ),
+    ]
+    if "true_value" in found:
+        error = f" (standard error {found['true_value_error']:.2g})" if "true_value_error" in found else ""
+        note = f"estimate / true value: {found['estimate_over_true']:.4f}{error}"
+        rows.append(("true value", found["true_value"], note))
+    lines = [f"  {name:<16}  {value:>10.6g}  {note}" for name, value, note in rows]
+    return "\n".join(
+        [
+            f"Wasserstein-1, {found['units']}, {found['evaluation_samples']:,} evaluation samples a side",
+            *lines,
+            *(_gradient_line(side, statistics) for side, statistics in found["gradient"].items()),
+            f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f} (the estimates are divided by it), "
+            f"at least {results['lipschitz_lower_bound']:.7f} (gradient at samples)",
+        ]
+    )
+
+
+def _gradient_line(side: str, statistics: dict[str, float]) -> str:
+    share = _percent(statistics["share_of_norm_at_least_0.99"])
+    line = f"gradient norm at samples of the {side} law: >= 0.99 at {share}"
+    if "cosine" in statistics:
+        line += f"; against the optimal potential's: cosine {statistics['cosine']:.4f}, "
+        line += f"squared error {statistics['squared_error']:.4f}"
+    return line
+
+
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
 

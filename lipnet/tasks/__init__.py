@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lipnet.config import Config
-from lipnet.tasks import evaluate, robustness
+from lipnet.tasks import evaluate, robustness, wasserstein
 from lipnet.tasks.session import Session
 
 TASKS: dict[str, Callable[[Config, Session], dict[str, Any]]] = {
     "robustness": robustness.train,
+    "wasserstein": wasserstein.train,
     "evaluate": evaluate.evaluate,
 }

@@ -1,14 +1,15 @@
-"""A finished run, certified and attacked again, with other radii, attacks or precision."""
+"""A finished run, evaluated again: with other radii, attacks or precision, or with other evaluation samples."""
 
 import logging
 from typing import Any
 
 from lipnet.commandline import EVALUATION_KEYS
 from lipnet.data.images import load_splits
+from lipnet.data.pairs import load_pair
 from lipnet.models.summary import count_parameters
 from lipnet.runs import load_run, refuse_changes
-from lipnet.schema import Config
-from lipnet.tasks import robustness
+from lipnet.schema import Config, Pair
+from lipnet.tasks import robustness, wasserstein
 from lipnet.tasks.session import Session
 from lipnet.training.tracker import Tracker
 
@@ -22,13 +23,16 @@ def evaluate(config: Config, session: Session) -> dict[str, Any]:
     log.info("evaluating %s, weights of epoch %d", config.run, run.epoch)
     tracker = Tracker(session.directory)
     try:
-        test = load_splits(config.dataset, config.seed).test
         results = session.header | {
             "run": str(config.run),
             "parameters": count_parameters(run.model),
             "best_epoch": run.epoch,
         }
         model = run.model.to(session.device)
+        if isinstance(config.dataset, Pair):
+            pair = load_pair(config.dataset)
+            return wasserstein.evaluate(model, pair, config, session, tracker, results)
+        test = load_splits(config.dataset, config.seed).test
         return robustness.evaluate(model, test.to(session.device), config, session, tracker, results)
     finally:
         tracker.close()

@@ -1,6 +1,5 @@
 """Provable robustness: train with a margin loss, then certify and attack on the test split."""
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -9,34 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify import (
-    certified_radii,
-    lipschitz_bound,
-    pairwise_certified_radii,
-    pairwise_lipschitz_bounds,
-    singular_values,
-)
-from lipnet.certify.bound import output_shape
+from lipnet.certify import certified_radii, lipschitz_bound, pairwise_certified_radii, pairwise_lipschitz_bounds
 from lipnet.certify.radius import model_logits
-from lipnet.certify.spectrum import LINEAR_LAYERS
 from lipnet.checks import radius_value
-from lipnet.commandline import RESUME_KEYS
 from lipnet.data.facts import DATASETS
 from lipnet.data.images import Split, load_splits
-from lipnet.models import summarize
-from lipnet.models.summary import count_parameters
 from lipnet.results.figures import accuracy_against_radius, adversarial_examples
-from lipnet.results.record import peak_memory_bytes, versions, write_results
+from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import closing_table
-from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import FOOLBOX_ATTACKS, Config
 from lipnet.tasks.certification import Certification, certify_and_attack
 from lipnet.tasks.diagnostics import write_diagnostics
 from lipnet.tasks.losses import build_loss
 from lipnet.tasks.session import Session
-from lipnet.training import checkpoint
+from lipnet.tasks.training import track_singular_values, train_and_evaluate
 from lipnet.training.files import write_csv
-from lipnet.training.loop import Loop
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
@@ -61,11 +47,9 @@ class Classification:
 
     @torch.no_grad()
     def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
-        shape = DATASETS[self.config.dataset.name][0]
+        shape, _ = DATASETS[self.config.dataset.name]
         bound = lipschitz_bound(model, shape)
-        every = self.config.singular_values_every
-        if every and epoch % every == 0:
-            self._track_singular_values(model, shape, epoch)
+        track_singular_values(model, self.config, epoch, self.tracker)
         metrics = {"lipschitz/upper_bound": bound}
         if not len(self.validation):
             return metrics, float(epoch)
@@ -88,41 +72,19 @@ class Classification:
             for written in self.config.eval_radii
         }
 
-    def _track_singular_values(self, model: nn.Module, shape: tuple[int, ...], epoch: int) -> None:
-        for name, layer in model.named_children():
-            if isinstance(layer, LINEAR_LAYERS):
-                self.tracker.singular_values(f"{name}_{type(layer).__name__}", singular_values(layer, shape), epoch)
-            shape = output_shape(layer, shape)
-
 
 def train(config: Config, session: Session) -> dict[str, Any]:
     """Trains (or continues) one classifier and evaluates it; returns the content of ``results.json``."""
     splits = load_splits(config.dataset, config.seed)
-    shape, _ = DATASETS[config.dataset.name]
-    model = new_model(config)
-    summary = summarize(model, shape)
-    log.info("%s on %s, %d training examples\n%s", config.model.name, session.device, len(splits.train), summary)
-    facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
-    loop = Loop(model.to(session.device), splits.train.to(session.device), config, session.directory, facts)
-    _restore(loop)
-    tracker = Tracker(session.directory, loop.progress.epoch)
-    try:
-        if tracker.fresh:
-            certified = [_tag("test/certified_accuracy", radius) for radius in config.eval_radii]
-            tracker.hyperparameters(config, ["test/clean_accuracy", *certified])
-            tracker.text("network", summary, 0)
-        loop.run(Classification(config, splits.validation.to(session.device), tracker), tracker)
-        results = session.header | {
-            "parameters": count_parameters(model),
-            "epochs": loop.progress.epoch,
-            "best_epoch": loop.progress.best_epoch,
-            "train_seconds": loop.progress.seconds,
-            "samples_per_second": loop.progress.epoch * len(splits.train) / loop.progress.seconds,
-        }
-        best = load_run(session.directory).model.to(session.device)
-        return evaluate(best, splits.test.to(session.device), config, session, tracker, results)
-    finally:
-        tracker.close()
+    validation, test = splits.validation.to(session.device), splits.test.to(session.device)
+    return train_and_evaluate(
+        config,
+        session,
+        splits.train.to(session.device),
+        objective=lambda tracker: Classification(config, validation, tracker),
+        evaluate=lambda model, tracker, results: evaluate(model, test, config, session, tracker, results),
+        metrics=["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in config.eval_radii)],
+    )
 
 
 def evaluate(
@@ -193,11 +155,3 @@ def _show(found: Certification, config: Config, session: Session, tracker: Track
 
 def _tag(name: str, radius: str) -> str:
     return f"{name}@{radius.replace('/', '_')}"
-
-
-def _restore(loop: Loop) -> None:
-    if loop.last.is_file():
-        saved = saved_config(checkpoint.load(loop.last))
-        refuse_changes(saved, loop.config, RESUME_KEYS, f"resume={loop.directory}")
-        loop.restore()
-        log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from lipnet.data.images import Split
 from lipnet.errors import UserError
 from lipnet.layers import recondition
 from lipnet.schema import Config
@@ -26,6 +25,20 @@ log = logging.getLogger("lipnet")
 
 _CHECKPOINT_SECONDS = 60.0
 _RECONDITION_STEPS = 100
+
+
+class Batches(Protocol):
+    """Where training batches come from: a split of a data set, or samplers; its length is an epoch's, in examples."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __len__(self) -> int: ...
+
+    def training_batches(
+        self, batch_size: int, seed: int, epoch: int, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch, from batch number ``first`` on; it depends on the arguments alone, so that runs can resume."""
 
 
 class Objective(Protocol):
@@ -65,7 +78,7 @@ class Loop:
     """
 
     model: nn.Module
-    split: Split
+    split: Batches
     config: Config
     directory: Path
     facts: dict[str, Any]
@@ -119,7 +132,7 @@ class Loop:
         progress = self.progress
         if progress.totals is None:
             progress.totals = torch.zeros(len(objective.sums), dtype=torch.float64)
-        totals = progress.totals.to(self.split.labels.device)
+        totals = progress.totals.to(self.split.device)
         started = saved = time.perf_counter()
         batches = self.split.training_batches(
             self.config.batch_size, self.config.seed, progress.epoch, first=progress.batch
@@ -196,7 +209,7 @@ class Loop:
         )
 
 
-_BAR_TAGS = ("train/loss", "validation/clean_accuracy")
+_BAR_TAGS = ("train/loss", "validation/clean_accuracy", "validation/estimate")
 
 
 def _compiled(model: nn.Module) -> Callable:

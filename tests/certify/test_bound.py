@@ -277,3 +277,27 @@ def test_bound_leaves_no_gradients():
     layer = nn.Linear(4, 3)
     assert isinstance(lipschitz_bound(layer, (4,)), float)
     assert layer.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Upsample(scale_factor=2, mode="nearest"), (2, 3, 3)),
+        (nn.Upsample(scale_factor=3, mode="nearest"), (1, 2, 3)),
+        (nn.Upsample(size=(7, 5), mode="nearest"), (1, 3, 2)),
+        (nn.Upsample(scale_factor=0.5, mode="nearest"), (1, 4, 4)),
+        (nn.ZeroPad2d((1, 2, 0, 3)), (2, 3, 4)),
+    ],
+    ids=str,
+)
+def test_resizing_has_its_true_constant(module, shape, dense_matrix):
+    """The largest singular value of the dense matrix: 2 for nearest-neighbour up-sampling by 2."""
+    largest = float(torch.linalg.matrix_norm(dense_matrix(module, shape), ord=2))
+    assert lipschitz_bound(module, shape) == pytest.approx(largest, rel=1e-12)
+    if getattr(module, "scale_factor", None) == 2:
+        assert largest == pytest.approx(2)
+
+
+def test_other_up_sampling_has_no_rule():
+    with pytest.raises(TypeError, match=r"nn\.Upsample\(mode='bilinear'\)"):
+        lipschitz_bound(nn.Upsample(scale_factor=2, mode="bilinear"), (1, 3, 3))

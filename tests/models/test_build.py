@@ -205,3 +205,38 @@ def test_unconstrained_network_has_a_measured_bound(build):
     before = lipschitz_bound(network, (1, 8, 8))
     network[1].weight.data *= 3
     assert lipschitz_bound(network, (1, 8, 8)) == pytest.approx(3 * before, rel=1e-5)
+
+
+# What comes before the critic's convolutions, (padding left and right), and its Lipschitz constant.
+ENLARGED = [
+    ((3, 64, 64), [], 1), ((3, 32, 32), [nn.Upsample], 2), ((1, 28, 28), [nn.ZeroPad2d, nn.Upsample], 2),
+    ((1, 8, 8), [nn.Upsample], 8), ((3, 33, 40), [nn.ZeroPad2d], 1), ((3, 96, 96), [], 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "before", "constant"), ENLARGED)
+def test_the_critic_is_the_papers_and_enlarges_small_images(shape, before, constant, make_config):
+    config = make_config("task=wasserstein", "dataset=nearest_anchor", "model=critic", "model.channels=[4,4,4,8]")
+    network = build_model(config, shape, 1).eval()
+    assert [type(layer) for layer in network[: len(before)]] == before
+    edge = 6 if shape[1] == 96 else 4
+    architecture = [(shape[0], 4, 4, 2), (4, 4, 4, 2), (4, 4, 4, 2), (4, 8, 4, 2), "flatten", (8 * edge**2, 1)]
+    assert [described(layer) for layer in network[len(before) :]] == expected_layers(architecture, MaxMin)
+    assert lipschitz_bound(network, shape) == pytest.approx(constant, rel=1e-5)
+    images = torch.rand(2, *shape)
+    enlarged = network[: len(before)](images)
+    change = torch.linalg.vector_norm(enlarged[0] - enlarged[1]) / torch.linalg.vector_norm(images[0] - images[1])
+    assert float(change) == pytest.approx(constant, rel=1e-5)  # a multiple of an isometry: nothing is lost
+    assert network(images).shape == (2, 1)
+
+
+def test_the_default_critic_has_the_papers_widths(make_config):
+    config = make_config("model=critic", "dataset=cifar10")
+    assert (config.model.channels, config.model.image_size) == ([64, 128, 256, 512], 64)
+    assert (config.model.kernel_sizes, config.model.strides, config.model.hidden) == ([4] * 4, [2] * 4, [])
+
+
+def test_vectors_are_read_by_fc_without_normalisation(make_config):
+    config = make_config("task=wasserstein", "dataset=cone", "model.hidden=[8]")
+    network = build_model(config, (128,), 1)
+    assert [described(layer) for layer in network] == expected_layers(["flatten", (128, 8), (8, 1)], MaxMin)

@@ -7,7 +7,8 @@ from torch import nn
 from lipnet.data.images import Split
 from lipnet.layers import Normalize
 from lipnet.tasks import certification
-from lipnet.tasks.certification import CertificateViolation, certify_and_attack
+from lipnet.tasks.attacking import CertificateViolation
+from lipnet.tasks.certification import certify_and_attack
 
 COUNT = 12
 RADII = ("0.05", "36/255", "0.3")

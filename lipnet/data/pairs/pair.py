@@ -1,0 +1,87 @@
+"""A pair of laws, and training batches drawn from it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lipnet.data.images import generator
+from lipnet.errors import UserError
+
+Sampler = Callable[[int, torch.Generator], Tensor]  # (count, generator) -> (count, *shape), float64
+Potential = Callable[[Tensor], Tensor]  # (count, *shape) -> (count,), 1-Lipschitz
+
+# Parts of a pair's samples, independent of each other; the number enters their generators' seeds.
+PARTS = {"training": 3, "selection": 4, "evaluation": 5, "range": 6}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two laws, and what is known of the Wasserstein-1 distance (L2 ground distance) between them.
+
+    Attributes:
+        draw: ``(part, count, generator) -> (first, second)``, float64 samples ``(count, *shape)`` of either law. Parts
+            are those of ``PARTS``; no point of a finite data set is in two of them.
+        units: what a distance of 1 means.
+        true_value: the distance between the laws, where known; ``true_value_error`` is its standard error if estimated.
+        potential: an optimal 1-Lipschitz critic f: ``E f(first) - E f(second)`` is the distance.
+        paired: outside of training, sample i of one law and sample i of the other belong together.
+        published: other estimators' figures on this pair, by name.
+    """
+
+    draw: Callable[[str, int, torch.Generator], tuple[Tensor, Tensor]]
+    units: str = "L2 distance between vectors"
+    true_value: float | None = None
+    true_value_error: float | None = None
+    potential: Potential | None = None
+    paired: bool = False
+    published: dict[str, float] | None = None
+
+    def samples(self, part: str, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """The run's samples of a part outside of training: always the same ones for one seed."""
+        return self.draw(part, count, generator(seed, PARTS[part], 0))
+
+
+def independent(first: Sampler, second: Sampler) -> Callable[[str, int, torch.Generator], tuple[Tensor, Tensor]]:
+    """``Pair.draw`` from two samplers: every call draws anew, so that parts are independent."""
+    return lambda part, count, random: (first(count, random), second(count, random))
+
+
+def check_pair(pair: Pair, shape: tuple[int, ...]) -> None:
+    """Draws a few samples and checks their shapes and values.
+
+    Raises:
+        UserError: a law draws something else than finite samples of ``shape``.
+    """
+    for side, samples in zip(("first", "second"), pair.samples("range", 2, 0), strict=True):
+        if tuple(samples.shape) != (2, *shape):
+            raise UserError(
+                f"the {side} law of this pair draws samples of shape {tuple(samples.shape[1:])} where {shape} is "
+                "expected; both laws must have the critic's input shape."
+            )
+        if not bool(torch.isfinite(samples).all()):
+            raise UserError(f"the {side} law of this pair draws samples that are not finite.")
+
+
+class PairBatches:
+    """Training batches of a pair, as the loop takes them: both laws' samples, and the weights +1 and -1."""
+
+    def __init__(self, pair: Pair, examples: int, device: torch.device) -> None:
+        self.pair, self.examples, self.device = pair, examples, device
+
+    def __len__(self) -> int:
+        """Samples a side in an epoch."""
+        return self.examples
+
+    def training_batches(
+        self, batch_size: int, seed: int, epoch: int, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """``(inputs, weights)``: ``batch_size`` samples of the first law (weight 1), then of the second (-1).
+
+        Each batch has a generator of ``(seed, epoch, batch)``, so that an epoch can be entered anywhere.
+        """
+        weights = torch.tensor([1.0, -1.0], device=self.device).repeat_interleave(batch_size)
+        for number in range(first, self.examples // batch_size):
+            random = generator(seed, PARTS["training"], epoch, number)
+            yield torch.cat(self.pair.draw("training", batch_size, random)).float().to(self.device), weights

@@ -1,0 +1,205 @@
+"""The final evaluation of a critic: what it proves about the Wasserstein-1 distance between two laws."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.certify import lipschitz_bound
+from lipnet.certify.interval import bernstein_margin, normal_half_width
+from lipnet.certify.radius import model_logits
+from lipnet.certify.transport import transport_cost
+from lipnet.data.pairs import Pair
+from lipnet.errors import UserError
+from lipnet.models import to_plain
+from lipnet.schema import Config
+from lipnet.tasks.attacking import CertificateViolation
+
+_RANGE_SAMPLES = 10_000
+_GRADIENT_SAMPLES = 2_000
+# A float64 forward pass errs by less than this part of the largest value: 2^22 ulps, as for certified radii.
+_ROUNDING = 2.0**22 * torch.finfo(torch.float64).eps
+
+
+@dataclass
+class Gap:
+    """``(E f(first) - E f(second)) / L`` from samples.
+
+    Attributes:
+        estimate: the mean; the distance is at least its expectation.
+        half_width: of the two-sided interval of the central limit theorem.
+    """
+
+    estimate: float
+    half_width: float
+
+    @property
+    def low(self) -> float:
+        return self.estimate - self.half_width
+
+    @property
+    def high(self) -> float:
+        return self.estimate + self.half_width
+
+
+@dataclass
+class Estimation:
+    """What the evaluation found.
+
+    Attributes:
+        lipschitz, lower: bounds on the critic's Lipschitz constant: proved; the largest gradient at samples.
+        gap: the estimate with its interval, from the evaluation samples.
+        certified: what the distance is at least, at ``config.estimate.confidence``, for any number of samples.
+        sample_gap, sample_transport: the critic's gap on the first few samples, and their exact transport cost.
+        gradients: statistics of the critic's gradient at evaluation samples of each law.
+        first, second: the evaluation samples; ``values_first``, ``values_second``: ``f / L`` there.
+    """
+
+    lipschitz: float
+    lower: float
+    gap: Gap
+    certified: float
+    sample_gap: float
+    sample_transport: float
+    gradients: dict[str, dict[str, float]]
+    first: Tensor
+    second: Tensor
+    values_first: Tensor
+    values_second: Tensor
+    critic: nn.Module
+
+    def content(self, pair: Pair, config: Config) -> dict[str, Any]:
+        """The ``wasserstein`` part of ``results.json``."""
+        known = {
+            "estimate": self.gap.estimate,
+            "ci_low": self.gap.low,
+            "ci_high": self.gap.high,
+            "confidence": config.estimate.confidence,
+            "certified_lower_bound": self.certified,
+            "evaluation_samples": len(self.first),
+            "exact_on_sample": self.sample_transport,
+            "estimate_on_sample": self.sample_gap,
+            "transport_samples": min(len(self.first), config.estimate.transport_samples),
+            "true_value": pair.true_value,
+            "true_value_error": pair.true_value_error,
+            "estimate_over_true": self.gap.estimate / pair.true_value if pair.true_value else None,
+            "gradient": self.gradients,
+            "units": pair.units,
+            "published": pair.published,
+        }
+        return {key: value for key, value in known.items() if value is not None}
+
+
+def measure_gap(first: Tensor, second: Tensor, lipschitz: float, paired: bool, confidence: float) -> Gap:
+    """The gap of a critic's values at samples of two laws, ``(n,)`` each, over its Lipschitz constant."""
+    first, second = first.double() / lipschitz, second.double() / lipschitz
+    count = len(first)
+    variance = (first - second).var() if paired else first.var() + second.var()
+    return Gap(float(first.mean() - second.mean()), normal_half_width(float(variance) / count, confidence))
+
+
+def estimate_distance(model: nn.Module, pair: Pair, config: Config) -> Estimation:
+    """Evaluates the critic that would be deployed, in float64: plain layers with the effective float32 weights.
+
+    Raises:
+        UserError: the critic has more than one output.
+        CertificateViolation: the critic's gap exceeds the exact transport cost of the same samples.
+    """
+    exact = to_plain(to_plain(model.eval())).double().requires_grad_(False)
+    device = next(model.buffers(), next(model.parameters())).device
+    first, second = (
+        samples.to(device) for samples in pair.samples("evaluation", config.dataset.evaluation_samples, config.seed)
+    )
+    lipschitz = lipschitz_bound(exact, first.shape[1:])
+    values = [critic_values(exact, samples) for samples in (first, second)]
+    gap = measure_gap(values[0], values[1], lipschitz, pair.paired, config.estimate.confidence)
+    range_values = torch.cat(
+        [critic_values(exact, part.to(device)) for part in pair.samples("range", _RANGE_SAMPLES, config.seed)]
+    )
+    certified = _certify(values, range_values, lipschitz, config.estimate.confidence)
+    few = min(len(first), config.estimate.transport_samples)
+    sample_gap = float(values[0][:few].mean() - values[1][:few].mean()) / lipschitz
+    transport = transport_cost(first[:few], second[:few])
+    _check_against(transport, sample_gap, values, lipschitz, few)
+    gradients, lower = {}, 0.0
+    for side, samples in (("first", first), ("second", second)):
+        gradients[side], largest = _gradient_statistics(exact, samples[:_GRADIENT_SAMPLES], pair, lipschitz)
+        lower = max(lower, largest)
+    return Estimation(
+        lipschitz, lower, gap, certified, sample_gap, transport, gradients, first.cpu(), second.cpu(),
+        values[0].cpu() / lipschitz, values[1].cpu() / lipschitz, exact,
+    )  # fmt: skip
+
+
+def critic_values(critic: nn.Module, samples: Tensor) -> Tensor:
+    """``f`` at samples ``(n, *shape)``: ``(n,)``.
+
+    Raises:
+        UserError: the critic has more than one output.
+    """
+    values = model_logits(critic, samples)
+    if values.shape != (len(samples), 1):
+        raise UserError(
+            f"a critic needs one output for each sample, and this one maps {tuple(samples.shape)} to "
+            f"{tuple(values.shape)}."
+        )
+    return values[:, 0]
+
+
+def _certify(values: list[Tensor], range_values: Tensor, lipschitz: float, confidence: float) -> float:
+    """A lower bound on the distance that fails with probability ``1 - confidence`` at most; 0 where nothing is proved.
+
+    The critic is clipped to its range on training samples, which keeps its Lipschitz constant; half of the
+    probability of failure goes to either law.
+    """
+    low, high = float(range_values.min()), float(range_values.max())
+    clipped = [part.clamp(low, high) for part in values]
+    delta = (1 - confidence) / 2
+    margins = [bernstein_margin(part, high - low, delta) for part in clipped]
+    rounding = 2 * _ROUNDING * max(1.0, abs(low), abs(high))
+    gap = float(clipped[0].mean() - clipped[1].mean()) - sum(margins) - rounding
+    return max(0.0, gap / lipschitz * (1 - _ROUNDING))
+
+
+def _check_against(transport: float, sample_gap: float, values: list[Tensor], lipschitz: float, few: int) -> None:
+    largest = max(float(part.abs().max()) for part in values)
+    slack = 2 * _ROUNDING * max(1.0, largest / lipschitz, transport)
+    if not sample_gap <= transport + slack:
+        raise CertificateViolation(
+            f"the critic's gap over its proved Lipschitz constant, {sample_gap!r}, exceeds the exact transport cost of "
+            f"the same {few} samples, {transport!r}. This is an error in lipnet; please report it with the run "
+            "directory."
+        )
+
+
+def _gradient_statistics(
+    critic: nn.Module, samples: Tensor, pair: Pair, lipschitz: float
+) -> tuple[dict[str, float], float]:
+    """Statistics of the gradient of ``f / L`` at samples, and the largest norm of that of ``f``.
+
+    ``share_of_norm_at_least_0.99``; and where the optimal potential is known and has a gradient, the means of the
+    cosine and of the squared distance between both gradients.
+    """
+    gradient = _gradient(lambda points: critic(points)[:, 0], samples) / lipschitz
+    norms = gradient.norm(dim=1)
+    found = {"share_of_norm_at_least_0.99": float((norms >= 0.99).double().mean()), "mean_norm": float(norms.mean())}
+    if pair.potential is not None:
+        optimal = _gradient(pair.potential, samples.cpu()).to(gradient.device)
+        defined = (optimal.norm(dim=1) - 1).abs() < 1e-6
+        if bool(defined.any()):
+            gradient, optimal, norms = gradient[defined], optimal[defined], norms[defined]
+            cosine = (gradient * optimal).sum(1) / norms.clamp_min(1e-12)
+            found["cosine"] = float(cosine.mean())
+            found["squared_error"] = float((gradient - optimal).square().sum(1).mean())
+    return found, float(norms.max()) * lipschitz
+
+
+def _gradient(function: Any, points: Tensor) -> Tensor:
+    """``(n, d)`` gradients of a function of each point on its own."""
+    rows = []
+    for part in points.split(500):
+        part = part.detach().requires_grad_()
+        with torch.enable_grad():
+            rows.append(torch.autograd.grad(function(part).sum(), part)[0].flatten(1))
+    return torch.cat(rows)

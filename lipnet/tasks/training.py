@@ -1,0 +1,86 @@
+"""What tasks that train have in common: from a configuration to a trained network and its evaluation."""
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from lipnet.certify import singular_values
+from lipnet.certify.bound import output_shape
+from lipnet.certify.spectrum import LINEAR_LAYERS
+from lipnet.commandline import RESUME_KEYS
+from lipnet.data.facts import inputs_and_outputs
+from lipnet.models import summarize
+from lipnet.models.summary import count_parameters
+from lipnet.results.record import versions
+from lipnet.runs import load_run, new_model, refuse_changes, saved_config
+from lipnet.schema import Config
+from lipnet.tasks.session import Session
+from lipnet.training import checkpoint
+from lipnet.training.loop import Batches, Loop, Objective
+from lipnet.training.tracker import Tracker
+
+log = logging.getLogger("lipnet")
+
+Evaluation = Callable[[nn.Module, Tracker, dict[str, Any]], dict[str, Any]]
+
+
+def train_and_evaluate(
+    config: Config,
+    session: Session,
+    batches: Batches,
+    objective: Callable[[Tracker], Objective],
+    evaluate: Evaluation,
+    metrics: list[str],
+) -> dict[str, Any]:
+    """Trains (or continues) the configuration's network and evaluates its best epoch.
+
+    Args:
+        batches: the training batches, on the session's device.
+        objective: ``tracker -> objective``.
+        evaluate: ``(best network, tracker, results so far) -> results``; it writes them.
+        metrics: tags that ``evaluate`` will write, for the HPARAMS page.
+    """
+    model = new_model(config)
+    summary = summarize(model, inputs_and_outputs(config.dataset)[0])
+    log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
+    facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
+    loop = Loop(model.to(session.device), batches, config, session.directory, facts)
+    _restore(loop)
+    tracker = Tracker(session.directory, loop.progress.epoch)
+    try:
+        if tracker.fresh:
+            tracker.hyperparameters(config, metrics)
+            tracker.text("network", summary, 0)
+        loop.run(objective(tracker), tracker)
+        results = session.header | {
+            "parameters": count_parameters(model),
+            "epochs": loop.progress.epoch,
+            "best_epoch": loop.progress.best_epoch,
+            "train_seconds": loop.progress.seconds,
+            "samples_per_second": loop.progress.epoch * len(batches) / loop.progress.seconds,
+        }
+        return evaluate(load_run(session.directory).model.to(session.device), tracker, results)
+    finally:
+        tracker.close()
+
+
+def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker: Tracker) -> None:
+    """A histogram for each layer with weights, every ``config.singular_values_every`` epochs."""
+    if not config.singular_values_every or epoch % config.singular_values_every:
+        return
+    shape: tuple[int, ...] = inputs_and_outputs(config.dataset)[0]
+    for name, layer in model.named_children():
+        if isinstance(layer, LINEAR_LAYERS):
+            tracker.singular_values(f"{name}_{type(layer).__name__}", singular_values(layer, shape), epoch)
+        shape = output_shape(layer, shape)
+
+
+def _restore(loop: Loop) -> None:
+    if loop.last.is_file():
+        saved = saved_config(checkpoint.load(loop.last))
+        refuse_changes(saved, loop.config, RESUME_KEYS, f"resume={loop.directory}")
+        loop.restore()
+        log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

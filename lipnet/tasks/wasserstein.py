@@ -1,0 +1,108 @@
+"""Wasserstein-1 distance: train a critic on two laws, then report what it proves about their distance."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.certify import lipschitz_bound
+from lipnet.data.pairs import Pair, PairBatches, load_pair
+from lipnet.results.record import peak_memory_bytes, write_results
+from lipnet.results.table import wasserstein_table
+from lipnet.results.wasserstein_figure import wasserstein_figure
+from lipnet.schema import Config
+from lipnet.tasks.estimation import Estimation, critic_values, estimate_distance, measure_gap
+from lipnet.tasks.session import Session
+from lipnet.tasks.training import track_singular_values, train_and_evaluate
+from lipnet.training.files import read_csv
+from lipnet.training.tracker import Tracker
+
+log = logging.getLogger("lipnet")
+
+_KNOWN = ("estimate", "certified_lower_bound", "true_value", "estimate_over_true", "exact_on_sample")
+
+
+class Kantorovich:
+    """The loop's objective: the dual of optimal transport, and the estimate on the selection samples."""
+
+    sums = ("loss",)
+
+    def __init__(self, config: Config, pair: Pair, device: torch.device, tracker: Tracker) -> None:
+        self.config, self.pair, self.tracker = config, pair, tracker
+        samples = pair.samples("selection", config.dataset.selection_samples, config.seed)
+        self.first, self.second = (part.float().to(device) for part in samples)
+        if tracker.fresh:
+            tracker.writer.add_custom_scalars_marginchart(
+                [f"validation/{name}" for name in ("estimate", "ci_low", "ci_high")], title="estimate with interval"
+            )
+
+    def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One forward pass for both laws; ``labels`` are 1 for samples of the first and -1 for those of the second."""
+        values = model(images)[:, 0].to(images.dtype)  # under amp=bf16 the loss is float32 all the same
+        loss = -2 * (values * labels).mean()
+        return loss, (loss.detach() * (len(labels) / 2))[None]
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
+        bound = lipschitz_bound(model, self.first.shape[1:])
+        track_singular_values(model, self.config, epoch, self.tracker)
+        first, second = critic_values(model, self.first), critic_values(model, self.second)
+        gap = measure_gap(first, second, bound, self.pair.paired, self.config.estimate.confidence)
+        metrics = {"lipschitz/upper_bound": bound, "validation/estimate": gap.estimate}
+        metrics |= {"validation/ci_low": gap.low, "validation/ci_high": gap.high}
+        if self.pair.true_value is not None:
+            metrics["validation/true_value"] = self.pair.true_value
+        return metrics, gap.estimate
+
+
+def train(config: Config, session: Session) -> dict[str, Any]:
+    """Trains (or continues) one critic and evaluates it; returns the content of ``results.json``."""
+    pair = load_pair(config.dataset)
+    return train_and_evaluate(
+        config,
+        session,
+        PairBatches(pair, config.dataset.steps_per_epoch * config.batch_size, session.device),
+        objective=lambda tracker: Kantorovich(config, pair, session.device, tracker),
+        evaluate=lambda model, tracker, results: evaluate(model, pair, config, session, tracker, results),
+        metrics=[f"test/{name}" for name in _KNOWN[: 4 if pair.true_value else 2]],
+    )
+
+
+def evaluate(
+    model: nn.Module, pair: Pair, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
+) -> dict[str, Any]:
+    """Estimates the distance from the evaluation samples; writes the table, the figure and ``results.json``."""
+    started = time.perf_counter()
+    found = estimate_distance(model, pair, config)
+    results |= {
+        "status": "completed",
+        "wasserstein": found.content(pair, config),
+        "lipschitz_upper_bound": found.lipschitz,
+        "lipschitz_lower_bound": found.lower,
+        "eval_seconds": time.perf_counter() - started,
+        "peak_memory_bytes": peak_memory_bytes(session.device),
+    }
+    _show(found, pair, config, session, tracker, results)
+    write_results(session.directory, results)
+    return results
+
+
+def _show(
+    found: Estimation, pair: Pair, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
+) -> None:
+    step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
+    for name in _KNOWN:
+        if name in results["wasserstein"]:
+            tracker.writer.add_scalar(f"test/{name}", results["wasserstein"][name], step)
+    tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
+    title = f"{config.dataset.name}, {config.model.name}"
+    rows = read_csv(session.directory / "metrics.csv")
+    figure = wasserstein_figure(found, results["wasserstein"], rows, config.dataset.steps_per_epoch, title)
+    figure.savefig(session.directory / "wasserstein.png", dpi=150)
+    tracker.writer.add_figure("test/wasserstein", figure, step)
+    table = wasserstein_table(results)
+    tracker.text("results", table, step)
+    log.info("evaluation samples, weights of epoch %d\n%s", results["best_epoch"], table)

@@ -73,7 +73,7 @@ def saved_config(saved: dict[str, Any]) -> Config:
 
 def _read(file: str) -> dict[str, Any]:
     content: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / file))
-    return content
+    return {key: value for key, value in content.items() if key != "defaults"}  # those are for composing
 
 
 def new_model(config: Config) -> nn.Sequential:

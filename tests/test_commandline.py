@@ -34,13 +34,14 @@ WASSERSTEIN = [f"wasserstein/{name}" for name in PAIRS]
 EXPERIMENTS = f" experiment takes {', '.join(sorted([*RECIPES, *SHORT, *WASSERSTEIN]))}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, certify_dtype, device, threads, progress, "
-    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download, estimate.confidence, "
-    "estimate.transport_samples."
+    "attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
+    "dataset.root, dataset.download, estimate.confidence, estimate.transport_samples."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
-    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download, dataset.limit_test, "
-    "dataset.evaluation_samples, estimate.confidence, estimate.transport_samples."
+    "attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
+    "dataset.root, dataset.download, dataset.limit_test, dataset.evaluation_samples, estimate.confidence, "
+    "estimate.transport_samples."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
@@ -114,12 +115,13 @@ BAD = [
     (
         "model.lr=0.1",
         f"model.lr: {NOT_READ} did you mean optimizer.lr? "
-        "Keys there: model.channels, model.kernel_sizes, model.strides, model.hidden.",
+        "Keys there: model.channels, model.kernel_sizes, model.strides, model.hidden, model.head.",
     ),
     (
         "attack.step=3",
         f"attack.step: {NOT_READ} did you mean attack.steps? "
-        "Keys there: attack.steps, attack.restarts, attack.examples.",
+        "Keys there: attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, "
+        "attack.foolbox_examples.",
     ),
     ("epochs.x=3", f"epochs.x: {NOT_READ} did you mean epochs?"),
     ("+foo=1", f"foo: {NOT_READ} see --help for the names.{KEYS}"),

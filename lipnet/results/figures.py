@@ -37,10 +37,8 @@ def accuracy_against_radius(found: "Certification", title: str) -> "Figure":
         x = [radius_value(written) for written in attacked.accuracy]
         few = f" (first {attacked.examples:,})" if attacked.examples < len(found.radii) else ""
         marker, color = _MARKERS[number % len(_MARKERS)], _COLOURS[number % len(_COLOURS)]
-        axes.plot(
-            x, list(attacked.accuracy.values()), marker, color=color, label=f"{name}: at most{few}",
-            fillstyle="none", markersize=7, markeredgewidth=1.6,  # so that one does not hide another
-        )  # fmt: skip
+        (points,) = axes.plot(x, list(attacked.accuracy.values()), marker, color=color, label=f"{name}: at most{few}")
+        points.set(fillstyle="none", markersize=7, markeredgewidth=1.6)  # so that one does not hide another
     axes.plot(0, found.clean_accuracy, "o", color="black", label=f"clean: {found.clean_accuracy:.1%}")
     axes.set(title=title, xlabel="L2 radius (pixels in [0, 1])", ylabel="accuracy on the test split", ylim=(0, 1.02))
     axes.set_xlim(left=-0.01)

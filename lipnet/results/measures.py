@@ -12,6 +12,12 @@ _SHORT = {
 }  # fmt: skip
 
 
+_DISTANCE = (
+    "true_value", "estimate", "ci_low", "ci_high", "certified_lower_bound", "estimate_over_true", "estimate_on_sample",
+    "exact_on_sample",
+)  # fmt: skip
+
+
 class Measure(NamedTuple):
     """A number of ``results.json``, at a radius or without one."""
 
@@ -34,8 +40,8 @@ class Measure(NamedTuple):
 
     @property
     def order(self) -> tuple[int, str, float]:
-        """Columns: clean, certified, attacks by name, the rest; each by radius."""
-        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *_SHORT)
+        """Columns: clean, certified, attacks by name, or what is known of a distance; the rest; each by radius."""
+        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *_DISTANCE, *_SHORT)
         return names.index(self.name if self.name in names else ""), self.name, self.radius or 0.0
 
 
@@ -55,12 +61,14 @@ def statistic(values: Iterable[float]) -> Statistic:
 
 
 def measures(results: dict[str, Any]) -> dict[Measure, float]:
-    """The numbers of a ``results.json``: every attack in it, at every radius.
+    """The numbers of a ``results.json``: every attack in it, at every radius; of a critic, what it found.
 
     Raises:
         ValueError, TypeError, AttributeError: it is not one.
     """
     found = {Measure(name): results[name] for name in ("clean_accuracy", *_SHORT) if name in results}
+    distance = results.get("wasserstein", {})
+    found |= {Measure(name): distance[name] for name in _DISTANCE if name in distance}
     certified, per_pair = results.get("certified_accuracy", {}), results.get("certified_accuracy_per_pair", {})
     by_radius = {"certified": certified, **results.get("attacked_accuracy", {})}
     if per_pair != certified:  # equal columns would only widen the table

@@ -216,3 +216,21 @@ def test_the_papers_fully_connected_network(make_run, linear):
     (group,) = group_runs(find_runs([make_run("a", {"model.name": "fc", "linear.name": linear})]))
     (row,) = paper_rows(group)
     assert row.values[Measure("clean_accuracy")] == (0.98708, 0.00025, 5)
+
+
+def test_a_critic_has_a_table_of_distances(make_run, tmp_path, capsys):
+    distances = {"estimate": 0.98, "true_value": 1.0, "ci_low": 0.97, "ci_high": 0.99, "units": "vectors"}
+    make_run("runs/a", {"dataset.name": "cone"}, clean_accuracy=None, wasserstein=distances)
+    make_run(
+        "runs/b", {"dataset.name": "cone"}, seed=1, clean_accuracy=None, wasserstein=distances | {"estimate": 0.96}
+    )
+    header, _, row, *_ = printed(capsys, tmp_path / "runs", "--columns", "true_value,estimate,ci_low").splitlines()
+    assert header.split()[3:] == ["n", "true_value", "estimate", "ci_low"]
+    assert re.split("  +", row)[3:] == ["2", "1.0000", "0.9700 ± 0.0100", "0.9700"]
+
+
+def test_the_certificate_per_pair_has_a_column_where_it_differs(make_run, tmp_path, capsys):
+    make_run("runs/a", certified_accuracy={"1.58": 0.4}, certified_accuracy_per_pair={"1.58": 0.4})
+    assert "certified_per_pair" not in printed(capsys, tmp_path / "runs")
+    make_run("runs/b", seed=1, certified_accuracy={"1.58": 0.4}, certified_accuracy_per_pair={"1.58": 0.5})
+    assert "certified_per_pair@1.58" in printed(capsys, tmp_path / "runs")

@@ -31,6 +31,7 @@ def _run_dir(resume: str | None, parent: str) -> str:
 
 
 OmegaConf.register_new_resolver("lipnet.run_dir", _run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.groups", commandline.listed_groups, replace=True)
 
 
 def run(config: DictConfig) -> None:
@@ -48,7 +49,7 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
     from lipnet.layers import OrthogonalizationError
     from lipnet.results.record import write_results
     from lipnet.tasks import TASKS
-    from lipnet.tasks.certification import CertificateViolation
+    from lipnet.tasks.attacking import CertificateViolation
     from lipnet.tasks.session import Session
     from lipnet.training.interrupt import Interrupted, StopRequest
     from lipnet.training.seeding import choose_device, start_clean

@@ -4,6 +4,7 @@ A check is a function ``value -> value`` that raises ``ValueError("must be ...")
 """
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -77,6 +78,22 @@ def one_of(*options: str) -> Check:
         if value not in options:
             raise ValueError(f"must be one of {', '.join(options)}")
         return value
+
+    return check
+
+
+def some_of(*options: str) -> Check:
+    """A list of different texts among a few; it may be empty."""
+    wanted = f"must be a list of different names among {', '.join(options)}"
+
+    def check(value: Any) -> list[str]:
+        if not isinstance(value, Sequence) or isinstance(value, str) or len(set(map(str, value))) < len(value):
+            raise ValueError(wanted)
+        for entry in map(str, value):
+            if entry not in options:
+                close = difflib.get_close_matches(entry, options, n=1, cutoff=0.5)
+                raise ValueError(f"{entry} is not there;{f' did you mean {close[0]}?' if close else ''} it {wanted}")
+        return list(value)
 
     return check
 

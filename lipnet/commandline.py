@@ -4,12 +4,14 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 """
 
 import argparse
+import importlib.util
 import itertools
 import math
 import os
 import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,18 +22,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
 from lipnet.errors import UserError
-from lipnet.schema import GROUPS
+from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
 
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 
 # What a command may change when it evaluates a finished run; everything else is the run's own.
 EVALUATION_KEYS = (
     "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
-    "attack.steps", "attack.restarts", "attack.examples",
+    "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.foolbox_examples",
     "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
     "estimate.confidence", "estimate.transport_samples",
 )  # fmt: skip
@@ -45,6 +47,14 @@ def config_dir() -> Path:
     package = Path(__file__).resolve().parent
     checkout = package.parent / "conf"
     return checkout if (checkout / "config.yaml").is_file() else package / "conf"
+
+
+def listed_groups() -> str:
+    """Every group with its options, for ``--help``: Hydra's list, with long lines broken between names."""
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    listed = hydra.format_config_groups(lambda group: not group.startswith("hydra"))
+    return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ") for line in listed.splitlines())
 
 
 def prepare(argv: list[str]) -> list[str]:
@@ -135,9 +145,21 @@ def _check(overrides: list[Override], arguments: argparse.Namespace) -> tuple[Di
     for texts in _combinations(choices):
         config = _compose(list(texts), problems)
         composed = composed or config
-        found = [] if config is None else [*_unread(keys, config), *examine(_without_hydra(config))[1]]
-        problems += [problem for problem in found if problem not in problems]
+        if config is not None:
+            found = [*_unread(keys, config), *examine(_without_hydra(config))[1], *_missing_packages(config)]
+            problems += [problem for problem in found if problem not in problems]
     return composed, problems
+
+
+def _missing_packages(composed: DictConfig) -> Iterator[str]:
+    """Not a problem of the configuration itself: a run that has it can be loaded anywhere."""
+    names = OmegaConf.select(composed, "attack.names")
+    wanted = [name for name in FOOLBOX_ATTACKS if isinstance(names, ListConfig) and name in names]
+    if wanted and importlib.util.find_spec("foolbox") is None:
+        yield (
+            f"attack.names: {' and '.join(wanted)} needs the package foolbox, which is not installed; "
+            "pip install foolbox, or leave it out."
+        )
 
 
 def _combinations(choices: list[list[str]]) -> list[tuple[str, ...]]:

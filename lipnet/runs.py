@@ -10,11 +10,11 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from lipnet.commandline import config_dir
-from lipnet.config import parse
+from lipnet.config import NODES, parse
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.errors import UserError
 from lipnet.models import build_model
-from lipnet.schema import Config
+from lipnet.schema import GROUPS, Config
 from lipnet.training import checkpoint
 
 
@@ -59,10 +59,21 @@ def load_run(directory: str | Path, which: str = "best") -> Run:
 
 
 def saved_config(saved: dict[str, Any]) -> Config:
-    """A checkpoint's configuration; keys that came later have their defaults."""
-    defaults: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / "config.yaml"))
-    known = {field.name for field in dataclasses.fields(Config)}
-    return parse({key: value for key, value in defaults.items() if key in known} | saved["config"])
+    """A checkpoint's configuration; keys that came later, in a group too, have their defaults."""
+    defaults = _read("config.yaml")
+    config = {field.name: defaults[field.name] for field in dataclasses.fields(Config) if field.name in defaults}
+    for key, value in saved["config"].items():
+        if key in GROUPS and value["name"] in GROUPS[key]:
+            value = _read(f"{key}/{value['name']}.yaml") | value
+        elif key in NODES:
+            value = config[key] | value
+        config[key] = value
+    return parse(OmegaConf.create(config))
+
+
+def _read(file: str) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / file))
+    return {key: value for key, value in content.items() if key != "defaults"}  # those are for composing
 
 
 def new_model(config: Config) -> nn.Sequential:

@@ -3,7 +3,20 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lipnet.checks import boolean, checked, list_of, number, one_of, optional, path, radii, radii_or_none, text, whole
+from lipnet.checks import (
+    boolean,
+    checked,
+    list_of,
+    number,
+    one_of,
+    optional,
+    path,
+    radii,
+    radii_or_none,
+    some_of,
+    text,
+    whole,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -15,7 +28,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Robustness(Named):
-    select_by: str = checked(one_of("certified_accuracy", "clean_accuracy", "loss"))
+    select_by: str = checked(one_of("certified_accuracy", "certified_accuracy_per_pair", "clean_accuracy", "loss"))
 
 
 @dataclass(frozen=True)
@@ -24,6 +37,7 @@ class ConvNet(Named):
     kernel_sizes: list[int] = checked(list_of(whole(1)))
     strides: list[int] = checked(list_of(whole(1)))
     hidden: list[int] = checked(list_of(whole(1)))
+    head: str = checked(one_of("same", "normalized"))
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class Critic(ConvNet):
 @dataclass(frozen=True)
 class FullyConnected(Named):
     hidden: list[int] = checked(list_of(whole(1)))
+    head: str = checked(one_of("same", "normalized"))
 
 
 @dataclass(frozen=True)
@@ -224,11 +239,18 @@ class Exponential(Named):
     gamma: float = checked(number(above=0, at_most=1))
 
 
+FOOLBOX_ATTACKS = ("boundary", "pointwise")  # they need the optional package foolbox
+ATTACKS = ("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", *FOOLBOX_ATTACKS)
+
+
 @dataclass(frozen=True)
 class Attack:
+    names: list[str] = checked(some_of(*ATTACKS))
     steps: int = checked(whole(1))
     restarts: int = checked(whole(1))
+    ddn_steps: int = checked(whole(1))
     examples: int | None = checked(optional(whole(1)))
+    foolbox_examples: int = checked(whole(1))
 
 
 @dataclass(frozen=True)

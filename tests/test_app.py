@@ -63,10 +63,14 @@ RESULTS = {
     "attacked_examples": lambda value: value == EXAMPLES,
     "clean_accuracy": _is_fraction,
     "certified_accuracy": lambda value: list(value) == list(RADII) and all(map(_is_fraction, value.values())),
-    "attacked_accuracy": lambda value: list(value) == ["fgsm", "pgd"]
+    "attacked_accuracy": lambda value: list(value) == ["fgsm", "pgd", "ddn"]
     and all(list(accuracies) == list(RADII) for accuracies in value.values())
     and all(_is_fraction(accuracy) for accuracies in value.values() for accuracy in accuracies.values()),
+    "certified_accuracy_per_pair": lambda value: list(value) == list(RADII) and all(map(_is_fraction, value.values())),
+    "median_attack_distance": lambda value: list(value) == ["ddn"] and _is_positive(value["ddn"]),
+    "attack_seconds": lambda value: list(value) == ["fgsm", "pgd", "ddn"] and all(map(_is_positive, value.values())),
     "mean_certified_radius": _is_positive,
+    "mean_certified_radius_per_pair": _is_positive,
     "lipschitz_upper_bound": lambda value: 1 < value < 1 + 1e-5,  # a few float32 ulps a layer
     "lipschitz_lower_bound": lambda value: 0.5 < value < 1 + 1e-5,
     "train_seconds": _is_positive,
@@ -91,11 +95,10 @@ def test_accuracies_are_ordered(run):
     assert found["clean_accuracy"] > 0  # or else there is nothing to order
     radii = sorted(RADII, key=radius_value)
     for radius in radii:
-        certified, (fgsm, pgd) = found["certified_accuracy"][radius], (
-            found["attacked_accuracy"][name][radius] for name in ("fgsm", "pgd")
-        )  # fmt: skip
-        assert certified <= pgd <= found["clean_accuracy"]
-        assert certified <= fgsm <= found["clean_accuracy"]
+        certified = found["certified_accuracy_per_pair"][radius]
+        assert found["certified_accuracy"][radius] <= certified
+        for accuracies in found["attacked_accuracy"].values():
+            assert certified <= accuracies[radius] <= found["clean_accuracy"]
     for accuracies in (found["certified_accuracy"], *found["attacked_accuracy"].values()):
         falling = [accuracies[radius] for radius in radii]
         assert falling == sorted(falling, reverse=True)
@@ -171,9 +174,11 @@ def test_tensorboard_scalars_equal_the_metrics(run):
 def test_tensorboard_scalars_of_the_test_split_equal_the_results(run):
     found, shown = results(run), curves(run)
     expected = {"test/clean_accuracy": found["clean_accuracy"], "lipschitz/lower_bound": found["lipschitz_lower_bound"]}
+    expected["test/ddn_median_distance"] = found["median_attack_distance"]["ddn"]
     for radius in RADII:
         place = radius.replace("/", "_")
         expected[f"test/certified_accuracy@{place}"] = found["certified_accuracy"][radius]
+        expected[f"test/certified_accuracy_per_pair@{place}"] = found["certified_accuracy_per_pair"][radius]
         for name, accuracies in found["attacked_accuracy"].items():
             expected[f"test/{name}_accuracy@{place}"] = accuracies[radius]
     for tag, value in expected.items():
@@ -235,6 +240,7 @@ def test_nothing_temporary_is_left(run):
     assert {path.name for path in run.iterdir() if not path.name.startswith("events")} == {
         ".hydra", "checkpoints", "lipnet.log",
         "certificates.csv", "metrics.csv", "results.json", "certified_accuracy.png",
+        "singular_values.csv", "gradient_norms.csv",
     }  # fmt: skip
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.pt", "last.pt"}
 

@@ -1,5 +1,6 @@
 import copy
 import functools
+import itertools
 import logging
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from launching import launch
 from lipnet import app, commandline
 from lipnet.commandline import prepare
 from lipnet.errors import UserError
+from lipnet.schema import PAIRS
 
 KEYS = (
     " Keys there: task, model, conv, linear, activation, loss, optimizer, scheduler, dataset, attack, estimate, seed, "
@@ -18,27 +20,28 @@ KEYS = (
     "resume, run."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
-EXPERIMENTS = (
-    " experiment takes paper/cifar10_fc_bjorck, paper/cifar10_large_bcop, paper/cifar10_large_bcop_fixed, "
-    "paper/cifar10_large_l2ne, paper/cifar10_large_ossn, paper/cifar10_large_rko, paper/cifar10_large_svcm, "
-    "paper/cifar10_small_bcop, paper/cifar10_small_bcop_fixed, paper/cifar10_small_l2ne, paper/cifar10_small_ossn, "
-    "paper/cifar10_small_rko, paper/cifar10_small_svcm, paper/mnist_fc_bjorck, paper/mnist_large_bcop, "
-    "paper/mnist_large_bcop_fixed, paper/mnist_large_l2ne, paper/mnist_large_ossn, paper/mnist_large_rko, "
-    "paper/mnist_large_svcm, paper/mnist_small_bcop, paper/mnist_small_bcop_fixed, paper/mnist_small_l2ne, "
-    "paper/mnist_small_ossn, paper/mnist_small_rko, paper/mnist_small_svcm, quick/mnist_large, quick/mnist_small, "
-    "wasserstein/absolute_value, wasserstein/cone, wasserstein/discrete, wasserstein/minfunnel, "
-    "wasserstein/nearest_anchor, wasserstein/nuisance, wasserstein/partial_mass, wasserstein/scaled_gaussians, "
-    "wasserstein/spheres, wasserstein/three_cones, wasserstein/translation, wasserstein/two_images."
-)
+METHODS = ("bcop", "bcop_fixed", "l2ne", "ossn", "rko", "svcm")
+RECIPES = [
+    f"{kind}/{dataset}_{method}"
+    for kind, dataset, method in itertools.product(
+        ("paper", "quick"),
+        ("cifar10", "mnist"),
+        ("fc_bjorck", *map("_".join, itertools.product(("large", "small"), METHODS))),
+    )
+]
+SHORT = [f"{kind}/mnist_{model}" for kind in ("best", "quick") for model in ("large", "small")]
+WASSERSTEIN = [f"wasserstein/{name}" for name in PAIRS]
+EXPERIMENTS = f" experiment takes {', '.join(sorted([*RECIPES, *SHORT, *WASSERSTEIN]))}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, certify_dtype, device, threads, progress, "
-    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download, estimate.confidence, "
-    "estimate.transport_samples."
+    "attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
+    "dataset.root, dataset.download, estimate.confidence, estimate.transport_samples."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
-    "attack.steps, attack.restarts, attack.examples, dataset.root, dataset.download, dataset.limit_test, "
-    "dataset.evaluation_samples, estimate.confidence, estimate.transport_samples."
+    "attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
+    "dataset.root, dataset.download, dataset.limit_test, dataset.evaluation_samples, estimate.confidence, "
+    "estimate.transport_samples."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
@@ -112,12 +115,13 @@ BAD = [
     (
         "model.lr=0.1",
         f"model.lr: {NOT_READ} did you mean optimizer.lr? "
-        "Keys there: model.channels, model.kernel_sizes, model.strides, model.hidden.",
+        "Keys there: model.channels, model.kernel_sizes, model.strides, model.hidden, model.head.",
     ),
     (
         "attack.step=3",
         f"attack.step: {NOT_READ} did you mean attack.steps? "
-        "Keys there: attack.steps, attack.restarts, attack.examples.",
+        "Keys there: attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, "
+        "attack.foolbox_examples.",
     ),
     ("epochs.x=3", f"epochs.x: {NOT_READ} did you mean epochs?"),
     ("+foo=1", f"foo: {NOT_READ} see --help for the names.{KEYS}"),

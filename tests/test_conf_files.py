@@ -132,9 +132,66 @@ def fake_images(dataset, count):
 @pytest.mark.parametrize("file", CLASSIFIERS)
 def test_an_experiment_is_what_its_name_says(file, make_config):
     config = make_config(chosen(file))
-    dataset, model, *method = file.removesuffix(".yaml").split("/")[-1].split("_", 2)
+    _, kind, name = file.removesuffix(".yaml").split("/")
+    dataset, model, *method = name.split("_", 2)
     assert (dataset, model) == (config.dataset.name, config.model.name)
-    assert method in ([], [config.conv.name], [config.linear.name])
+    if model == "fc":  # the paper's name of its only method; a quick recipe orthonormalises faster
+        assert method == ["bjorck"]
+        assert config.linear.name == {"paper": "bjorck", "quick": "orthogonal"}[kind]
+    else:
+        assert method in ([], [config.conv.name])
+
+
+PAPER = [file for file in EXPERIMENTS if file.startswith("experiment/paper/")]
+PAPER_DATA = {"mnist": (1.5, ["0.3", "1.58"]), "cifar10": (0.5, ["0.1", "36/255", "72/255", "108/255"])}
+PAPER_CONV = {
+    **{name: {"orthogonalizer": "bjorck"} for name in ("bcop", "bcop_fixed", "rko")},
+    "ossn": {"iterations": 10},
+    "svcm": {"every": 100, "iterations": 50},
+    "l2ne": {},
+}
+
+
+@pytest.mark.parametrize("file", PAPER)
+def test_a_paper_recipe_is_the_papers(file, make_config):
+    """Li et al. 2019: the hyperparameters that its code has for every network and method."""
+    config = make_config(chosen(file))
+    assert (config.epochs, config.batch_size, config.activation.name) == (200, 128, "maxmin")
+    assert dataclasses.asdict(config.optimizer) == {
+        "name": "adam",
+        "lr": 1e-3,
+        "betas": [0.9, 0.999],
+        "weight_decay": 0,
+    }
+    assert dataclasses.asdict(config.scheduler) == {"name": "exponential", "gamma": 0.96235062639}
+    assert dataclasses.asdict(config.linear) == {"name": "bjorck", "iterations": 20}
+    assert (config.loss.name, config.task.select_by) == ("margin", "clean_accuracy")
+    assert (config.loss.epsilon, config.eval_radii) == PAPER_DATA[config.dataset.name]
+    assert {*config.dataset.mean, *config.dataset.std} == {0, 1}
+    assert getattr(config.dataset, "augment", False) == (config.dataset.name == "cifar10")
+    if config.model.name != "fc":
+        conv = dataclasses.asdict(config.conv)
+        assert getattr(config.conv, "padding_mode", "circular") == "circular"
+        assert PAPER_CONV[conv["name"]].items() <= conv.items()
+
+
+def test_every_paper_recipe_has_a_quick_twin(make_config):
+    """The same but for time: how the weights are orthonormalised, the schedule, and which test images are attacked."""
+    same = ("task", "seed", "device", "amp", "eval_radii", "dataset", "model", "activation", "loss", "batch_size")
+    assert len(PAPER) == 26
+    for file in PAPER:
+        paper, quick = (make_config(chosen(file.replace("paper", kind))) for kind in ("paper", "quick"))
+        differing = [key for key in same if getattr(paper, key) != getattr(quick, key)]
+        assert differing == ["task"]  # what picks the best epoch
+        assert paper.conv.name == quick.conv.name
+        assert paper.epochs >= 10 * quick.epochs
+
+
+def test_an_override_of_a_recipe_built_on_another(make_config):
+    config = make_config("experiment=quick/mnist_large_rko", "epochs=3", "optimizer.lr=0.5", "model=small", "conv=ossn")
+    base = make_config("experiment=quick/mnist_large_bcop")
+    assert (config.epochs, config.optimizer.lr, config.model.name, config.conv.name) == (3, 0.5, "small", "ossn")
+    assert (config.optimizer.betas, config.scheduler) == (base.optimizer.betas, base.scheduler)
 
 
 def test_every_pair_has_an_experiment():
@@ -162,12 +219,15 @@ def test_a_critic_s_experiment_trains_and_validates(file, make_config):
 
 @pytest.mark.parametrize("file", CLASSIFIERS)
 def test_an_experiment_trains_and_validates(file, make_config):
-    hidden = [16] * len(make_config(chosen(file)).model.hidden)  # as wide as the paper's, they would take a minute
-    config = make_config(chosen(file), f"model.hidden={hidden}")
+    shipped = make_config(chosen(file))
+    shorter = [f"model.hidden={[16] * len(shipped.model.hidden)}"]  # as wide as the paper's, they would take a minute
+    if shipped.conv.name == "svcm":
+        shorter.append("conv.iterations=2")
+    config = make_config(chosen(file), *shorter)
     model = new_model(config)
-    objective = Classification(config, fake_images(config.dataset.name, 6), tracker=None)
+    objective = Classification(config, fake_images(config.dataset.name, 2), tracker=None)
     optimizer = build_optimizer(config.optimizer, model.parameters())
-    images, labels = next(fake_images(config.dataset.name, 4).batches(4))
+    images, labels = next(fake_images(config.dataset.name, 2).batches(2))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     loss, _ = objective.step(model, images, labels)
     loss.backward()

@@ -38,7 +38,10 @@ PROBLEMS = [
     (
         [],
         {"task.select_by": "accuracy"},
-        ["task.select_by=accuracy: must be one of certified_accuracy, clean_accuracy, loss."],
+        [
+            "task.select_by=accuracy: must be one of certified_accuracy, certified_accuracy_per_pair, clean_accuracy, "
+            "loss."
+        ],
     ),
     ([], {"conv.padding_mode": "same"}, ["conv.padding_mode=same: must be one of circular, zeros."]),
     (["conv=plain"], {"conv.padding_mode": "same"}, ["conv.padding_mode=same: must be one of circular, zeros."]),
@@ -262,7 +265,8 @@ PROBLEMS = [
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "
-            "Keys there: attack.steps, attack.restarts, attack.examples.",
+            "Keys there: attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, "
+            "attack.foolbox_examples.",
         ],
     ),
 ]

@@ -65,7 +65,9 @@ def test_an_answer_is_no_error(name, started):
 
 
 def test_help_lists_every_group_with_its_options(started):
-    listed = dict(re.findall(r"^([a-z_/]+): (.+)$", started("help")[1], flags=re.MULTILINE))
+    listing = started("help")[1].partition("\nGroups (")[2].partition("\n\n")[0]
+    assert max(map(len, listing.splitlines())) <= 110
+    listed = dict(re.findall(r"^([a-z_/]+): (.+)$", listing.replace(",\n  ", ", "), flags=re.MULTILINE))
     found = {group: set(options.split(", ")) for group, options in listed.items() if not group.startswith("experiment")}
     assert {group: found.get(group) for group in GROUPS} == {group: set(options) for group, options in GROUPS.items()}
     experiments = {f"{group}/{name}" for group, names in listed.items() for name in names.split(", ")}

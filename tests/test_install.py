@@ -62,7 +62,7 @@ def test_the_wheel_holds_every_configuration(wheel, path):
 
 def test_the_wheel_holds_every_module(wheel):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lipnet").rglob("*.py")}
-    assert modules | {"lipnet/py.typed"} <= _names(wheel)
+    assert modules | {"lipnet/py.typed", "lipnet/results/paper.csv"} <= _names(wheel)
 
 
 def test_the_wheel_holds_nothing_else(wheel):
@@ -72,6 +72,7 @@ def test_the_wheel_holds_nothing_else(wheel):
 
 def test_the_installed_package_has_a_console_script(site):
     assert "from lipnet.app import main" in (site / "bin" / "lipnet").read_text()
+    assert "from lipnet.results.__main__ import main" in (site / "bin" / "lipnet-results").read_text()
 
 
 def test_the_installed_package_is_the_one_that_runs(site, tmp_path):

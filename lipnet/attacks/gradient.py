@@ -10,8 +10,8 @@ from lipnet.certify.radius import margins
 
 def fgsm(model: nn.Module, images: Tensor, labels: Tensor, radius: float) -> Tensor:
     """One step of length ``radius`` down the margin's gradient, clamped to [0, 1] (Goodfellow et al. 2015, in L2)."""
-    _, direction = _margin_and_direction(model, images, labels)
-    return project(images - radius * direction, images, radius)
+    _, gradient = margin_and_gradient(model, images, labels)
+    return project(images - radius * unit(gradient), images, radius)
 
 
 def pgd(
@@ -20,8 +20,9 @@ def pgd(
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent on the margin, with restarts; the best iterate of each example is kept.
 
-    The first restart begins at the image, the others uniformly in the ball; the step length falls from ``radius`` to
-    a twentieth of it. Later restarts go on with the examples that are still classified correctly.
+    The first restart begins at the image and goes for whichever class is nearest. Restart r > 0 begins at a point drawn
+    uniformly from the ball and goes for the class that is the image's (r + 1)-th likeliest wrong one. The step length
+    falls from ``radius`` to a twentieth of it. An example that is certainly misclassified is left alone from then on.
 
     Args:
         model: maps ``(batch, channels, height, width)`` in [0, 1] to logits, each example on its own.
@@ -30,29 +31,80 @@ def pgd(
     Returns:
         Images in [0, 1] with the lowest margin found for each example.
     """
-    best, lowest = images.clone(), torch.full(labels.shape, torch.inf, dtype=images.dtype, device=images.device)
+    best, lowest = images, torch.full(labels.shape, torch.inf, dtype=images.dtype, device=images.device)
     for restart in range(restarts):
-        active = (lowest > 0).nonzero()[:, 0]
+        active = (lowest >= 0).nonzero()[:, 0]
         if not len(active):
             break
         origin, true = images[active], labels[active]
-        current = origin if restart == 0 else _random_start(origin, radius, generator)
-        for step in range(steps + 1):
-            margin, direction = _margin_and_direction(model, current, true)
-            better = margin < lowest[active]
-            lowest[active[better]], best[active[better]] = margin[better], current[better]
-            length = radius * 0.05 ** (step / max(1, steps - 1))
-            current = project(current - length * direction, origin, radius)
+        if restart:
+            targets = _wrong_class(model, origin, true, restart)
+            found = _descend(model, random_start(origin, radius, generator), origin, true, targets, radius, steps)
+        else:
+            found = _descend(model, origin, origin, true, None, radius, steps)
+        better = found[1] < lowest[active]
+        best = best.index_copy(0, active[better], found[0][better])
+        lowest[active[better]] = found[1][better]
     return best
 
 
-def _margin_and_direction(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Each example's margin and its gradient's unit vector."""
+def _descend(
+    model: nn.Module, start: Tensor, origin: Tensor, labels: Tensor, targets: Tensor | None, radius: float, steps: int
+) -> tuple[Tensor, Tensor]:
+    """The best iterates and their margins."""
+    best, lowest = start.clone(), torch.full(labels.shape, torch.inf, dtype=start.dtype, device=start.device)
+    active, current = torch.arange(len(start), device=start.device), start
+    for step in range(steps + 1):
+        aim = None if targets is None else targets[active]
+        margin, gradient = margin_and_gradient(model, current, labels[active], aim)
+        better = margin < lowest[active]
+        lowest[active[better]], best[active[better]] = margin[better], current[better]
+        right = margin >= 0
+        active = active[right]
+        if not len(active):
+            break
+        length = radius * 0.05 ** (step / max(1, steps - 1))
+        current = project((current - length * unit(gradient))[right], origin[active], radius)
+    return best, lowest
+
+
+@torch.no_grad()
+def _wrong_class(model: nn.Module, images: Tensor, labels: Tensor, rank: int) -> Tensor:
+    """The class whose logit is the ``rank``-th after the largest of the wrong ones, counted around."""
+    wrong = model(images).scatter(1, labels[:, None], -math.inf).argsort(1, descending=True)
+    return wrong[:, rank % (wrong.shape[1] - 1)]
+
+
+def pgd_paper(model: nn.Module, images: Tensor, labels: Tensor, radius: float, generator: torch.Generator) -> Tensor:
+    """PGD as Li et al. 2019 ran it: 200 steps of 0.01 from one start, drawn uniformly in a box; the last iterate.
+
+    Weaker than ``pgd`` at large radii, where the whole path is hardly longer than the radius; for comparisons with the
+    paper's tables. Its loss, ``-relu(margin + 50)``, has no gradient below a margin of -50.
+    """
+    start = torch.rand(images.shape, generator=generator).to(images)
+    current = (images + radius * (2 * start - 1)).clamp(0, 1)
+    for _ in range(200):
+        margin, gradient = margin_and_gradient(model, current, labels)
+        step = 0.01 * unit(gradient) * (margin > -50).view(-1, 1, 1, 1)
+        current = project(current - step, images, radius)
+    return current
+
+
+def margin_and_gradient(
+    model: nn.Module, images: Tensor, labels: Tensor, targets: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Each example's margin, and its gradient or, with ``targets``, that of ``z_y - z_target``.
+
+    The margin is raised by what rounding may take from it: where it is negative, exact arithmetic finds an error too.
+    """
     images = images.detach().requires_grad_()
     with torch.enable_grad():
-        margin = margins(model(images), labels)
-        (gradient,) = torch.autograd.grad(margin.sum(), images)
-    return margin.detach(), gradient / _norm(gradient).clamp_min(1e-12)
+        logits = model(images)
+        margin = margins(logits, labels)
+        aim = margin if targets is None else logits.gather(1, labels[:, None]) - logits.gather(1, targets[:, None])
+        (gradient,) = torch.autograd.grad(aim.sum(), images)
+    logits = logits.detach()
+    return margin.detach() + 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(1), gradient
 
 
 def project(images: Tensor, origin: Tensor, radius: float) -> Tensor:
@@ -63,16 +115,23 @@ def project(images: Tensor, origin: Tensor, radius: float) -> Tensor:
     change = images - origin
     rounding = math.sqrt(origin.shape[1:].numel()) * torch.finfo(origin.dtype).eps / 2
     allowed = max(0.0, radius * (1 - 1e-6) - rounding)
-    factor = (allowed / _norm(change).clamp_min(1e-12)).clamp_max(1.0)
+    factor = (allowed / norm(change).clamp_min(1e-12)).clamp_max(1.0)
     return (origin + factor * change).clamp(0, 1)
 
 
-def _random_start(origin: Tensor, radius: float, generator: torch.Generator) -> Tensor:
+def random_start(origin: Tensor, radius: float, generator: torch.Generator) -> Tensor:
+    """Uniform in the ball, then projected onto [0, 1]."""
     direction = torch.randn(origin.shape, generator=generator).to(origin)
     dimension = origin.shape[1:].numel()
     length = radius * torch.rand(len(origin), generator=generator).to(origin) ** (1 / dimension)
-    return project(origin + length.view(-1, 1, 1, 1) * direction / _norm(direction), origin, radius)
+    return project(origin + length.view(-1, 1, 1, 1) * unit(direction), origin, radius)
 
 
-def _norm(images: Tensor) -> Tensor:
+def unit(images: Tensor) -> Tensor:
+    """Each image divided by its norm; 0 stays 0."""
+    return images / norm(images).clamp_min(1e-12)
+
+
+def norm(images: Tensor) -> Tensor:
+    """``(batch, 1, 1, 1)``"""
     return torch.linalg.vector_norm(images.flatten(1), dim=1).view(-1, 1, 1, 1)

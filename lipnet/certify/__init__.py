@@ -2,7 +2,8 @@
 
 from lipnet.certify.bound import lipschitz_bound, register_rule
 from lipnet.certify.jacobian import jacobian_lower_bound
-from lipnet.certify.radius import certified_radii, margins
+from lipnet.certify.pairwise import pairwise_lipschitz_bounds
+from lipnet.certify.radius import certified_radii, margins, pairwise_certified_radii
 from lipnet.certify.spectrum import singular_values
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "jacobian_lower_bound",
     "lipschitz_bound",
     "margins",
+    "pairwise_certified_radii",
+    "pairwise_lipschitz_bounds",
     "register_rule",
     "singular_values",
 ]

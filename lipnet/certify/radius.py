@@ -1,4 +1,4 @@
-"""Certified radii from margins and a Lipschitz bound (Tsuzuki et al. 2018; Li et al. 2019, section 2)."""
+"""Certified radii from margins and Lipschitz bounds (Tsuzuki et al. 2018; Li et al. 2019, section 2)."""
 
 import math
 
@@ -28,16 +28,51 @@ def certified_radii(logits: Tensor, labels: Tensor, lipschitz: float) -> Tensor:
         labels: ``(examples,)`` true classes.
         lipschitz: an upper bound on the network's constant, from ``lipschitz_bound``.
     """
-    if logits.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"certified_radii needs float32 or float64 logits, got {logits.dtype}: it rounds too coarsely")
     if not lipschitz > 0:
         raise ValueError(f"certified_radii needs a Lipschitz bound > 0, got {lipschitz}")
-    precision = torch.finfo(logits.dtype).eps
+    slack = _slack(logits)
+    return _outward((margins(logits.double(), labels) - slack) / any_pair(lipschitz))
+
+
+def any_pair(lipschitz: float) -> float:
+    """``sqrt(2) L``, rounded up: a bound for the difference of any two outputs of an L-Lipschitz network."""
+    return math.sqrt(2) * math.nextafter(lipschitz, math.inf)  # the square root is already above the true one
+
+
+def pairwise_certified_radii(logits: Tensor, labels: Tensor, constants: Tensor) -> Tensor:
+    """L2 radii within which the prediction is proved to stay ``labels``, from a constant for each pair of classes.
+
+    ``min_{j != y} (z_y - z_j - slack) / C_yj``, and 0 where that is not positive (Singla et al. 2022, arXiv
+    2108.04062). Never below ``certified_radii`` where ``constants`` are from ``pairwise_lipschitz_bounds``.
+
+    Args:
+        logits, labels: as for ``certified_radii``.
+        constants: ``(classes, classes)``; entry i, j is an upper bound on the constant of ``z_i - z_j``, > 0.
+    """
+    classes = logits.shape[1]
+    if constants.shape != (classes, classes) or not bool((constants > 0).all()):
+        raise ValueError(
+            f"pairwise_certified_radii needs constants > 0 of shape ({classes}, {classes}), one for each pair of "
+            f"classes, got {tuple(constants.shape)}"
+        )
+    slack = _slack(logits)
     logits = logits.double()
+    gaps = logits.gather(1, labels[:, None]) - logits - slack[:, None]
+    radii = gaps / constants.to(logits)[labels]
+    return _outward(radii.scatter(1, labels[:, None], math.inf).amin(1))
+
+
+def _slack(logits: Tensor) -> Tensor:
+    """What rounding may have added to the difference of two logits of an example, float64 ``(examples,)``."""
+    if logits.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"certified radii need float32 or float64 logits, got {logits.dtype}: it rounds too coarsely")
+    precision = torch.finfo(logits.dtype).eps
     ulps = _ROUNDING_ULPS if precision < 1e-10 else 2.0**10
-    slack = ulps * precision * logits.abs().amax(1).clamp_min(1.0)
-    radii = (margins(logits, labels) - slack) / (math.sqrt(2) * math.nextafter(lipschitz, math.inf))
-    # One ulp down for the division and the square root; NaN (a network that diverged) certifies nothing.
+    return ulps * precision * logits.double().abs().amax(1).clamp_min(1.0)
+
+
+def _outward(radii: Tensor) -> Tensor:
+    """One ulp down for the division; NaN and infinity (a network that diverged) certify nothing."""
     return torch.nextafter(radii, torch.zeros_like(radii)).nan_to_num(0.0, 0.0, 0.0).clamp_min(0.0)
 
 

@@ -5,11 +5,12 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear
+from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear, UnitRowLinear
 from lipnet.layers.frequency import conv_operator
 
 Shape = tuple[int, ...]
-LINEAR_LAYERS = (ConstrainedConv2d, PaddedConv2d, OrthogonalLinear, SpectralLinear, nn.Linear)
+DENSE_LAYERS = (OrthogonalLinear, SpectralLinear, UnitRowLinear, nn.Linear)
+LINEAR_LAYERS = (ConstrainedConv2d, PaddedConv2d, *DENSE_LAYERS)
 
 
 def singular_values(layer: nn.Module, input_shape: Shape) -> Tensor:
@@ -41,8 +42,9 @@ def linear_operator(layer: nn.Module, input_shape: Shape) -> Tensor:
 
 @linear_operator.register(OrthogonalLinear)
 @linear_operator.register(SpectralLinear)
+@linear_operator.register(UnitRowLinear)
 @linear_operator.register(nn.Linear)
-def _(layer: OrthogonalLinear | SpectralLinear | nn.Linear, input_shape: Shape) -> Tensor:
+def _(layer: OrthogonalLinear | SpectralLinear | UnitRowLinear | nn.Linear, input_shape: Shape) -> Tensor:
     return layer.weight.detach().double().cpu()
 
 

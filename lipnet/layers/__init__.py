@@ -13,6 +13,7 @@ from lipnet.layers.rko import RKOConv2d
 from lipnet.layers.shape import Normalize, PixelUnshuffle, Scale
 from lipnet.layers.spectral import SpectralLinear
 from lipnet.layers.svcm import SVCMConv2d
+from lipnet.layers.unit_rows import UnitRowLinear
 
 __all__ = [
     "ORTHOGONALIZERS",
@@ -32,6 +33,7 @@ __all__ = [
     "SVCMConv2d",
     "Scale",
     "SpectralLinear",
+    "UnitRowLinear",
     "bjorck",
     "cholesky",
     "recondition",

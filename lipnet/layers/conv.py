@@ -49,21 +49,39 @@ def same_conv2d(
 
 def _pad(inputs: Tensor, padding: tuple[int, int], padding_mode: str) -> Tensor:
     if not any(padding):
-        return inputs
+        return inputs.contiguous(memory_format=_layout(inputs))
     if padding_mode == "zeros":
-        return functional.pad(inputs, padding * 2)
-    if inputs.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        return _Wrap.apply(inputs, padding)
-    return functional.pad(inputs, padding * 2, mode="circular")
+        return functional.pad(inputs, padding * 2).contiguous(memory_format=_layout(inputs))
+    if torch.compiler.is_compiling():  # it traces, and fuses, torch's own
+        return functional.pad(inputs, padding * 2, mode="circular")
+    return _Wrap.apply(inputs, padding)
+
+
+def _layout(inputs: Tensor) -> torch.memory_format:
+    """The order in memory in which a convolution of these inputs is fastest: channels last in float32 on a CPU."""
+    last = inputs.device.type == "cpu" and inputs.dtype is torch.float32 and not torch.compiler.is_compiling()
+    return torch.channels_last if last else torch.contiguous_format
 
 
 class _Wrap(torch.autograd.Function):
-    """Circular padding; torch's own backward pass copies the whole gradient once for each of the four borders."""
+    """Circular padding into the layout that the convolution wants.
+
+    torch's own copies the images once more for the layout, and in the backward pass the whole gradient once for each of
+    the four borders.
+    """
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, padding: tuple[int, int]) -> Tensor:
         ctx.padding = padding
-        return functional.pad(inputs, padding * 2, mode="circular")
+        before, after = padding
+        *leading, height, width = inputs.shape
+        size = (*leading, height + before + after, width + before + after)
+        padded = torch.empty(size, dtype=inputs.dtype, device=inputs.device, memory_format=_layout(inputs))
+        rows = padded.narrow(-2, before, height)
+        rows.narrow(-1, before, width).copy_(inputs)
+        _copy_borders(rows, before, after, -1)
+        _copy_borders(padded, before, after, -2)
+        return padded
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -82,6 +100,13 @@ class _Unwrap(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _Wrap.apply(gradient, ctx.padding), None
+
+
+def _copy_borders(padded: Tensor, before: int, after: int, axis: int) -> None:
+    """Fills both borders of an axis from the opposite ends of the inner part."""
+    size = padded.shape[axis] - before - after
+    padded.narrow(axis, 0, before).copy_(padded.narrow(axis, size, before))
+    padded.narrow(axis, before + size, after).copy_(padded.narrow(axis, before, after))
 
 
 def _fold(padded: Tensor, before: int, after: int, axis: int) -> Tensor:
@@ -128,6 +153,14 @@ class PaddedConv2d(nn.Sequential):
         """Pixels added before and after each axis."""
         before, after, *_ = cast(nn.ZeroPad2d, self[0]).padding
         return before, after
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """As the two modules one after the other, with the padding written where the convolution is fastest."""
+        conv = self.conv
+        stride, dilation = conv.stride[0], conv.dilation[0]
+        return same_conv2d(
+            inputs, conv.weight, conv.bias, self.padding, self.padding_mode, stride, dilation, conv.groups
+        )
 
     @torch.no_grad()
     def copy_from(self, weight: Tensor, bias: Tensor | None) -> "PaddedConv2d":

@@ -109,7 +109,7 @@ def _factorise(tall: Tensor) -> tuple[Tensor, Tensor]:
 
 def inverse_cholesky_factor(tall: Tensor) -> tuple[Tensor, float]:
     """``L⁻¹`` with ``AᵀA = LLᵀ``, and A's squared condition number (the worst of the batch; infinite if L fails)."""
-    gram = tall.mT @ tall
+    gram = _gram(tall)
     factor, info = torch.linalg.cholesky_ex(gram)
     inverse = _inverse_lower(factor)
     # |M|_2² <= |M|_1 |M|_inf: enough for small matrices; too coarse for large ones, which earn a few power steps.
@@ -125,7 +125,16 @@ def inverse_cholesky_factor(tall: Tensor) -> tuple[Tensor, float]:
     return inverse, worst
 
 
-_WHOLE = 512  # above this size, products with triangular matrices are done in halves: fewer of them, and still fast
+_WHOLE = 128  # above this size, symmetric and triangular products are done in halves: fewer of them, and still fast
+
+
+def _gram(tall: Tensor) -> Tensor:
+    """``AᵀA``, without computing what symmetry repeats."""
+    if tall.shape[-1] <= _WHOLE:
+        return tall.mT @ tall
+    first, second = tall.tensor_split(2, -1)
+    cross = second.mT @ first
+    return _blocks(_gram(first), cross.mT, cross, _gram(second))
 
 
 def _inverse_lower(factor: Tensor) -> Tensor:

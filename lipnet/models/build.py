@@ -21,6 +21,7 @@ from lipnet.layers import (
     RKOConv2d,
     SpectralLinear,
     SVCMConv2d,
+    UnitRowLinear,
     bjorck,
 )  # fmt: skip
 from lipnet.layers import GroupSort as GroupSortLayer
@@ -72,9 +73,10 @@ def _fully_connected(config: Config, input_shape: Shape, outputs: int) -> list[n
 def _linear_stack(config: Config, widths: list[int]) -> list[nn.Module]:
     linear, activation = LINEARS[config.linear.name](config.linear), ACTIVATIONS[config.activation.name]
     modules: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
+    for inputs, outputs in pairwise(widths[:-1]):
         modules += [linear(inputs, outputs), activation(config.activation)]
-    return modules[:-1]
+    head: Callable[..., nn.Module] = UnitRowLinear if config.model.head == "normalized" else linear
+    return [*modules, head(*widths[-2:])]
 
 
 def _orthogonalized(layer: type[BCOPConv2d | RKOConv2d], option: BCOP) -> Convolution:

@@ -6,7 +6,7 @@ import functools
 import torch
 from torch import nn
 
-from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear
+from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear, UnitRowLinear
 
 
 def to_plain(model: nn.Module) -> nn.Module:
@@ -35,8 +35,9 @@ def _convert(layer: nn.Module) -> nn.Module:
 
 @_convert.register(OrthogonalLinear)
 @_convert.register(SpectralLinear)
+@_convert.register(UnitRowLinear)
 @torch.no_grad()
-def _(layer: OrthogonalLinear | SpectralLinear) -> nn.Module:
+def _(layer: OrthogonalLinear | SpectralLinear | UnitRowLinear) -> nn.Module:
     weight = layer.weight
     plain = nn.Linear(
         layer.in_features, layer.out_features, layer.bias is not None, device=weight.device, dtype=weight.dtype

@@ -4,52 +4,64 @@ import logging
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from lipnet.checks import radius_value
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from lipnet.tasks.certification import Certification
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
-_CERTIFIED, _COLOURS, _MARKERS = "#1f4e79", {"fgsm": "#e59866", "pgd": "#c0392b"}, {"fgsm": "s", "pgd": "v"}
+_CERTIFIED, _PER_PAIR = "#1f4e79", "#2e9e8f"
+_COLOURS = ("#e59866", "#c0392b", "#7d3c98", "#5d6d7e", "#b7950b", "#d98880", "#117a65")
+_MARKERS = ("s", "v", "o", "^", "D", "p", "*")
 
 
 def accuracy_against_radius(found: "Certification", title: str) -> "Figure":
     """Certified accuracy at every radius as a curve, attacked accuracy at the evaluated ones as points.
 
-    The truth lies between them.
+    The truth lies between them. The certificate from pairs of classes has a curve where it differs visibly.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(7.6, 4), layout="constrained")
     axes = figure.add_subplot()
-    radii = found.radii[found.radii > 0].sort().values
-    fraction = torch.arange(len(radii), 0, -1) / len(found.radii)
-    axes.step(
-        [0, *radii.tolist()], [*fraction.tolist(), 0], where="post", color=_CERTIFIED, label="certified: at least"
-    )
-    axes.fill_between([0, *radii.tolist()], [*fraction.tolist(), 0], step="post", color=_CERTIFIED, alpha=0.12)
-    for name, accuracies in found.attacked.items():
-        x = [radius_value(written) for written in accuracies]
-        axes.plot(x, list(accuracies.values()), _MARKERS[name], color=_COLOURS[name], label=f"{name.upper()}: at most")
+    _curve(axes, found.radii, _CERTIFIED, "certified: at least")
+    if float((found.radii_per_pair - found.radii).max()) > 0.01 * float(found.radii.max()):
+        _curve(axes, found.radii_per_pair, _PER_PAIR, "certified per pair: at least")
+    for number, (name, attacked) in enumerate(found.attacked.items()):
+        x = [radius_value(written) for written in attacked.accuracy]
+        few = f" (first {attacked.examples:,})" if attacked.examples < len(found.radii) else ""
+        marker, color = _MARKERS[number % len(_MARKERS)], _COLOURS[number % len(_COLOURS)]
+        (points,) = axes.plot(x, list(attacked.accuracy.values()), marker, color=color, label=f"{name}: at most{few}")
+        points.set(fillstyle="none", markersize=7, markeredgewidth=1.6)  # so that one does not hide another
     axes.plot(0, found.clean_accuracy, "o", color="black", label=f"clean: {found.clean_accuracy:.1%}")
     axes.set(title=title, xlabel="L2 radius (pixels in [0, 1])", ylabel="accuracy on the test split", ylim=(0, 1.02))
     axes.set_xlim(left=-0.01)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside right upper")
     return figure
 
 
+def _curve(axes: "Axes", radii: Tensor, color: str, label: str) -> None:
+    sizes = radii[radii > 0].sort().values
+    fraction = torch.arange(len(sizes), 0, -1) / len(radii)
+    x, y = [0, *sizes.tolist()], [*fraction.tolist(), 0]
+    axes.step(x, y, where="post", color=color, label=label)
+    axes.fill_between(x, y, step="post", color=color, alpha=0.12)
+
+
 def adversarial_examples(found: "Certification", radius: str, count: int = 8) -> "Figure":
-    """A row of test images, and below each its PGD image and the difference."""
+    """A row of test images, and below each what ``found.shown`` made of it and the difference."""
     from matplotlib.figure import Figure
 
     count = min(count, len(found.images))
     figure = Figure(figsize=(1.3 * count + 1, 4.4), layout="constrained")
-    figure.suptitle(f"test images, and the PGD attack within radius {radius}")
+    figure.suptitle(f"test images, and the attack {found.shown} within radius {radius}")
     rows = ("image", "attacked", "difference")
     difference = found.adversarial - found.images
     scale = float(difference.abs().max().clamp_min(1e-6))

@@ -1,29 +1,26 @@
 """The final evaluation of a classifier: clean, certified and attacked accuracy on the test split."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from lipnet.attacks import fgsm, pgd
-from lipnet.certify import certified_radii, jacobian_lower_bound, lipschitz_bound, margins
+from lipnet.certify import (
+    certified_radii,
+    jacobian_lower_bound,
+    lipschitz_bound,
+    margins,
+    pairwise_certified_radii,
+    pairwise_lipschitz_bounds,
+)
 from lipnet.certify.radius import model_logits
-from lipnet.checks import radius_value
-from lipnet.data.images import Split, generator
+from lipnet.data.images import Split
 from lipnet.models import to_plain
 from lipnet.schema import Config
+from lipnet.tasks.attacking import Attacked, Attacker
 
 _BATCH = 500
 _JACOBIAN_EXAMPLES = 128
-_SHOWN = 16
-
-Attack = Callable[[Tensor, Tensor, float], Tensor]  # (images, labels, radius) -> images
-
-
-class CertificateViolation(RuntimeError):
-    """An attack succeeded where a certificate says that none can: an error in lipnet, never in the user's run."""
 
 
 @dataclass
@@ -33,9 +30,10 @@ class Certification:
     Attributes:
         lipschitz: upper bound of the evaluated network.
         lower: the largest Jacobian norm at test examples.
-        predictions, margins, radii: of every test example, in the split's order.
-        attacked: attack -> radius as written -> accuracy among the attacked examples.
-        images, adversarial: a few examples and their PGD images at the largest radius.
+        predictions, margins, radii, radii_per_pair: of every test example, in the split's order.
+        attacked: attack -> what it found.
+        images: a few examples; ``adversarial`` is what the attack ``shown`` makes of them at the largest radius: the
+            last in ``attack.names`` that searches in a ball.
     """
 
     lipschitz: float
@@ -43,11 +41,13 @@ class Certification:
     predictions: Tensor
     margins: Tensor
     radii: Tensor
+    radii_per_pair: Tensor
     labels: Tensor
     indices: Tensor
-    attacked: dict[str, dict[str, float]]
+    attacked: dict[str, Attacked]
     images: Tensor
     adversarial: Tensor
+    shown: str | None
 
     @property
     def clean_accuracy(self) -> float:
@@ -57,10 +57,14 @@ class Certification:
         """The fraction of examples whose certified radius is larger than ``radius``."""
         return _fraction(self.radii > radius)
 
+    def certified_accuracy_per_pair(self, radius: float) -> float:
+        """The same from the bounds for pairs of classes; never lower."""
+        return _fraction(self.radii_per_pair > radius)
+
     def rows(self) -> list[dict[str, float | int]]:
         """One row an example, for ``certificates.csv``; ``index`` counts in the data set's own test split."""
-        columns = (self.indices, self.labels, self.predictions, self.margins, self.radii)
-        names = ("index", "label", "prediction", "margin", "certified_radius")
+        columns = (self.indices, self.labels, self.predictions, self.margins, self.radii, self.radii_per_pair)
+        names = ("index", "label", "prediction", "margin", "certified_radius", "certified_radius_per_pair")
         return [
             dict(zip(names, row, strict=True)) for row in zip(*(column.tolist() for column in columns), strict=True)
         ]
@@ -69,7 +73,7 @@ class Certification:
 def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certification:
     """Evaluates the network that would be deployed: plain layers with the effective float32 weights.
 
-    Logits and margins are computed in ``config.certify_dtype``, the Lipschitz bound of those weights in float64.
+    Logits and margins are computed in ``config.certify_dtype``, the Lipschitz bounds of those weights in float64.
     Attacks search in float32, and one counts as a success only if the certified network is fooled.
 
     Raises:
@@ -82,8 +86,9 @@ def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certif
     logits = model_logits(exact, images.to(dtype), _BATCH)
     bound = lipschitz_bound(exact, images.shape[1:])
     radii, margin = certified_radii(logits, labels, bound), margins(logits, labels).double()
+    pairs = pairwise_certified_radii(logits, labels, pairwise_lipschitz_bounds(exact, images.shape[1:]))
     count = config.attack.examples or len(images)
-    attacker = _Attacker(deployed, exact, images[:count], labels[:count], radii[:count], config)
+    attacker = Attacker(deployed, exact, images[:count], labels[:count], torch.maximum(radii, pairs)[:count], config)
     attacked = attacker.run(margin[:count] > 0)
     return Certification(
         lipschitz=bound,
@@ -91,70 +96,14 @@ def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certif
         predictions=logits.argmax(1).cpu(),
         margins=margin.cpu(),
         radii=radii.cpu(),
+        radii_per_pair=pairs.cpu(),
         labels=labels.cpu(),
         indices=split.indices,
         attacked=attacked,
-        images=images[: len(attacker.shown)].cpu(),
-        adversarial=attacker.shown.cpu(),
+        images=images[: len(attacker.adversarial)].cpu(),
+        adversarial=attacker.adversarial.cpu(),
+        shown=attacker.shown,
     )
-
-
-class _Attacker:
-    """Runs every attack at every radius, from the smallest: an example broken at one radius is broken at all larger."""
-
-    def __init__(
-        self, deployed: nn.Module, exact: nn.Module, images: Tensor, labels: Tensor, radii: Tensor, config: Config
-    ) -> None:
-        self.exact, self.images, self.labels, self.radii, self.config = exact, images, labels, radii, config
-        self.shown = images[:_SHOWN].clone()
-        random = generator(config.seed, 2)
-        self.attacks: dict[str, Attack] = {
-            "fgsm": lambda images, labels, radius: fgsm(deployed, images, labels, radius),
-            "pgd": lambda images, labels, radius: pgd(
-                deployed, images, labels, radius, config.attack.steps, config.attack.restarts, random
-            ),
-        }
-
-    def run(self, correct: Tensor) -> dict[str, dict[str, float]]:
-        """Accuracy by attack and radius, given which examples are classified correctly without one."""
-        written = sorted(self.config.eval_radii, key=radius_value)
-        total = len(self.attacks) * len(written) * int(correct.sum())
-        results: dict[str, dict[str, float]] = {}
-        with tqdm(total=total, unit="example", desc="attacking", disable=self.config.bars_hidden, leave=False) as bar:
-            for name, attack in self.attacks.items():
-                robust, results[name] = correct, {}
-                for radius in written:
-                    robust = self._attack(name, attack, robust, radius, bar)
-                    results[name][radius] = _fraction(robust)
-        return results
-
-    def _attack(self, name: str, attack: Attack, robust: Tensor, written: str, bar: tqdm) -> Tensor:
-        radius, robust = radius_value(written), robust.clone()
-        for rows in robust.nonzero()[:, 0].split(_BATCH):
-            images, labels = self.images[rows], self.labels[rows]
-            found = attack(images, labels, radius)
-            robust[rows] = ~self._fooled(found, images, labels, radius)
-            shown = rows < len(self.shown)
-            if name == "pgd":
-                self.shown[rows[shown]] = found[shown]
-            bar.update(len(rows))
-        broken = ~robust & (self.radii > radius)
-        if bool(broken.any()):
-            raise CertificateViolation(
-                f"{name} fooled the network inside the certified radius of {int(broken.sum())} test examples at radius "
-                f"{written} (first: example {int(broken.nonzero()[0, 0])}). This is an error in lipnet; please report "
-                "it with the run directory."
-            )
-        return robust
-
-    def _fooled(self, found: Tensor, images: Tensor, labels: Tensor, radius: float) -> Tensor:
-        """Whether the certified network errs on an image that lies in the ball and in [0, 1]."""
-        distance = torch.linalg.vector_norm((found.double() - images.double()).flatten(1), dim=1)
-        pixels = found.flatten(1)
-        valid = (distance <= radius) & (pixels.amin(1) >= 0) & (pixels.amax(1) <= 1)
-        with torch.no_grad():
-            margin = margins(self.exact(found.to(next(self.exact.parameters()).dtype)), labels)
-        return valid & (margin <= 0)
 
 
 def _fraction(mask: Tensor) -> float:

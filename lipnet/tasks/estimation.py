@@ -14,7 +14,7 @@ from lipnet.data.pairs import Pair
 from lipnet.errors import UserError
 from lipnet.models import to_plain
 from lipnet.schema import Config
-from lipnet.tasks.certification import CertificateViolation
+from lipnet.tasks.attacking import CertificateViolation
 
 _RANGE_SAMPLES = 10_000
 _GRADIENT_SAMPLES = 2_000

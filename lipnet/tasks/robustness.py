@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify import certified_radii, lipschitz_bound
+from lipnet.certify import certified_radii, lipschitz_bound, pairwise_certified_radii, pairwise_lipschitz_bounds
 from lipnet.certify.radius import model_logits
 from lipnet.checks import radius_value
 from lipnet.data.facts import DATASETS
@@ -16,8 +16,9 @@ from lipnet.data.images import Split, load_splits
 from lipnet.results.figures import accuracy_against_radius, adversarial_examples
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import closing_table
-from lipnet.schema import Config
+from lipnet.schema import FOOLBOX_ATTACKS, Config
 from lipnet.tasks.certification import Certification, certify_and_attack
+from lipnet.tasks.diagnostics import write_diagnostics
 from lipnet.tasks.losses import build_loss
 from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
@@ -46,28 +47,30 @@ class Classification:
 
     @torch.no_grad()
     def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
-        bound = lipschitz_bound(model, DATASETS[self.config.dataset.name][0])
+        shape, _ = DATASETS[self.config.dataset.name]
+        bound = lipschitz_bound(model, shape)
         track_singular_values(model, self.config, epoch, self.tracker)
         metrics = {"lipschitz/upper_bound": bound}
         if not len(self.validation):
             return metrics, float(epoch)
         logits, labels = model_logits(model, self.validation.pixels()), self.validation.labels
-        radii = certified_radii(logits, labels, bound)
         metrics["validation/loss"] = float(self.loss(logits, labels).mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
-        certified = {
-            f"validation/certified_accuracy@{radius.replace('/', '_')}": float(
-                (radii > radius_value(radius)).double().mean()
-            )
-            for radius in self.config.eval_radii
+        metrics |= self._certified("certified_accuracy", certified_radii(logits, labels, bound))
+        select_by = self.config.task.select_by
+        if select_by == "certified_accuracy_per_pair":
+            constants = pairwise_lipschitz_bounds(model, shape)
+            metrics |= self._certified(select_by, pairwise_certified_radii(logits, labels, constants))
+        if select_by == "loss":
+            return metrics, -metrics["validation/loss"]
+        scores = [value for tag, value in metrics.items() if tag.partition("@")[0] == f"validation/{select_by}"]
+        return metrics, sum(scores) / len(scores)
+
+    def _certified(self, name: str, radii: Tensor) -> dict[str, float]:
+        return {
+            _tag(f"validation/{name}", written): float((radii > radius_value(written)).double().mean())
+            for written in self.config.eval_radii
         }
-        metrics |= certified
-        scores = {
-            "certified_accuracy": sum(certified.values()) / len(certified),
-            "clean_accuracy": metrics["validation/clean_accuracy"],
-            "loss": -metrics["validation/loss"],
-        }
-        return metrics, scores[self.config.task.select_by]
 
 
 def train(config: Config, session: Session) -> dict[str, Any]:
@@ -80,7 +83,7 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         splits.train.to(session.device),
         objective=lambda tracker: Classification(config, validation, tracker),
         evaluate=lambda model, tracker, results: evaluate(model, test, config, session, tracker, results),
-        metrics=["test/clean_accuracy", *_certified_tags(config)],
+        metrics=["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in config.eval_radii)],
     )
 
 
@@ -95,17 +98,31 @@ def evaluate(
         "test_examples": len(test),
         "clean_accuracy": found.clean_accuracy,
         "certified_accuracy": {radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii},
+        "certified_accuracy_per_pair": {
+            radius: found.certified_accuracy_per_pair(radius_value(radius)) for radius in config.eval_radii
+        },
         "attacked_accuracy": {
-            name: {radius: accuracies[radius] for radius in config.eval_radii}
-            for name, accuracies in found.attacked.items()
+            name: {radius: attacked.accuracy[radius] for radius in config.eval_radii}
+            for name, attacked in found.attacked.items()
         },
         "attacked_examples": min(len(test), config.attack.examples or len(test)),
+        "foolbox_examples": next(
+            (found.attacked[name].examples for name in FOOLBOX_ATTACKS if name in found.attacked), None
+        ),
+        "attack_seconds": {name: attacked.seconds for name, attacked in found.attacked.items()},
+        "median_attack_distance": {
+            name: attacked.median_distance
+            for name, attacked in found.attacked.items()
+            if attacked.median_distance is not None
+        },
         "mean_certified_radius": float(found.radii.mean()),
+        "mean_certified_radius_per_pair": float(found.radii_per_pair.mean()),
         "lipschitz_upper_bound": found.lipschitz,
         "lipschitz_lower_bound": found.lower,
         "eval_seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
+    write_diagnostics(session.directory, model, test)
     _show(found, config, session, tracker, results)
     write_results(session.directory, results)
     return results
@@ -118,18 +135,23 @@ def _show(found: Certification, config: Config, session: Session, tracker: Track
     figure = accuracy_against_radius(found, title)
     figure.savefig(session.directory / "certified_accuracy.png", dpi=150)
     tracker.writer.add_figure("test/accuracy_against_radius", figure, step)
-    largest = max(config.eval_radii, key=radius_value)
-    tracker.writer.add_figure("test/adversarial_examples", adversarial_examples(found, largest), step)
+    if found.shown:
+        largest = max(config.eval_radii, key=radius_value)
+        tracker.writer.add_figure("test/adversarial_examples", adversarial_examples(found, largest), step)
     tracker.writer.add_scalar("test/clean_accuracy", results["clean_accuracy"], step)
-    for tag, radius in zip(_certified_tags(config), config.eval_radii, strict=True):
-        tracker.writer.add_scalar(tag, results["certified_accuracy"][radius], step)
-        for name, accuracies in results["attacked_accuracy"].items():
-            tracker.writer.add_scalar(f"test/{name}_accuracy@{radius.replace('/', '_')}", accuracies[radius], step)
+    for key in ("certified_accuracy", "certified_accuracy_per_pair"):
+        for radius, accuracy in results[key].items():
+            tracker.writer.add_scalar(_tag(f"test/{key}", radius), accuracy, step)
+    for name, accuracies in results["attacked_accuracy"].items():
+        for radius, accuracy in accuracies.items():
+            tracker.writer.add_scalar(_tag(f"test/{name}_accuracy", radius), accuracy, step)
+    for name, distance in results["median_attack_distance"].items():
+        tracker.writer.add_scalar(f"test/{name}_median_distance", distance, step)
     tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
     table = closing_table(results)
     tracker.text("results", table, step)
     log.info("test split, weights of epoch %d\n%s", results["best_epoch"], table)
 
 
-def _certified_tags(config: Config) -> list[str]:
-    return [f"test/certified_accuracy@{radius.replace('/', '_')}" for radius in config.eval_radii]
+def _tag(name: str, radius: str) -> str:
+    return f"{name}@{radius.replace('/', '_')}"

@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import csv
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -41,8 +42,8 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a table, or none where there is no file."""
+    """The rows of a table, or none where there is no file; lines that begin with ``#`` may stand before its header."""
     if not path.is_file():
         return []
     with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(itertools.dropwhile(lambda line: line.startswith("#"), file)))

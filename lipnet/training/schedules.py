@@ -12,10 +12,10 @@ from lipnet.schema import SGD, Adam, Cosine, Exponential, Named, OneCycle, Optim
 def build_optimizer(option: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The option's torch optimizer."""
     kwargs: dict = {"lr": option.lr, "weight_decay": option.weight_decay}
-    if isinstance(option, Adam):
-        return torch.optim.Adam(parameters, betas=(option.betas[0], option.betas[1]), **kwargs)
+    if isinstance(option, Adam):  # fused: one pass over the parameters instead of ten
+        return torch.optim.Adam(parameters, betas=(option.betas[0], option.betas[1]), fused=True, **kwargs)
     if isinstance(option, SGD):
-        return torch.optim.SGD(parameters, momentum=option.momentum, **kwargs)
+        return torch.optim.SGD(parameters, momentum=option.momentum, fused=True, **kwargs)
     assert isinstance(option, RMSprop)
     return torch.optim.RMSprop(parameters, alpha=option.alpha, **kwargs)
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lipnet.layers import BCOPConv2d, OrthogonalizationError, bjorck
+from lipnet.certify import singular_values
+from lipnet.layers import BCOPConv2d, OrthogonalizationError, bjorck, cholesky
 from lipnet.layers.bcop import bcop_kernel
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -156,19 +157,70 @@ def test_projectors_have_half_rank(sizes, options):
     torch.testing.assert_close(traces, torch.full_like(traces, widest // 2))
 
 
-@over_layers
-def test_every_parameter_slice_learns(sizes, options):
-    layer = BCOPConv2d(*sizes, **options).double()
-    inputs = torch.randn(4, sizes[0], 12, 6, dtype=torch.float64)
+CHANNELS = {"square": (4, 4), "wide": (6, 4), "tall": (4, 6), "odd": (5, 5), "odd_wide": (5, 3), "odd_tall": (3, 7)}
+GRADIENT_LAYERS = [
+    *(
+        pytest.param((*channels, size), {}, id=f"{name}_k{size}")
+        for name, channels in CHANNELS.items()
+        for size in (1, 2, 3, 4, 5)
+    ),
+    *(pytest.param(*row[1:], id=row[0]) for row in LAYERS if row[2]),  # strides, dilation, groups
+    pytest.param((6, 10, 6), {"groups": 2, "stride": 2}, id="groups2_stride2_k6"),
+    pytest.param((9, 6, 5), {"groups": 3}, id="groups3_k5"),
+]
+over_gradients = pytest.mark.parametrize(("sizes", "options"), GRADIENT_LAYERS)
+
+
+def dead_slices(layer: BCOPConv2d) -> list[str]:
+    """Groups, projectors, rows and columns of the free matrices, and biases, which a random loss does not move."""
+    inputs = torch.randn(4, layer.in_channels, 6 * layer.stride, 6 * layer.stride, dtype=torch.float64)
     outputs = layer(inputs)
     (outputs - torch.randn_like(outputs)).square().mean().backward()
-    gradients = [*layer.raw_matrix.grad]
-    if layer.raw_projectors.numel():
-        gradients += layer.raw_projectors.grad.flatten(0, 1)
-    assert len(gradients) == layer.groups * (1 + 2 * (sizes[2] // layer.stride - 1))
-    for gradient in gradients:
-        assert float(gradient.abs().max()) > 1e-6
-    assert (layer.bias.grad != 0).all()
+    dead = [] if bool((layer.bias.grad.abs() > 1e-8).all()) else ["bias"]
+    for name, parameter in (("raw_matrix", layer.raw_matrix[:, None]), ("raw_projectors", layer.raw_projectors)):
+        gradient = getattr(layer, name).grad
+        if not parameter.numel():
+            continue
+        size = (torch.zeros_like(parameter) if gradient is None else gradient.view_as(parameter)).abs()
+        for axis, lines in (("row", size.amax(-1)), ("column", size.amax(-2))):
+            for group, matrix, line in (~(lines > 1e-8)).nonzero().tolist():
+                dead.append(f"{name} group {group} matrix {matrix} {axis} {line}")
+    return dead
+
+
+def without_effect(layer: BCOPConv2d) -> list[str]:
+    """In a square orthogonal matrix the others determine the last column, but for its sign: QR does not read it."""
+    _, outer, inner = layer.raw_matrix.shape
+    square = outer == inner and layer.orthogonalize is not bjorck
+    return [f"raw_matrix group {group} matrix 0 column {inner - 1}" for group in range(layer.groups) if square]
+
+
+@over_gradients
+@pytest.mark.parametrize("orthogonalize", [cholesky, bjorck])
+def test_every_parameter_slice_learns(sizes, options, orthogonalize):
+    """What singular values cannot show: a kernel may be orthogonal, and half of the parameters without a part in it."""
+    layer = moved(sizes, {**options, "orthogonalize": orthogonalize})
+    assert dead_slices(layer) == without_effect(layer)
+
+
+def reuses_the_first_pair(matrix: torch.Tensor, bases: torch.Tensor) -> torch.Tensor:
+    """The defect of the published code: every 2x2 factor is built from the first pair of projectors."""
+    return bcop_kernel(matrix, torch.cat([bases[..., :2, :, :]] * (bases.shape[-3] // 2), -3))
+
+
+@pytest.mark.parametrize(("sizes", "options"), [row for row in GRADIENT_LAYERS if row.values[0][2] == 3])
+def test_a_reused_pair_is_orthogonal_and_caught(sizes, options, monkeypatch):
+    monkeypatch.setattr("lipnet.layers.bcop.bcop_kernel", reuses_the_first_pair)
+    layer = moved(sizes, options)
+    values = singular_values(layer, (sizes[0], 12, 12))
+    torch.testing.assert_close(values, torch.ones_like(values), atol=1e-12, rtol=0)
+    widest = max(layer.raw_matrix.shape[-2:])
+    lines = [("row", line) for line in range(widest)] + [("column", line) for line in range(widest // 2)]
+    unused = [
+        f"raw_projectors group {group} matrix {matrix} {axis} {line}"
+        for group, matrix, (axis, line) in itertools.product(range(layer.groups), (2, 3), lines)
+    ]
+    assert sorted(dead_slices(layer)) == sorted(unused + without_effect(layer))
 
 
 @over_layers

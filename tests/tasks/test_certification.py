@@ -4,12 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from lipnet.attacks import ATTACKS, InBall, Nearest, pgd
 from lipnet.data.images import Split
 from lipnet.layers import Normalize
-from lipnet.tasks import certification
-from lipnet.tasks.certification import CertificateViolation, certify_and_attack
+from lipnet.tasks import attacking, certification
+from lipnet.tasks.attacking import CertificateViolation
+from lipnet.tasks.certification import certify_and_attack
 
 COUNT = 12
+ATTACKS_BEFORE = dict(ATTACKS)
 RADII = ("0.05", "36/255", "0.3")
 
 
@@ -82,7 +85,7 @@ def test_attacks_find_the_boundary_where_certificates_are_exact(config):
     found = certify_and_attack(_two_sided(), split, config(radii=radii))
     for radius in radii:
         certified = found.certified_accuracy(float(radius))
-        assert {name: found.attacked[name][radius] for name in ("fgsm", "pgd")} == {"fgsm": certified, "pgd": certified}
+        assert {found.attacked[name].accuracy[radius] for name in ("fgsm", "pgd", "ddn")} == {certified}
 
 
 def test_an_attacked_example_falls_only_outside_its_certified_radius(config):
@@ -91,9 +94,9 @@ def test_an_attacked_example_falls_only_outside_its_certified_radius(config):
     falls = 0
     for index in range(COUNT):
         found = certify_and_attack(model, split.take(torch.tensor([index])), config())
-        for name in ("fgsm", "pgd"):
+        for name in ("fgsm", "pgd", "ddn"):
             for radius in RADII:
-                survives = found.attacked[name][radius]
+                survives = found.attacked[name].accuracy[radius]
                 assert survives in (0, 1)
                 assert survives >= found.certified_accuracy(float(36 / 255) if "/" in radius else float(radius))
                 falls += not survives
@@ -116,16 +119,34 @@ def test_a_tie_is_no_correct_prediction(config):
     found = certify_and_attack(model, _split(), config())
     assert found.clean_accuracy == 0
     assert found.radii.tolist() == [0.0] * COUNT
-    assert found.attacked["pgd"] == dict.fromkeys(RADII, 0.0)
+    assert found.attacked["pgd"].accuracy == dict.fromkeys(RADII, 0.0)
 
 
-@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
-def test_a_wrong_bound_is_found_out(config, monkeypatch, attack):
-    other = "pgd" if attack == "fgsm" else "fgsm"
-    monkeypatch.setattr(certification, other, lambda model, images, *_: images)
-    monkeypatch.setattr(certification, "lipschitz_bound", lambda module, shape: 0.1)
+BOUNDS = {
+    "the global one": ("lipschitz_bound", lambda module, shape: 0.1),
+    "one of the pairs": (
+        "pairwise_lipschitz_bounds", lambda module, shape: torch.full((2, 2), 0.1, dtype=torch.float64)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "ddn", "pgd_paper"])
+def test_a_wrong_bound_is_found_out(config, monkeypatch, attack, bound):
+    monkeypatch.setattr(certification, *BOUNDS[bound])
     with pytest.raises(CertificateViolation, match=f"^{attack} fooled the network inside the certified radius of"):
-        certify_and_attack(_two_sided(), _split(), config())
+        certify_and_attack(_two_sided(), _split(), config(f"attack.names=[{attack}]"))
+
+
+def test_a_violation_between_two_radii_is_found_out(config, monkeypatch):
+    """Errors are compared with certificates example by example, not only at the evaluated radii."""
+    distances = _distances(_split())
+    radius = float(distances.max()) * 1.5
+    certify_and_attack(_two_sided(), _split(), config("attack.names=[ddn]", radii=[f"{radius:.4f}"]))
+    monkeypatch.setattr(certification, "lipschitz_bound", lambda module, shape: 0.98)
+    assert float(distances.max()) / 0.98 < radius
+    with pytest.raises(CertificateViolation, match=r"at distance 0\.\d+, certified to 0\.\d+"):
+        certify_and_attack(_two_sided(), _split(), config("attack.names=[ddn]", radii=[f"{radius:.4f}"]))
 
 
 def test_an_attack_on_a_true_bound_never_raises(config):
@@ -138,9 +159,10 @@ def test_an_attack_on_a_true_bound_never_raises(config):
     ids=["outside the ball", "above 1", "below 0"],
 )
 def test_images_that_are_no_attack_fool_nobody(config, monkeypatch, cheat):
-    monkeypatch.setattr(certification, "fgsm", lambda model, images, labels, radius: cheat(images, radius))
+    attack = InBall(lambda model, images, labels, radius, options, generator: cheat(images, radius))
+    monkeypatch.setitem(ATTACKS, "fgsm", attack)
     found = certify_and_attack(_two_sided(), _split(), config())
-    assert set(found.attacked["fgsm"].values()) == {found.clean_accuracy}
+    assert set(found.attacked["fgsm"].accuracy.values()) == {found.clean_accuracy}
 
 
 @pytest.mark.parametrize("examples", [1, 3, COUNT, 1000])
@@ -151,31 +173,32 @@ def test_attack_examples_limits_the_attacks(config, monkeypatch, examples):
         attacked.append(len(images))
         return images
 
-    monkeypatch.setattr(certification, "fgsm", record)
+    monkeypatch.setitem(ATTACKS, "fgsm", InBall(record))
     found = certify_and_attack(_two_sided(), _split(), config(f"attack.examples={examples}", radii=("0.3",)))
     first = min(examples, COUNT)
     correct = first - (first > 3)  # example 3 is wrong before any attack
     assert attacked == [correct]
-    assert found.attacked["fgsm"]["0.3"] == correct / first
+    assert found.attacked["fgsm"].accuracy["0.3"] == correct / first
     assert len(found.radii) == COUNT
 
 
 def test_an_example_broken_at_one_radius_is_broken_at_all_larger(config, monkeypatch):
-    monkeypatch.setattr(
-        certification, "fgsm",
-        lambda model, images, labels, radius: certification.pgd(model, images, labels, radius, 5, 1, None)
-        if radius < 0.1 else images,
-    )  # fmt: skip
+    def only_small(model, images, labels, radius, *_):
+        return pgd(model, images, labels, radius, 5, 1, None) if radius < 0.1 else images
+
+    monkeypatch.setitem(ATTACKS, "fgsm", InBall(only_small))
     found = certify_and_attack(_two_sided(), _split(), config(radii=("0.3", "0.05")))
-    assert found.attacked["fgsm"]["0.05"] == found.attacked["fgsm"]["0.3"] < found.clean_accuracy
+    assert found.attacked["fgsm"].accuracy["0.05"] == found.attacked["fgsm"].accuracy["0.3"] < found.clean_accuracy
 
 
 def test_certificates_do_not_depend_on_the_batch(config, monkeypatch):
     whole = certify_and_attack(_two_sided(), _split(), config())
     monkeypatch.setattr(certification, "_BATCH", 5)
+    monkeypatch.setattr(attacking, "_BATCH", 5)
     parts = certify_and_attack(_two_sided(), _split(), config())
     torch.testing.assert_close(parts.radii, whole.radii)
-    assert parts.attacked == whole.attacked
+    for name, attacked in whole.attacked.items():
+        assert parts.attacked[name].accuracy == attacked.accuracy
 
 
 def test_float32_certifies_no_more(config):
@@ -192,3 +215,71 @@ def test_the_model_is_left_as_it_was(config):
     certify_and_attack(model, _split(), config())
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+def test_one_run_of_a_nearest_attack_serves_every_radius(config, monkeypatch):
+    calls, distances = [], _distances(_split())
+
+    def find(model, images, labels, *_):
+        calls.append(len(images))
+        return ATTACKS_BEFORE["ddn"].find(model, images, labels, *_)
+
+    monkeypatch.setitem(ATTACKS, "ddn", Nearest(find))
+    found = certify_and_attack(_two_sided(), _split(), config("attack.names=[ddn]"))
+    assert calls == [COUNT - 1]
+    correct = distances[distances > 0]
+    assert found.attacked["ddn"].median_distance == pytest.approx(float(correct.median()), rel=1e-2)
+    assert found.attacked["ddn"].median_distance >= float(correct.median())
+    assert found.shown is None
+
+
+def test_an_attack_that_finds_nothing_has_no_median(config, monkeypatch):
+    monkeypatch.setitem(ATTACKS, "ddn", Nearest(lambda model, images, *_: images))
+    found = certify_and_attack(_two_sided(), _split(), config()).attacked
+    assert found["ddn"].median_distance is None
+    assert found["fgsm"].median_distance is None
+    assert set(found["ddn"].accuracy.values()) == {(COUNT - 1) / COUNT}
+
+
+def test_the_attacks_named_run_in_that_order(config):
+    assert certify_and_attack(_two_sided(), _split(), config("attack.names=[]")).attacked == {}
+    found = certify_and_attack(_two_sided(), _split(), config("attack.names=[pgd_paper,fgsm_paper]"))
+    assert list(found.attacked) == ["pgd_paper", "fgsm_paper"]
+    assert found.shown == "fgsm_paper"
+
+
+def test_an_attack_finds_the_same_whatever_runs_before_it(config):
+    alone = certify_and_attack(_three_layers(), _split(), config("attack.names=[pgd]", "attack.restarts=3"))
+    after = certify_and_attack(_three_layers(), _split(), config("attack.names=[pgd_paper,pgd]", "attack.restarts=3"))
+    assert torch.equal(alone.adversarial, after.adversarial)
+
+
+def _three_layers():
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def test_both_certificates_stand_side_by_side(config):
+    """Rows (2, 0) and (0, 1): |w_0 - w_1| is sqrt(5), sqrt(2) times the norm 2 is sqrt(8)."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].weight[0, 0], model[1].weight[1, 1] = 2.0, 1.0
+        model[1].bias.copy_(torch.tensor([0.1, 0.0]))
+    found = certify_and_attack(model, _split(), config())
+    right = found.margins > 0
+    torch.testing.assert_close(found.radii[right], found.margins[right] / math.sqrt(8), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(found.radii_per_pair[right], found.margins[right] / math.sqrt(5), rtol=1e-6, atol=1e-8)
+    assert [row["certified_radius_per_pair"] for row in found.rows()] == found.radii_per_pair.tolist()
+    for radius in (0.05, 0.1, 0.2):
+        assert found.certified_accuracy_per_pair(radius) == float((found.radii_per_pair > radius).double().mean())
+
+
+@pytest.mark.parametrize("name", ["boundary", "pointwise"])
+def test_foolbox_attacks_the_first_examples_only(config, monkeypatch, name):
+    attacked = []
+    monkeypatch.setitem(ATTACKS, name, Nearest(lambda model, images, *_: attacked.append(len(images)) or images))
+    found = certify_and_attack(_two_sided(), _split(), config(f"attack.names=[{name}]", "attack.foolbox_examples=5"))
+    assert attacked == [4]  # example 3 is wrong before any attack
+    assert found.attacked[name].examples == 5
+    assert found.attacked[name].accuracy["0.3"] == 0.8

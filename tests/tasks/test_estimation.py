@@ -10,7 +10,7 @@ from lipnet.data.pairs.pair import independent
 from lipnet.errors import UserError
 from lipnet.layers import Scale
 from lipnet.tasks import estimation
-from lipnet.tasks.certification import CertificateViolation
+from lipnet.tasks.attacking import CertificateViolation
 from lipnet.tasks.estimation import critic_values, estimate_distance, measure_gap
 
 

@@ -37,7 +37,7 @@ def test_the_same_radii_give_the_same_accuracies(run, again):
     assert list(new["certified_accuracy"]) == ["0.3", "0.4", "36/255"]
     for radius in ("0.3", "36/255"):
         assert new["certified_accuracy"][radius] == old["certified_accuracy"][radius]
-        for name in ("fgsm", "pgd"):
+        for name in ("fgsm", "pgd", "ddn"):
             assert new["attacked_accuracy"][name][radius] == old["attacked_accuracy"][name][radius]
 
 

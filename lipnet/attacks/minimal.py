@@ -1,0 +1,43 @@
+"""A minimal-norm attack: the nearest misclassified image. One run serves every radius."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.attacks.gradient import margin_and_gradient, norm, unit
+
+
+def ddn(model: nn.Module, images: Tensor, labels: Tensor, steps: int) -> Tensor:
+    """Decoupled direction and norm (Rony et al. 2019, arXiv 1811.09600), in L2 and [0, 1].
+
+    The perturbation's norm shrinks where the network errs and grows where it does not; its direction follows the
+    margin's gradient. Three things differ from the paper, and make it exact within 1 % on linear networks in 40 steps:
+    the first norm is the distance to the linearised boundary, steps are measured in norms (the paper's are absolute,
+    for its radii), and the norm's change falls from 20 % to 1 % a step (the paper's is 5 % throughout).
+
+    Args:
+        model, images, labels: as for ``pgd``.
+        steps: gradient steps.
+
+    Returns:
+        The nearest image found for each example that is certainly misclassified; the image itself where none was.
+    """
+    nearest = current = images
+    distance = torch.full((len(images), 1, 1, 1), torch.inf, dtype=images.dtype, device=images.device)
+    size = torch.zeros_like(distance)  # of the next perturbation
+    for step in range(steps + 1):
+        margin, gradient = margin_and_gradient(model, current, labels)
+        margin, change = margin.view(-1, 1, 1, 1), current - images
+        wrong, length = margin < 0, norm(change)
+        better = wrong & (length < distance)
+        nearest, distance = torch.where(better, current, nearest), torch.where(better, length, distance)
+        if step == 0:
+            size = (margin / norm(gradient).clamp_min(1e-12)).clamp(1e-6, math.sqrt(images[0].numel()))
+        else:
+            rate = 0.2 * 0.05 ** (step / steps)
+            size = torch.where(wrong, torch.minimum(size, distance) * (1 - rate), size * (1 + rate))
+        rate = 0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2
+        change = size * unit(change - rate * size * unit(gradient))
+        current = (images + change).clamp(0, 1)
+    return nearest

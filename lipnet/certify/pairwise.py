@@ -1,0 +1,41 @@
+"""Lipschitz bounds of the difference of two logits, for each pair of classes."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.certify.bound import lipschitz_bound, output_shape
+from lipnet.certify.radius import any_pair
+from lipnet.certify.spectrum import DENSE_LAYERS, Shape
+
+
+def pairwise_lipschitz_bounds(model: nn.Module, input_shape: Shape) -> Tensor:
+    """Upper bounds on the L2 Lipschitz constants of ``z_i - z_j``, float64 ``(classes, classes)``, on the CPU.
+
+    ``L_features |w_i - w_j|`` where the network is a sequence that ends with a fully connected layer of rows w:
+    everything before it is bounded as by ``lipschitz_bound``, its own rows are compared with one another (Singla et
+    al. 2022, arXiv 2108.04062). ``sqrt(2) L``, the global bound, wherever that is lower and for any other network.
+    Rounded outward; no entry is 0, the diagonal included, so that one may divide by them.
+
+    Raises:
+        TypeError: as ``lipschitz_bound``.
+    """
+    largest = any_pair(lipschitz_bound(model, input_shape))
+    layers = list(model) if isinstance(model, nn.Sequential) else []
+    if not layers or not isinstance(layers[-1], DENSE_LAYERS) or type(model).forward is not nn.Sequential.forward:
+        (classes,) = output_shape(model, input_shape)
+        return torch.full((classes, classes), largest, dtype=torch.float64)
+    features = lipschitz_bound(nn.Sequential(*layers[:-1]), input_shape)
+    constants = features * _row_distances(layers[-1].weight.detach().double().cpu())
+    # Equal rows would give infinite radii; an ulp of the global bound is as good.
+    return constants.nan_to_num(math.inf, math.inf).clamp(largest * torch.finfo(torch.float64).eps, largest)
+
+
+def _row_distances(weight: Tensor) -> Tensor:
+    """``|w_i - w_j|`` of all rows of a float64 matrix, rounded up."""
+    scale = math.ldexp(1.0, math.frexp(float(weight.abs().max()))[1] - 1)  # a power of 2: no square under- or overflows
+    rows = weight / scale
+    distances = torch.stack([torch.linalg.vector_norm(rows - row, dim=1) for row in rows])
+    # A sum of n squares errs by at most n eps of itself, each difference, the root and the products after it by one.
+    return scale * distances * (1 + (weight.shape[1] + 8) * torch.finfo(torch.float64).eps)

@@ -1,0 +1,207 @@
+"""Runs found on disk, finished or not. Reads JSON, YAML and CSV only, so that thousands take seconds; no torch."""
+
+import functools
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lipnet.checks import radius_value
+from lipnet.errors import UserError
+from lipnet.results.measures import Measure, measures
+from lipnet.training.files import read_csv
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SEED = re.compile(r"^seed: .*$", re.MULTILINE)
+_INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
+# What may differ between runs of one configuration: the seed, and where and how a run is shown and stored. Device and
+# threads change results by rounding alone; rows that mix them say so.
+_NOT_CONFIGURATION = (
+    "seed", "resume", "run", "progress", "device", "threads", "dataset.root", "dataset.download",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory.
+
+    Attributes:
+        config: dotted key -> value as text; an option's name under its group (``conv`` -> ``bcop``).
+        composed: whether ``config`` is the composed configuration, or (``.hydra`` is missing) only what the choices and
+            overrides in ``results.json`` say.
+        results: the content of ``results.json``.
+        measures: what was measured, as far as the run has finished.
+        written: radius -> as it was written.
+        problem: why it has no place in a table; empty for a finished run.
+    """
+
+    directory: Path
+    config: dict[str, str]
+    composed: bool
+    results: dict[str, Any] = field(default_factory=dict)
+    measures: dict[Measure, float] = field(default_factory=dict)
+    written: dict[float, str] = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def seed(self) -> str:
+        return as_text(self.results.get("seed", self.config.get("seed")))
+
+    @property
+    def method(self) -> str:
+        """The kind of convolution; in a network without any, of the linear layers."""
+        return self.config.get("linear" if self.config.get("model") == "fc" else "conv", "?")
+
+    @functools.cached_property
+    def facts(self) -> dict[str, str]:
+        """What a run can be chosen by: its configuration, method, status and commit."""
+        status = self.results.get("status", "unfinished")
+        commit = self.results.get("git_commit")
+        return self.config | {"seed": self.seed, "method": self.method, "status": status, "git_commit": str(commit)}
+
+    @functools.cached_property
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for runs that differ in nothing but the seed."""
+        unused = ("conv",) if self.config.get("model") == "fc" else ()
+        items = [
+            item
+            for item in sorted(self.config.items())
+            if item[0] not in _NOT_CONFIGURATION and item[0].partition(".")[0] not in unused
+        ]
+        return (self.composed, *items)
+
+
+def find_runs(directories: list[Path]) -> list[Run]:
+    """Every run in or below the directories, by path.
+
+    Raises:
+        UserError: a directory does not exist, or no run is in any of them.
+    """
+    paths: dict[Path, Path] = {}
+    for top in directories:
+        if not top.is_dir():
+            raise UserError(f"{top}: no such directory; give run directories, or folders above them such as outputs.")
+        for path in _run_directories(top):
+            paths.setdefault(path.resolve(), path)
+    if not paths:
+        listed = ", ".join(map(str, directories))
+        raise UserError(f"{listed}: no run there; a run directory holds results.json, .hydra or checkpoints.")
+    return [_read(paths[path]) for path in sorted(paths)]
+
+
+def _run_directories(top: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(top):
+        if "results.json" in files or ".hydra" in folders or "checkpoints" in folders:
+            yield Path(folder)
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "checkpoints"]
+
+
+def _read(directory: Path) -> Run:
+    config = _composed_config(directory)
+    try:
+        results = json.loads((directory / "results.json").read_bytes())
+    except FileNotFoundError:
+        return Run(directory, config, bool(config), problem=_unfinished(directory, config))
+    except (OSError, ValueError) as error:
+        return Run(directory, config, bool(config), problem=f"results.json cannot be read: {error}")
+    if not isinstance(results, dict):
+        return Run(directory, config, bool(config), problem="results.json is not a table of keys")
+    found = Run(directory, config or _told_config(results), bool(config), results)
+    try:
+        return _measured(found)
+    except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
+        return _without_place(found, f"results.json is not as lipnet writes it: {error}")
+
+
+def _measured(run: Run) -> Run:
+    results = run.results
+    if results.get("status") != "completed":
+        reason = results.get("error") or f"status {results.get('status')}"
+        return _without_place(run, f"{results.get('status', 'unfinished')}: {' '.join(str(reason).split())}")
+    if "clean_accuracy" not in results:
+        return _without_place(run, f"task={results.get('task')}: its results hold no accuracies")
+    written = {radius_value(text): text for text in results.get("certified_accuracy", {})}
+    written |= {radius_value(text): text for by in results.get("attacked_accuracy", {}).values() for text in by}
+    return Run(run.directory, run.config, run.composed, results, measures(results), written)
+
+
+def _without_place(run: Run, problem: str) -> Run:
+    return Run(run.directory, run.config, run.composed, run.results, problem=problem)
+
+
+def _unfinished(directory: Path, config: dict[str, str]) -> str:
+    rows = read_csv(directory / "metrics.csv")
+    epoch = rows[-1].get("epoch", "?") if rows else "0"
+    files = ("metrics.csv", "lipnet.log", "checkpoints/last.pt", ".hydra/config.yaml")
+    times = [(directory / name).stat().st_mtime for name in files if (directory / name).exists()]
+    ago = f", last written {_duration(time.time() - max(times))} ago" if times else ""
+    return f"unfinished: after epoch {epoch} of {config.get('epochs', '?')}{ago}"
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+def _composed_config(directory: Path) -> dict[str, str]:
+    """The composed configuration, flat; empty where there is none to read."""
+    try:
+        text = (directory / ".hydra" / "config.yaml").read_text()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    seed = _SEED.search(text)
+    without = _flat_yaml(_SEED.sub("", text, count=1))  # shared by all seeds of a configuration: parsed once
+    return {**without, "seed": seed[0].partition(": ")[2]} if seed and without else dict(without)
+
+
+@functools.cache
+def _flat_yaml(text: str) -> dict[str, str]:
+    try:
+        tree = yaml.load(text, Loader=_LOADER)
+    except yaml.YAMLError:
+        return {}
+    leaves = dict(_leaves(tree)) if isinstance(tree, dict) else {}
+    resolved = {key: _resolve(value, leaves) for key, value in leaves.items()}
+    return {key.removesuffix(".name"): as_text(value) for key, value in resolved.items()}
+
+
+def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _resolve(value: Any, leaves: dict[str, Any]) -> Any:
+    """Follows ``${dataset.epsilon}``, as Hydra saves it."""
+    match = _INTERPOLATION.fullmatch(value) if isinstance(value, str) else None
+    return leaves.get(match[1], value) if match else value
+
+
+def _told_config(results: dict[str, Any]) -> dict[str, str]:
+    """What the choices and overrides in ``results.json`` say of a configuration."""
+    choices, overrides = results.get("choices"), results.get("overrides")
+    told = {group: str(option) for group, option in choices.items()} if isinstance(choices, dict) else {}
+    for override in overrides if isinstance(overrides, list) else []:
+        key, _, value = str(override).lstrip("+").partition("=")
+        if key not in told and not key.startswith("hydra"):
+            told[key] = value
+    return told
+
+
+def as_text(value: Any) -> str:
+    """A value as one would type it; equal for equal numbers: ``1`` for 1 and 1.0."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(as_text, value))}]"
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

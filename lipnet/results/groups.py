@@ -1,0 +1,94 @@
+"""Runs grouped by configuration: a group's runs differ in nothing but the seed."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from lipnet.results.collect import Run
+from lipnet.results.measures import Measure, Statistic, statistic
+
+_ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished runs of one configuration, one for each seed.
+
+    Attributes:
+        repeats: earlier runs with the seed of another; they are left out.
+    """
+
+    runs: list[Run]
+    repeats: list[Run]
+
+    @property
+    def config(self) -> dict[str, str]:
+        return self.runs[0].config
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every row is named by."""
+        config = self.config
+        return {"dataset": config.get("dataset", "?"), "model": config.get("model", "?"), "method": self.runs[0].method}
+
+    def statistics(self) -> dict[Measure, Statistic]:
+        values: dict[Measure, list[float]] = defaultdict(list)
+        for run in self.runs:
+            for measure, value in run.measures.items():
+                values[measure].append(value)
+        return {measure: statistic(found) for measure, found in values.items()}
+
+    def mixed(self) -> dict[str, list[str]]:
+        """What else differs between the runs, and may have changed a result or a time: name -> values."""
+        facts: dict[str, set[str]] = defaultdict(set)
+        for run in self.runs:
+            for name in ("git_commit", "device", "threads", "attacked_examples", "test_examples"):
+                facts[name].add(str(run.results.get(name, "unknown"))[:10])
+            for name, version in (run.results.get("versions") or {}).items():
+                facts[name].add(str(version))
+        return {name: sorted(values) for name, values in facts.items() if len(values) > 1}
+
+
+def group_runs(runs: list[Run]) -> list[Group]:
+    """Groups by configuration; of several runs with one seed, the last one finished stands."""
+    by_identity: dict[Any, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        by_identity[run.identity][run.seed].append(run)
+    groups = []
+    for by_seed in by_identity.values():
+        ordered = [sorted(same, key=_finished) if len(same) > 1 else same for same in by_seed.values()]
+        groups.append(Group([same[-1] for same in ordered], [run for same in ordered for run in same[:-1]]))
+    return groups
+
+
+def _finished(run: Run) -> float:
+    return (run.directory / "results.json").stat().st_mtime
+
+
+def varying_keys(groups: list[Group]) -> list[str]:
+    """Keys of the configuration that tell groups apart beyond data set, model and method.
+
+    An option's own key (``conv.padding_mode``) counts where it differs between groups with the same option: what comes
+    with another option is told by the option's name. Groups whose configuration is known only in part do not count.
+    """
+    values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    composed = [dict(group.runs[0].identity[1:]) for group in groups if group.runs[0].composed]
+    keys = sorted({key for config in composed for key in config})
+    for config in composed:
+        for key in keys:
+            option = config.get(key.partition(".")[0], "") if "." in key else ""
+            values[key][option].add(config.get(key, _ABSENT))
+    shown = ("dataset", "model", "conv")
+    varying = [key for key in keys if key not in shown and any(len(found) > 1 for found in values[key].values())]
+    # Where only networks without convolutions differ from the others, the method already says it.
+    return [key for key in varying if key != "linear" or _differs_in_conv_nets(composed)]
+
+
+def _differs_in_conv_nets(configs: list[dict[str, str]]) -> bool:
+    return len({config.get("linear") for config in configs if config.get("model") != "fc"}) > 1
+
+
+def varying_labels(group: Group, keys: list[str]) -> dict[str, str]:
+    """A group's values of these keys; ``?`` where its configuration is known only in part."""
+    known = group.runs[0].composed
+    return {key: group.config.get(key, _ABSENT if known else "?") for key in keys}

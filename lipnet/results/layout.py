@@ -1,0 +1,163 @@
+"""Tables as text: for a terminal, Markdown, CSV, LaTeX."""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+
+from lipnet.results.compare import Row, Table
+from lipnet.results.measures import Measure, Statistic
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "≤": r"$\le$",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+}  # fmt: skip
+
+
+def terminal(tables: list[Table], notes: list[str]) -> str:
+    """Aligned columns, two spaces apart."""
+    return "\n\n".join([*(_aligned(table) for table in tables), *_block("\n".join(notes))]) + "\n"
+
+
+def markdown(tables: list[Table], notes: list[str]) -> str:
+    """Pipe tables; notes as a list."""
+
+    def line(cells: list[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+    blocks = []
+    for table in tables:
+        marks = ["---"] * _text_columns(table) + ["---:"] * (1 + len(table.measures))
+        blocks.append("\n".join([line(_header(table)), line(marks), *map(line, _body(table))]))
+    return "\n\n".join([*blocks, *_block("\n".join(f"- {note}" for note in _flat(notes)))]) + "\n"
+
+
+def latex(tables: list[Table], notes: list[str]) -> str:
+    r"""``tabular`` environments for ``\usepackage{booktabs}``; notes as comments."""
+    blocks = []
+    for table in tables:
+        columns = "l" * _text_columns(table) + "r" * (1 + len(table.measures))
+        header, *body = (f"{' & '.join(map(_escaped, cells))} \\\\" for cells in (_header(table), *_body(table)))
+        blocks.append(
+            "\n".join(
+                [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", header, "\\midrule", *body, "\\bottomrule",
+                 "\\end{tabular}"]
+            )
+        )  # fmt: skip
+    comments = "\n".join(f"% {note}" for note in ["needs \\usepackage{booktabs}", *_flat(notes)])
+    return "\n\n".join([*blocks, comments]) + "\n"
+
+
+def comma_separated(tables: list[Table], notes: list[str]) -> str:
+    """One table of full-precision numbers: fractions, radii, seconds; each with its standard deviation.
+
+    A measure that only some runs of a row have has its own count.
+    """
+    labels = list(dict.fromkeys(label for table in tables for label in table.labels))
+    measures = sorted({measure for table in tables for measure in table.measures}, key=lambda measure: measure.order)
+    sources = ["source"] if any(table.with_sources for table in tables) else []
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    uneven = {
+        measure
+        for table in tables
+        for row in table.rows
+        for measure, found in row.values.items()
+        if row.n and found.n != row.n
+    }
+    header = [
+        f"{measure.key(tables[0].written)}{part}"
+        for measure in measures
+        for part in ("", "_std", *(["_n"] if measure in uneven else []))
+    ]
+    writer.writerow([*labels, *sources, "n", *header])
+    for table in tables:
+        for row in table.rows:
+            numbers = [entry for measure in measures for entry in _numbers(row.values.get(measure), measure in uneven)]
+            writer.writerow(
+                [*(row.labels.get(label, "") for label in labels), *([row.source] if sources else []), row.n or "",
+                 *numbers]
+            )  # fmt: skip
+    return buffer.getvalue()
+
+
+FORMATS: dict[str, Callable[[list[Table], list[str]], str]] = {
+    "terminal": terminal, "markdown": markdown, "csv": comma_separated, "latex": latex,
+}  # fmt: skip
+
+
+def _block(text: str) -> list[str]:
+    return [text] if text else []
+
+
+def _flat(notes: list[str]) -> list[str]:
+    return [" ".join(line.split()) for note in notes for line in note.splitlines()]
+
+
+def _numbers(found: Statistic | None, with_count: bool) -> list[object]:
+    numbers: list[object] = (
+        ["", "", ""] if found is None else [found.mean, "" if math.isnan(found.std) else found.std, found.n or ""]
+    )
+    return numbers if with_count else numbers[:2]
+
+
+def _text_columns(table: Table) -> int:
+    return len(table.labels) + table.with_sources
+
+
+def _header(table: Table) -> list[str]:
+    sources = ["source"] if table.with_sources else []
+    return [*table.labels, *sources, "n", *(measure.short(table.written) for measure in table.measures)]
+
+
+def _body(table: Table) -> list[list[str]]:
+    return [
+        [
+            *(row.labels.get(label, "") for label in table.labels),
+            *([row.source] if table.with_sources else []),
+            str(row.n or ""),
+            *(_cell(row, measure) for measure in table.measures),
+        ]
+        for row in table.rows
+    ]
+
+
+def _cell(row: Row, measure: Measure) -> str:
+    """``97.06 ± 0.07``; a difference has its sign; a mean of fewer values than the row's says so."""
+    found = row.values.get(measure)
+    if found is None:
+        return "" if row.source == "difference" else "–"
+    digits = _digits(measure, found.mean)
+    unit = 100 if measure.is_accuracy else 1
+    if row.source == "difference":
+        return f"{unit * found.mean:+.{digits}f}".replace("-", "−")
+    mean, std = f"{unit * found.mean:.{digits}f}", f"{unit * found.std:.{digits}f}"
+    spread = f" ± {std}" if found.n > 1 and (measure.is_accuracy or float(std)) else ""
+    return f"{mean}{spread}" + (f" (n={found.n})" if found.n != row.n else "")
+
+
+def _digits(measure: Measure, value: float) -> int:
+    if measure.is_accuracy:
+        return 2
+    if measure.name.endswith("seconds"):
+        return 0 if abs(value) >= 100 else 1
+    return 7 if measure.name == "lipschitz_upper_bound" and value < 10 else 4
+
+
+def _aligned(table: Table) -> str:
+    cells = [_header(table), *_body(table)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    left = _text_columns(table)
+    lines = [
+        "  ".join(
+            f"{cell:<{width}}" if place < left else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in cells
+    ]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -1,0 +1,53 @@
+"""What a reader of a table must know: what was left out, what a row mixes, which runs are missing."""
+
+from collections.abc import Iterator
+
+from lipnet.results.collect import Run
+from lipnet.results.groups import Group
+
+_SHOWN_REPEATS = 10
+
+
+def notes(groups: list[Group], runs: list[Run]) -> list[str]:
+    """Lines below a table of these groups, made of these runs."""
+    return [*_reading(groups), *(note for group in groups for note in _mixed(group)), *_left_out(groups, runs)]
+
+
+def _reading(groups: list[Group]) -> Iterator[str]:
+    if groups:
+        yield "accuracies in per cent; mean ± population standard deviation over n seeds; attacks: accuracy at most."
+    partly = [group for group in groups if any(_partly_attacked(run) for run in group.runs)]
+    for group in partly:
+        counts = sorted({str(run.results.get("attacked_examples")) for run in group.runs})
+        yield f"{_name(group)}: attacks on the first {' or '.join(counts)} test examples only."
+
+
+def _partly_attacked(run: Run) -> bool:
+    return run.results.get("attacked_examples") != run.results.get("test_examples")
+
+
+def _mixed(group: Group) -> Iterator[str]:
+    for name, values in group.mixed().items():
+        yield f"{_name(group)}: its runs differ in {name}: {', '.join(values)}."
+    if not group.runs[0].composed:
+        yield f"{_name(group)}: .hydra/config.yaml is missing; grouped by the choices and overrides in results.json."
+
+
+def _left_out(groups: list[Group], runs: list[Run]) -> Iterator[str]:
+    repeats = [run for group in groups for run in group.repeats]
+    if repeats:
+        listed = "\n".join(f"  {run.directory}" for run in repeats[:_SHOWN_REPEATS])
+        more = f"\n  and {len(repeats) - _SHOWN_REPEATS} more" if len(repeats) > _SHOWN_REPEATS else ""
+        yield f"{_count(repeats)} left out, the same configuration and seed finished again later:\n{listed}{more}"
+    missing = [run for run in runs if run.problem]
+    if missing:
+        listed = "\n".join(f"  {run.directory}: {run.problem}" for run in missing)
+        yield f"{_count(missing)} not in the table:\n{listed}"
+
+
+def _count(runs: list[Run]) -> str:
+    return "1 run is" if len(runs) == 1 else f"{len(runs)} runs are"
+
+
+def _name(group: Group) -> str:
+    return " ".join(group.labels.values())

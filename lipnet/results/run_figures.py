@@ -1,0 +1,216 @@
+"""Figures over many runs, a curve a configuration: mean over seeds, and a band from the least to the greatest."""
+
+import bisect
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lipnet.errors import UserError
+from lipnet.results.collect import Run
+from lipnet.results.groups import Group, varying_keys, varying_labels
+from lipnet.results.measures import Measure
+from lipnet.training.files import read_csv
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
+
+_POINTS = 400  # of a curve
+_MARKERS = "vs^D*PX"
+_BARS = ((0, 100, 1.0), (10, 90, 3.5), (25, 75, 7.0))  # percentiles from, to; line width
+_COLOURS = [f"C{number}" for number in range(10)]
+
+Named = list[tuple[str, Group]]  # label, group
+
+
+def write_figures(groups: list[Group], folder: Path) -> list[Path]:
+    """Draws every figure that the runs left data for, for each data set and model; returns the files.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    by_network: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in sorted(groups, key=lambda group: tuple(group.labels.values())):
+        by_network[group.labels["dataset"], group.labels["model"]].append(group)
+    drawn = []
+    for (dataset, model), same in by_network.items():
+        named = list(_named(same))
+        for name, draw in FIGURES.items():
+            figure = draw(named, f"{dataset}, {model}")
+            if figure is not None:
+                path = folder / re.sub(r"[^\w.-]+", "_", f"{name}_{dataset}_{model}.png")
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    figure.savefig(path, dpi=150)
+                except OSError as error:
+                    raise UserError(f"--figures {folder}: cannot write there ({error.strerror}).") from None
+                drawn.append(path)
+    return drawn
+
+
+def _named(groups: list[Group]) -> Iterator[tuple[str, Group]]:
+    """The method, with what else tells its configurations apart."""
+    methods = [group.labels["method"] for group in groups]
+    for group in groups:
+        method = group.labels["method"]
+        same = [other for other in groups if other.labels["method"] == method]
+        extra = varying_labels(group, varying_keys(same)) if methods.count(method) > 1 else {}
+        seeds = len(group.runs)
+        yield " ".join([method, *(f"{key}={value}" for key, value in extra.items())]) + f" (n={seeds})", group
+
+
+def certified_accuracy(named: Named, title: str) -> "Figure | None":
+    """Certified accuracy at every radius from ``certificates.csv``; attacked accuracies as points."""
+    curves = {label: [radii for run in group.runs if (radii := _radii(run))] for label, group in named}
+    if not any(curves.values()):
+        return None
+    figure, axes = _figure()
+    top = max(radii[-1] for found in curves.values() for radii in found) or 1.0
+    grid = [top * number / _POINTS for number in range(_POINTS + 1)]
+    attacks: dict[str, str] = {}
+    for colour, (label, group) in zip(_colours(named), named, strict=True):
+        _band(axes, grid, [[_above(radii, radius) for radius in grid] for radii in curves[label]], colour, label)
+        for measure, found in sorted(group.statistics().items()):
+            if measure.radius is not None and measure.name != "certified_accuracy":
+                marker = attacks.setdefault(measure.name, _MARKERS[len(attacks) % len(_MARKERS)])
+                axes.plot(measure.radius, found.mean, marker, color=colour, markersize=5, fillstyle="none")
+    for name, marker in attacks.items():
+        axes.plot([], [], marker, color="grey", fillstyle="none", label=f"{name.removesuffix('_accuracy')} (at most)")
+    axes.set(title=title, xlabel="L2 radius (pixels in [0, 1])", ylabel="certified accuracy (at least)", ylim=(0, 1.02))
+    axes.set_xlim(left=0)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _radii(run: Run) -> list[float]:
+    return sorted(float(row["certified_radius"]) for row in read_csv(run.directory / "certificates.csv"))
+
+
+def _above(ordered: list[float], radius: float) -> float:
+    return 1 - bisect.bisect_right(ordered, radius) / len(ordered)
+
+
+def singular_values(named: Named, title: str) -> "Figure | None":
+    """Each layer's singular values: a panel a method, a bar a layer (all of them; 10 to 90 and 25 to 75 per cent)."""
+    from matplotlib.figure import Figure
+
+    spectra = {label: _spectrum(group) for label, group in named}
+    shown = {label: layers for label, layers in spectra.items() if layers}
+    if not shown:
+        return None
+    figure = Figure(figsize=(max(5.0, 1.9 * len(shown) + 1), 4), layout="constrained")
+    figure.suptitle(f"{title}: singular values of each layer after training")
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axes, (label, layers) in zip(panels, shown.items(), strict=True):
+        for place, values in enumerate(layers.values(), start=1):
+            for low, high, width in _BARS:
+                ends = [values[low], values[high]]
+                axes.plot([place, place], ends, color="C0", linewidth=width, alpha=0.6, solid_capstyle="butt")
+            axes.plot(place, values[len(values) // 2], "_", color="black", markersize=10)
+        axes.axhline(1, color="grey", linewidth=0.6, zorder=0)
+        axes.set_title(label, fontsize=9)
+        axes.set_xticks(range(1, len(layers) + 1), [name.partition("_")[2] for name in layers], rotation=90, fontsize=7)
+        axes.set_xlim(0.4, len(layers) + 0.6)
+        axes.grid(alpha=0.3, axis="y")
+    panels[0].set(ylabel="singular value", ylim=(0, None))
+    return figure
+
+
+def _spectrum(group: Group) -> dict[str, list[float]]:
+    """Layer -> quantiles, averaged over the runs that left them."""
+    tables = [rows for run in group.runs if (rows := read_csv(run.directory / "singular_values.csv"))]
+    layers = [name for name in tables[0][0] if name != "quantile"] if tables else []
+    return {name: [_mean([float(row[name]) for row in rows]) for rows in zip(*tables, strict=True)] for name in layers}
+
+
+def gradient_norms(named: Named, title: str) -> "Figure | None":
+    """The margin's gradient at each layer's output, relative to the last layer's."""
+    curves = {label: [rows for run in group.runs if (rows := _relative(run))] for label, group in named}
+    if not any(curves.values()):
+        return None
+    figure, axes = _figure()
+    for colour, (label, found) in zip(_colours(named), curves.items(), strict=True):
+        if found:
+            _band(axes, list(range(len(found[0]))), [list(rows.values()) for rows in found], colour, label, marker="o")
+    deepest = max((rows for found in curves.values() for rows in found), key=len)
+    axes.set_xticks(range(len(deepest)), [_place(name) for name in deepest], fontsize=8)
+    norms = [norm for found in curves.values() for rows in found for norm in rows.values()]
+    axes.set_yscale("log" if max(norms) > 10 * min(norms) else "linear")
+    axes.set(title=f"{title}: the margin's gradient through depth")
+    axes.set(xlabel="with respect to the output of (from the image to the logits)", ylabel="norm, relative to the last")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def clean_against_certified(named: Named, title: str) -> "Figure | None":
+    """What a configuration gives of the one for the other: a point each, a panel a radius."""
+    from matplotlib.figure import Figure
+
+    found = [(label, group.statistics()) for label, group in named]
+    radii = sorted({m.radius for _, by in found for m in by if m.name == "certified_accuracy" and m.radius is not None})
+    if len(named) < 2 or not radii:
+        return None
+    figure = Figure(figsize=(4.2 * len(radii) + 2.5, 4.3), layout="constrained")
+    figure.suptitle(f"{title}: clean against certified accuracy")
+    for axes, radius in zip(figure.subplots(1, len(radii), squeeze=False)[0], radii, strict=True):
+        for number, (label, by) in enumerate(found):
+            if (certified := by.get(Measure("certified_accuracy", radius))) is not None:
+                marker, colour = _MARKERS[number // len(_COLOURS) % len(_MARKERS)], _COLOURS[number % len(_COLOURS)]
+                clean = by[Measure("clean_accuracy")]
+                axes.errorbar(
+                    clean.mean, certified.mean, certified.std, clean.std, marker, color=colour, markersize=7,
+                    label=label if radius == radii[0] else None,
+                )  # fmt: skip
+        axes.set(xlabel="clean accuracy", ylabel=f"certified accuracy at {radius:g}")
+        axes.grid(alpha=0.3)
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper")
+    return figure
+
+
+def _place(name: str) -> str:
+    """``input``, or the kind and place of a layer, which methods share: ``conv 1``."""
+    number, _, kind = name.partition("_")
+    return f"{'conv' if 'Conv' in kind else 'linear'} {number}" if kind else "image"
+
+
+def _relative(run: Run) -> dict[str, float]:
+    return {row["layer"]: float(row["relative"]) for row in read_csv(run.directory / "gradient_norms.csv")}
+
+
+def _band(
+    axes: "Axes", x: list[float], curves: list[list[float]], colour: str, label: str, marker: str | None = None
+) -> None:
+    if not curves:
+        return
+    columns = list(zip(*curves, strict=True))
+    axes.plot(x, list(map(_mean, columns)), color=colour, label=label, marker=marker, markersize=4)
+    if len(curves) > 1:
+        axes.fill_between(x, list(map(min, columns)), list(map(max, columns)), color=colour, alpha=0.2, linewidth=0)
+
+
+def _mean(values: "list[float] | tuple[float, ...]") -> float:
+    return sum(values) / len(values)
+
+
+def _colours(named: Named) -> list[str]:
+    return [_COLOURS[number % len(_COLOURS)] for number in range(len(named))]
+
+
+def _figure() -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4.3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+FIGURES: dict[str, Callable[[Named, str], "Figure | None"]] = {
+    "certified_accuracy": certified_accuracy, "clean_against_certified": clean_against_certified,
+    "singular_values": singular_values, "gradient_norms": gradient_norms,
+}  # fmt: skip

@@ -1,0 +1,218 @@
+import csv
+import io
+import math
+import re
+
+import pytest
+
+from lipnet.results.__main__ import main
+from lipnet.results.collect import find_runs
+from lipnet.results.compare import build_tables, filter_runs
+from lipnet.results.groups import group_runs
+from lipnet.results.layout import FORMATS, latex
+from lipnet.results.measures import Measure
+from lipnet.results.paper import paper_rows
+
+
+@pytest.fixture
+def folder(make_run, tmp_path):
+    """Two methods, two seeds of the first."""
+    make_run("runs/a", clean_accuracy=0.90)
+    make_run("runs/b", seed=1, clean_accuracy=0.92)
+    make_run("runs/c", {"conv.name": "rko"}, clean_accuracy=0.95, train_seconds=5.0)
+    make_run("runs/d", status="failed", error="OSError: disk | full")
+    return tmp_path / "runs"
+
+
+def tables(folder, *filters, **options):
+    runs = filter_runs(find_runs([folder]), filters)
+    return build_tables(group_runs([run for run in runs if not run.problem]), **options)
+
+
+def methods(found):
+    return [row.labels["method"] for table in found for row in table.rows]
+
+
+def printed(capsys, *arguments):
+    main([str(argument) for argument in arguments])
+    return capsys.readouterr().out
+
+
+def test_terminal(folder, capsys):
+    lines = printed(capsys, folder, "--columns", "clean,certified@1.58,L_upper,train_s").splitlines()
+    assert lines[0].split() == ["dataset", "model", "method", "n", "clean", "certified@1.58", "L_upper", "train_s"]
+    assert re.split("  +", lines[2]) == [
+        "mnist",
+        "small",
+        "bcop",
+        "2",
+        "91.00 ± 1.00",
+        "40.00 ± 0.00",
+        "1.0000005",
+        "120",
+    ]
+    assert re.split("  +", lines[3]) == ["mnist", "small", "rko", "1", "95.00", "40.00", "1.0000005", "5.0"]
+    assert lines[-2:] == ["1 run is not in the table:", f"  {folder / 'd'}: failed: OSError: disk | full"]
+
+
+def test_csv_has_full_precision_and_rows_alone(folder, capsys):
+    main([str(folder), "--format", "csv"])
+    captured = capsys.readouterr()
+    first, second = csv.DictReader(io.StringIO(captured.out))
+    assert float(first["clean_accuracy"]) == pytest.approx(0.91)
+    assert float(first["clean_accuracy_std"]) == pytest.approx(0.01)
+    assert (first["n"], second["n"], second["method"]) == ("2", "1", "rko")
+    assert float(first["pgd_accuracy@1.58"]) == 0.7
+    assert "disk | full" in captured.err
+
+
+def test_markdown_tables_are_rectangular(folder, capsys):
+    lines = [line for line in printed(capsys, folder, "--format", "markdown").splitlines() if line.startswith("|")]
+    assert len(lines) == 4
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_latex_is_escaped_and_complete(make_run, tmp_path, capsys):
+    make_run("a_b", {"loss.name": "50%_$x^2&#{~}\\"})
+    make_run("c")
+    text = printed(capsys, tmp_path, "--format", "latex")
+    assert r"50\%\_\$x\textasciicircum{}2\&\#\{\textasciitilde{}\}\textbackslash{}" in text
+    columns = re.search(r"\\begin{tabular}{([lr]+)}", text)[1]
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert [len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows] == [len(columns)] * 3
+    assert all(text.count(rule) == 1 for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}"))
+    assert all(line.startswith("%") for line in text.split(r"\end{tabular}")[1].split("\n") if line)
+
+
+def test_latex_has_no_character_that_pdflatex_lacks(folder):
+    table = latex(tables(folder, paper=True), []).encode("ascii")
+    assert rb"$\pm$" in table
+
+
+@pytest.mark.parametrize(
+    ("sort", "reverse", "expected"),
+    [("clean", False, ["rko", "bcop"]), ("clean_accuracy", True, ["bcop", "rko"]), ("train_s", False, ["bcop", "rko"]),
+     ("n", False, ["bcop", "rko"]), ("conv", True, ["rko", "bcop"]), (None, False, ["bcop", "rko"])],
+)  # fmt: skip
+def test_sort(folder, sort, reverse, expected):
+    assert methods(tables(folder, sort=sort, reverse=reverse)) == expected
+
+
+def test_numbers_sort_by_value(make_run, tmp_path):
+    for epochs in (9, 100, 10):
+        make_run(f"{epochs}", {"epochs": epochs})
+    (table,) = tables(tmp_path, sort="epochs")
+    assert [row.labels["epochs"] for row in table.rows] == ["9", "10", "100"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [(["conv=rko"], ["rko"]), (["method=bcop"], ["bcop"]), (["conv=rko", "conv=bcop"], ["bcop", "rko"]),
+     (["conv=rko", "seed=1"], []), (["optimizer.lr=1e-3"], ["bcop", "rko"])],
+    ids=str,
+)  # fmt: skip
+def test_filter(folder, filters, expected):
+    assert methods(tables(folder, *filters)) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--filter", "optimiser.lr=1"], "--filter optimiser.lr: no run has this key; did you mean optimizer.lr?"),
+        (["--filter", "conv=x"], "--filter conv=x: no run has this value; there are bcop, rko."),
+        (["--filter", "conv"], "--filter conv: write KEY=VALUE"),
+        (["--sort", "clen"], "clen: no such column; did you mean clean?"),
+        (["--columns", "certified@2"], "certified@2: no such column; did you mean certified@"),
+        (["--format", "pdf"], "invalid choice"),
+        (["--output", "/dev/null/x"], "cannot write there"),
+    ],
+    ids=str,
+)
+def test_mistakes_are_said(folder, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        main([str(folder), *arguments])
+    assert stop.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+def test_output_goes_to_a_file(folder, capsys, tmp_path):
+    text = printed(capsys, folder)
+    assert printed(capsys, folder, "--output", tmp_path / "new" / "table.txt") == ""
+    assert (tmp_path / "new" / "table.txt").read_text() == text
+
+
+def test_before_any_run_has_finished(make_run, tmp_path, capsys):
+    (make_run("a") / "results.json").unlink()
+    for name in FORMATS:
+        main([str(tmp_path), "--format", name])
+        captured = capsys.readouterr()
+        assert "no run has finished yet" in captured.out + captured.err
+
+
+def test_a_mean_of_fewer_values_says_so(make_run, tmp_path, capsys):
+    make_run("a")
+    make_run("b", seed=1, attacked_accuracy=None)
+    assert "70.00 (n=1)" in printed(capsys, tmp_path)
+    (row,) = csv.DictReader(io.StringIO(printed(capsys, tmp_path, "--format", "csv")))
+    assert row["pgd_accuracy@1.58_n"] == "1"
+
+
+def test_each_data_set_has_its_table_and_its_radii(make_run, tmp_path):
+    make_run("a")
+    certified = {"36/255": 0.5}
+    make_run("b", {"dataset.name": "cifar10"}, certified_accuracy=certified, attacked_accuracy={"pgd": certified})
+    cifar, mnist = tables(tmp_path)
+    assert Measure("certified_accuracy", 36 / 255) in cifar.measures
+    assert {measure.radius for measure in mnist.measures} == {None, 0.3, 1.58}
+
+
+def test_the_papers_values_stand_under_ours(make_run, tmp_path):
+    make_run("a", {"model.name": "large"}, certified_accuracy={"0.30": 0.9, "1.58": 0.5})
+    (table,) = tables(tmp_path, paper=True)
+    _, corrected, difference, published, other = table.rows
+    assert [row.source for row in table.rows[1:]] == [
+        "paper, corrected", "difference", "paper, published", "difference",
+    ]  # fmt: skip
+    certified = Measure("certified_accuracy", 1.58)
+    assert corrected.values[certified] == (0.56656, 0.00234, 5)
+    assert published.values[certified] == (0.5637, 0.0033, 5)
+    assert difference.values[certified].mean == pytest.approx(0.5 - 0.56656)
+    assert corrected.values[Measure("certified_accuracy", 0.3)].mean == 0.97108
+    assert other.values[Measure("clean_accuracy")].mean == pytest.approx(0.9 - 0.9869)
+    assert math.isnan(other.values[Measure("clean_accuracy")].std)
+
+
+@pytest.mark.parametrize("radius", ["36/255", "0.1411764705882353"])
+def test_the_paper_is_matched_by_the_value_of_a_radius(make_run, tmp_path, radius):
+    make_run("a", {"dataset.name": "cifar10"}, certified_accuracy={radius: 0.6})
+    (table,) = tables(tmp_path, paper=True)
+    assert table.rows[1].values[Measure("certified_accuracy", 36 / 255)].mean == 0.50012
+
+
+def test_without_a_counterpart_in_the_paper_there_is_only_ours(make_run, tmp_path):
+    make_run("a", {"dataset.name": "digits"})
+    (table,) = tables(tmp_path, paper=True)
+    assert [row.source for row in table.rows] == ["ours"]
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+@pytest.mark.parametrize("model", ["small", "large"])
+@pytest.mark.parametrize("conv", ["bcop", "bcop_fixed", "rko", "ossn", "svcm", "l2ne"])
+def test_the_paper_has_every_method(make_run, dataset, model, conv):
+    (group,) = group_runs(find_runs([make_run("a", {"dataset.name": dataset, "model.name": model, "conv.name": conv})]))
+    found = paper_rows(group)
+    affected = model == "large" and conv in ("bcop", "bcop_fixed")
+    assert [row.release for row in found] == (["corrected", "published"] if affected else ["both"])
+    large = {"mnist": 1.58, "cifar10": 36 / 255}[dataset]
+    for row in found:
+        values = {measure: value.mean for measure, value in row.values.items()}
+        clean, certified = values[Measure("clean_accuracy")], values[Measure("certified_accuracy", large)]
+        assert 0 <= certified < values[Measure("pgd_accuracy", large)] < clean < 1
+        assert (Measure("mean_certified_radius") in values) == (row.release != "published")
+
+
+@pytest.mark.parametrize("linear", ["bjorck", "orthogonal"])
+def test_the_papers_fully_connected_network(make_run, linear):
+    (group,) = group_runs(find_runs([make_run("a", {"model.name": "fc", "linear.name": linear})]))
+    (row,) = paper_rows(group)
+    assert row.values[Measure("clean_accuracy")] == (0.98708, 0.00025, 5)

@@ -1,0 +1,71 @@
+import pytest
+from PIL import Image
+
+from lipnet.results.__main__ import main
+from lipnet.results.collect import find_runs
+from lipnet.results.groups import group_runs
+from lipnet.results.run_figures import FIGURES
+from lipnet.training.files import write_csv
+
+
+@pytest.fixture
+def folder(make_run, tmp_path):
+    """Two seeds of one method whose radii, singular values and gradients are known, and a run of another."""
+    for seed, radii in enumerate(([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])):
+        _leave(make_run(f"runs/{seed}", seed=seed), radii, 1.0 + seed, 0.5)
+    _leave(make_run("runs/rko", {"conv.name": "rko"}), [0.25] * 4, 0.5, 0.001)
+    return tmp_path / "runs"
+
+
+def _leave(run, radii, value, relative):
+    write_csv(run / "certificates.csv", [{"index": 0, "certified_radius": radius} for radius in radii])
+    write_csv(run / "singular_values.csv", [{"quantile": q / 100, "1_Conv2d": value * q / 100} for q in range(101)])
+    norms = [{"layer": name, "relative": value} for name, value in (("input", relative), ("1_Conv2d", 1.0))]
+    write_csv(run / "gradient_norms.csv", norms)
+
+
+def draw(name, folder):
+    groups = group_runs(find_runs([folder]))
+    return FIGURES[name]([(group.labels["method"], group) for group in groups], "title")
+
+
+def curve(axes, label):
+    (line,) = (line for line in axes.lines if line.get_label() == label)
+    return list(zip(*line.get_data(), strict=True))
+
+
+def test_certified_accuracy_is_the_mean_over_seeds(folder):
+    (axes,) = draw("certified_accuracy", folder).axes
+    points = dict(curve(axes, "bcop"))
+    assert points[0.0] == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert points[0.5] == pytest.approx((2 / 4 + 1 / 4) / 2)
+    assert points[1.0] == 0
+    attacked = {
+        tuple(map(float, (*line.get_xdata(), *line.get_ydata()))) for line in axes.lines if len(line.get_xdata()) == 1
+    }
+    assert attacked == {(0.3, 0.85), (1.58, 0.7)}
+
+
+def test_singular_values_have_a_panel_for_each_method(folder):
+    panels = draw("singular_values", folder).axes
+    assert [axes.get_title() for axes in panels] == ["bcop", "rko"]
+    ranges = [max(max(line.get_ydata()) for line in axes.lines if line.get_color() == "C0") for axes in panels]
+    assert ranges == [pytest.approx(1.5), pytest.approx(0.5)]
+
+
+def test_gradient_norms(folder):
+    (axes,) = draw("gradient_norms", folder).axes
+    assert curve(axes, "bcop") == [(0, 0.5), (1, 1.0)]
+    assert axes.get_yscale() == "log"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["image", "conv 1"]
+
+
+def test_the_command_writes_what_the_runs_left_data_for(folder, make_run, tmp_path, capsys):
+    make_run("runs/other", {"dataset.name": "cifar10"})
+    main([str(folder), "--figures", str(tmp_path / "figures")])
+    files = sorted((tmp_path / "figures").iterdir())
+    assert [path.name for path in files] == [f"{name}_mnist_small.png" for name in sorted(FIGURES)]
+    for path in files:
+        with Image.open(path) as picture:
+            assert len(picture.convert("RGB").getcolors(2**20)) > 10
+    assert all(str(path) in capsys.readouterr().err for path in files[:1])

@@ -1,0 +1,79 @@
+"""The script that fills a table: it can be stopped and launched again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from launching import ROOT
+
+OVERRIDES = (
+    "dataset=digits", "linear=orthogonal", "model.channels=[4,4]", "model.hidden=[8]", "attack.steps=1",
+    "attack.restarts=1", "threads=1", "device=cpu", "progress=off", "dataset.limit_train=300",
+    "dataset.limit_test=16", "singular_values_every=0",
+)  # fmt: skip
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """An environment that is already made, with this Python in it."""
+    binaries = tmp_path / "venv" / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (binaries / "python").chmod(0o755)
+    (binaries / "activate").write_text(f'PATH="{binaries}:$PATH"\n')
+    (tmp_path / "venv" / ".installed").touch()
+    chosen = {"SEEDS": "0", "EXPERIMENTS": "mnist_small_bcop"}
+    return os.environ | chosen | {"LIPNET_VENV": str(tmp_path / "venv"), "OUTPUTS": str(tmp_path / "outputs")}
+
+
+def start(environment, log, *arguments):
+    command = ["bash", str(ROOT / "scripts" / "paper_table.sh"), *arguments]
+    return subprocess.Popen(
+        command, env=environment, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_table_survives_ctrl_c(environment, tmp_path):
+    log, arguments = tmp_path / "log", ("mnist", "--", *OVERRIDES, "epochs=12")
+    script = start(environment, log, *arguments)
+    limit = time.monotonic() + 120
+    while "epoch 1/12" not in log.read_text():
+        assert script.poll() is None, log.read_text()
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    os.killpg(script.pid, signal.SIGINT)
+    assert script.wait(60) == 130, log.read_text()
+    assert "stopped; the same command goes on from here" in log.read_text()
+    assert not list((tmp_path / "outputs").rglob("results.json"))
+    assert start(environment, log, *arguments).wait(240) == 0, log.read_text()
+    text = log.read_text()
+    assert "[1/1] paper/mnist_small_bcop, seed 0: continuing" in text
+    assert "continuing after epoch" in text
+    assert "not in the table" not in text
+    (found,) = (tmp_path / "outputs").rglob("results.json")
+    assert json.loads(found.read_text())["status"] == "completed"
+    assert start(environment, log, *arguments).wait(60) == 0
+    assert ": completed in" in log.read_text()
+    assert "digits   small  bcop    1" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen", "message"),
+    [
+        ((), {}, "scripts/paper_table.sh mnist|cifar10"),
+        (("digits",), {}, "scripts/paper_table.sh mnist|cifar10"),
+        (("mnist", "epochs=1"), {}, "scripts/paper_table.sh mnist|cifar10"),
+        (("mnist",), {"EXPERIMENTS": "mnist_tiny"}, "EXPERIMENTS: no paper/mnist_tiny; there are mnist_fc_bjorck"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_mistakes_are_said_before_anything_starts(environment, tmp_path, arguments, chosen, message):
+    log = tmp_path / "log"
+    assert start(environment | chosen, log, *arguments).wait(60) == 1
+    assert message in log.read_text()
+    assert not (tmp_path / "outputs").exists()

@@ -66,6 +66,11 @@ def wasserstein_table(results: dict[str, Any]) -> str:
         error = f" (standard error {found['true_value_error']:.2g})" if "true_value_error" in found else ""
         note = f"estimate / true value: {found['estimate_over_true']:.4f}{error}"
         rows.append(("true value", found["true_value"], note))
+    if "published" in found:
+        note = (
+            f"their true value, from 4,096 samples; its estimate by orthogonal layers: {found['published']['sort_out']}"
+        )
+        rows.append(("published", found["published"]["true_value"], note))
     lines = [f"  {name:<16}  {value:>10.6g}  {note}" for name, value, note in rows]
     return "\n".join(
         [

@@ -106,7 +106,7 @@ def estimate_distance(model: nn.Module, pair: Pair, config: Config) -> Estimatio
         UserError: the critic has more than one output.
         CertificateViolation: the critic's gap exceeds the exact transport cost of the same samples.
     """
-    exact = to_plain(to_plain(model.eval())).double().requires_grad_(False)
+    exact = to_plain(model.eval()).double().requires_grad_(False)
     device = next(model.buffers(), next(model.parameters())).device
     first, second = (
         samples.to(device) for samples in pair.samples("evaluation", config.dataset.evaluation_samples, config.seed)

@@ -27,6 +27,12 @@ def _finish(directory, *overrides):
     return outcome.output
 
 
+@pytest.fixture
+def no_figure(monkeypatch):
+    """Figures are half of a tiny run's time; tests/results draws them."""
+    monkeypatch.setattr(wasserstein, "wasserstein_figure", lambda *_: Figure())
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     directory = tmp_path_factory.mktemp("wasserstein") / "run"
@@ -85,6 +91,7 @@ def test_the_closing_table_says_what_each_figure_means(run):
         assert words in run["output"]
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_an_epoch_is_continued_in_its_middle(run, tmp_path, monkeypatch):
     """SIGTERM at a step of the second epoch saves there, and what is left is done as if nothing had happened."""
     original, calls = wasserstein.Kantorovich.step, []
@@ -120,12 +127,6 @@ def test_an_evaluation_repeats_and_varies_the_estimate(run, tmp_path):
     assert (other["confidence"], other["evaluation_samples"], other["transport_samples"]) == (0.5, 2000, 30)
     assert other["ci_high"] - other["ci_low"] < old["wasserstein"]["ci_high"] - old["wasserstein"]["ci_low"]
     assert other["certified_lower_bound"] > old["wasserstein"]["certified_lower_bound"]
-
-
-@pytest.fixture
-def no_figure(monkeypatch):
-    """Figures are half of a tiny run's time; tests/results draws them."""
-    monkeypatch.setattr(wasserstein, "wasserstein_figure", lambda *_: Figure())
 
 
 @pytest.mark.usefixtures("no_figure")

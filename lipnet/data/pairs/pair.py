@@ -22,7 +22,8 @@ class Pair:
 
     Attributes:
         draw: ``(part, count, generator) -> (first, second)``, float64 samples ``(count, *shape)`` of either law. Parts
-            are those of ``PARTS``; no point of a finite data set is in two of them.
+            are those of ``PARTS``. No point of a finite data set is in two of training, selection and evaluation;
+            those of ``range``, which bound the critic's values before any is evaluated, are drawn like training's.
         units: what a distance of 1 means.
         true_value: the distance between the laws, where known; ``true_value_error`` is its standard error if estimated.
         potential: an optimal 1-Lipschitz critic f: ``E f(first) - E f(second)`` is the distance.

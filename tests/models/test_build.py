@@ -18,6 +18,7 @@ from lipnet.layers import (
     RKOConv2d,
     SpectralLinear,
     SVCMConv2d,
+    UnitRowLinear,
 )
 from lipnet.models import build_model
 
@@ -205,3 +206,14 @@ def test_unconstrained_network_has_a_measured_bound(build):
     before = lipschitz_bound(network, (1, 8, 8))
     network[1].weight.data *= 3
     assert lipschitz_bound(network, (1, 8, 8)) == pytest.approx(3 * before, rel=1e-5)
+
+
+@pytest.mark.parametrize("linear", list(LINEARS))
+@pytest.mark.parametrize("model", ["small", "fc"])
+def test_a_normalized_head_is_the_last_layer_alone(model, linear, build):
+    common = (f"model={model}", f"linear={linear}", "model.hidden=[8,6]")
+    same, normalized = build(*common), build(*common, "model.head=normalized")
+    assert type(same[-1]) is LINEARS[linear]
+    assert type(normalized[-1]) is UnitRowLinear
+    assert (normalized[-1].in_features, normalized[-1].out_features) == (6, 10)
+    assert [type(layer) for layer in normalized[:-1]] == [type(layer) for layer in same[:-1]]

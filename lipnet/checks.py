@@ -92,7 +92,8 @@ def some_of(*options: str) -> Check:
         for entry in map(str, value):
             if entry not in options:
                 close = difflib.get_close_matches(entry, options, n=1, cutoff=0.5)
-                raise ValueError(f"{entry} is not there;{f' did you mean {close[0]}?' if close else ''} it {wanted}")
+                hint = f" did you mean {close[0]}?" if close else ""
+                raise ValueError(f"{entry} is not there;{hint} it {wanted}")
         return list(value)
 
     return check

@@ -79,6 +79,22 @@ PROBLEMS = [
     (["scheduler=cosine"], {"scheduler.final": -1}, [f"scheduler.final=-1: {NUMBER} >= 0 and <= 1."]),
     (["scheduler=exponential"], {"scheduler.gamma": 0}, [f"scheduler.gamma=0: {NUMBER} > 0 and <= 1."]),
     ([], {"attack.steps": 0}, ["attack.steps=0: must be a whole number >= 1."]),
+    (
+        [],
+        {"attack.names": ["fgms"]},
+        [
+            "attack.names=[fgms]: fgms is not there; did you mean fgsm? it must be a list of different names among "
+            "fgsm, pgd, ddn, fgsm_paper, pgd_paper, boundary, pointwise."
+        ],
+    ),
+    (
+        [],
+        {"attack.names": ["pgd", "pgd"]},
+        [
+            "attack.names=[pgd,pgd]: must be a list of different names among fgsm, pgd, ddn, fgsm_paper, pgd_paper, "
+            "boundary, pointwise."
+        ],
+    ),
     ([], {"attack.restarts": 0}, ["attack.restarts=0: must be a whole number >= 1."]),
     ([], {"attack.examples": 0}, ["attack.examples=0: must be a whole number >= 1, or null."]),
     # between keys

@@ -90,9 +90,9 @@ BROKEN = {
         lambda copied: _rewrite(copied, lambda content: content["model"].popitem()),
         "best.pt: its weights do not fit its configuration",
     ),
-    "a key is missing": (
-        lambda copied: _rewrite(copied, lambda content: content["config"]["model"].pop("strides")),
-        "model.strides: this key is missing",
+    "an unknown option": (
+        lambda copied: _rewrite(copied, lambda content: content["config"]["model"].update(name="tiny")),
+        "model=tiny: no such option",
     ),
     "an unknown key": (
         lambda copied: _rewrite(copied, lambda content: content["config"].update(batch_sise=1)),
@@ -123,6 +123,18 @@ def test_a_run_from_before_a_key_existed_has_its_default(copied):
     config = load_run(copied).config
     assert (config.amp, config.compile) == ("none", False)
     assert config.optimizer.lr == 0.03
+
+
+def test_a_run_from_before_a_key_of_a_group_existed_has_its_default(copied):
+    def forget(content):
+        del content["config"]["model"]["head"], content["config"]["attack"]["names"]
+        del content["config"]["attack"]["ddn_steps"], content["config"]["loss"]["epsilon"]
+
+    _rewrite(copied, forget)
+    config = load_run(copied).config
+    assert (config.model.head, config.model.hidden) == ("same", [8])
+    assert (config.attack.names, config.attack.ddn_steps, config.attack.steps) == (["fgsm", "pgd", "ddn"], 40, 2)
+    assert config.loss.epsilon == config.dataset.epsilon
 
 
 def test_new_models_are_fresh(run):

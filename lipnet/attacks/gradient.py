@@ -95,7 +95,8 @@ def margin_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Each example's margin, and its gradient or, with ``targets``, that of ``z_y - z_target``.
 
-    The margin is raised by what rounding may take from it: where it is negative, exact arithmetic finds an error too.
+    The margin is raised by more than rounding usually takes from it: where it is negative, exact arithmetic finds an
+    error too.
     """
     images = images.detach().requires_grad_()
     with torch.enable_grad():
@@ -104,7 +105,7 @@ def margin_and_gradient(
         aim = margin if targets is None else logits.gather(1, labels[:, None]) - logits.gather(1, targets[:, None])
         (gradient,) = torch.autograd.grad(aim.sum(), images)
     logits = logits.detach()
-    return margin.detach() + 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(1), gradient
+    return margin.detach() + 256 * torch.finfo(logits.dtype).eps * logits.abs().amax(1), gradient
 
 
 def project(images: Tensor, origin: Tensor, radius: float) -> Tensor:

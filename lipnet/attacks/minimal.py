@@ -33,7 +33,7 @@ def ddn(model: nn.Module, images: Tensor, labels: Tensor, steps: int) -> Tensor:
         better = wrong & (length < distance)
         nearest, distance = torch.where(better, current, nearest), torch.where(better, length, distance)
         if step == 0:
-            size = (margin / norm(gradient).clamp_min(1e-12)).clamp(1e-6, math.sqrt(images[0].numel()))
+            size = (margin / norm(gradient).clamp_min(1e-12)).clamp(1e-6, math.sqrt(images.shape[1:].numel()))
         else:
             rate = 0.2 * 0.05 ** (step / steps)
             size = torch.where(wrong, torch.minimum(size, distance) * (1 - rate), size * (1 + rate))

@@ -94,6 +94,8 @@ class Attacker:
         with tqdm(total=total, unit="example", desc=f"attacking ({name})", disable=hidden, leave=False) as bar:
             for radius in radii:  # from the smallest: an example that has fallen is not attacked again
                 for rows in distances.isinf().nonzero()[:, 0].split(_BATCH):
+                    if not len(rows):
+                        break
                     found = self._find(attack, rows, radius, random)
                     distances[rows] = self._distance_of_errors(found, rows, radius)
                     if name == self.shown:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lipnet.attacks import fgsm, pgd
-from lipnet.attacks.gradient import project
+from lipnet.attacks import fgsm, pgd, pgd_paper
+from lipnet.attacks.gradient import project, random_start
 from lipnet.certify import margins
 
 SHAPE = (1, 4, 4)
@@ -186,3 +186,59 @@ def test_project_keeps_what_is_inside_and_the_direction_of_what_is_not():
     shrunk = project(origin + change, origin, 0.001) - origin
     expected = 0.001 * change / change.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     torch.testing.assert_close(shrunk, expected, rtol=1e-5, atol=0)
+
+
+def test_random_starts_are_uniform_in_the_ball():
+    origin = torch.full((4000, 1, 1, 2), 0.5)
+    starts = random_start(origin, 0.3, torch.Generator().manual_seed(0))
+    change = (starts - origin).flatten(1)
+    distance = change.norm(dim=1)
+    assert (distance <= 0.3).all()
+    assert float((distance < 0.15).double().mean()) == pytest.approx(0.25, abs=0.03)  # of the disc's area
+    assert change.mean(0).abs().max() < 0.01
+    assert float((change[:, 0] > 0).double().mean()) == pytest.approx(0.5, abs=0.03)
+
+
+def test_random_starts_are_projected_onto_the_box():
+    starts = random_start(torch.zeros(50, *SHAPE), 3.0, torch.Generator().manual_seed(0))
+    assert starts.min() == 0
+    assert starts.max() <= 1
+    assert (starts.flatten(1).norm(dim=1) <= 3.0).all()
+
+
+def test_a_restart_goes_for_another_class():
+    """Class 1 is the runner-up but far away, as its boundary is flat; class 2 is near. A second restart finds it."""
+    weight = torch.zeros(3, 16)
+    weight[1, 0], weight[2, 1] = 0.1, 10.0
+    model = linear_classifier(weight)
+    model[1].bias.data += torch.tensor([0.5, 0.45, -0.5])  # margins 0.05 and 1, distances 0.5 and 0.1
+    images, labels = torch.full((1, *SHAPE), 0.5), torch.zeros(1, dtype=torch.int64)
+    one, two = (margins(model(run_pgd(model, images, labels, 0.12, 20, restarts)), labels) for restarts in (1, 2))
+    assert one > 0 > two
+
+
+def run_paper(model, images, labels, radius):
+    return pgd_paper(model, images, labels, radius, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("radius", [0.05, 1.58])
+def test_the_paper_s_attack_stays_in_the_ball_and_the_box(radius):
+    images, model = torch.rand(6, *SHAPE), small_network()
+    found = run_paper(model, images, model(images).argmax(1), radius)
+    assert ((found.double() - images.double()).flatten(1).norm(dim=1) <= radius).all()
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_the_paper_s_attack_finds_linear_boundaries():
+    model = two_classes()
+    assert all(successes(run_paper, model, 1.1, count=4))
+    assert not any(successes(run_paper, model, 0.999, count=4))
+
+
+def test_the_paper_s_steps_are_short():
+    """Its path of 2 is not enough to leave a far start: at a small radius it ends where the gradient leads."""
+    images, model = images_near_grey(4), two_classes()
+    labels = model(images).argmax(1)
+    found = run_paper(model, images, labels, 0.1)
+    torch.testing.assert_close((found - images).flatten(1).norm(dim=1), torch.full((4,), 0.1), rtol=1e-4, atol=0)

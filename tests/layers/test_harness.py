@@ -21,6 +21,7 @@ from lipnet.layers import (
     Scale,
     SpectralLinear,
     SVCMConv2d,
+    UnitRowLinear,
     bjorck,
     cholesky,
 )
@@ -105,6 +106,8 @@ LAYERS = [
     ("svcm_stride2_k4", partial(SVCMConv2d, 2, 5, 4, stride=2, image_size=(6, 8), every=7), (2, 6, 8), "1-lipschitz"),
     ("spectral_wide", partial(SpectralLinear, 12, 5), (12,), "1-lipschitz"),
     ("spectral_tall", partial(SpectralLinear, 5, 12), (5,), "1-lipschitz"),
+    ("unit_rows_wide", partial(UnitRowLinear, 12, 5), (12,), "unit rows"),
+    ("unit_rows_tall", partial(UnitRowLinear, 5, 12), (5,), "unit rows"),
     ("linear_wide", partial(OrthogonalLinear, 12, 5), (12,), "orthogonal"),
     ("linear_tall", partial(OrthogonalLinear, 5, 12), (5,), "orthogonal"),
     ("linear_square", partial(OrthogonalLinear, 8, 8), (8,), "orthogonal"),
@@ -170,10 +173,13 @@ def test_singular_values(constructor, shape, kind, steps, dtype):
     layer = constructor().to(dtype)
     train(layer, shape, dtype, steps)
     jacobian = affine_jacobian if any(True for _ in layer.parameters()) else pointwise_jacobians
-    values = torch.linalg.svdvals(jacobian(layer, shape, dtype))
+    matrix = jacobian(layer, shape, dtype)
+    values = torch.linalg.svdvals(matrix)
     assert values.shape[-1] == min(torch.Size(shape).numel(), layer(torch.zeros(1, *shape, dtype=dtype)).numel())
     if kind == "orthogonal":
         assert float((values - 1).abs().max()) <= ORTHOGONAL[dtype]
+    elif kind == "unit rows":
+        assert float((matrix.norm(dim=1) - 1).abs().max()) <= ORTHOGONAL[dtype]
     else:
         assert float(values.max()) <= 1 + LIPSCHITZ
 

@@ -18,6 +18,7 @@ from lipnet.layers import (
     RKOConv2d,
     SpectralLinear,
     SVCMConv2d,
+    UnitRowLinear,
 )
 from lipnet.models import build_model
 
@@ -240,3 +241,14 @@ def test_vectors_are_read_by_fc_without_normalisation(make_config):
     config = make_config("task=wasserstein", "dataset=cone", "model.hidden=[8]")
     network = build_model(config, (128,), 1)
     assert [described(layer) for layer in network] == expected_layers(["flatten", (128, 8), (8, 1)], MaxMin)
+
+
+@pytest.mark.parametrize("linear", list(LINEARS))
+@pytest.mark.parametrize("model", ["small", "fc"])
+def test_a_normalized_head_is_the_last_layer_alone(model, linear, build):
+    common = (f"model={model}", f"linear={linear}", "model.hidden=[8,6]")
+    same, normalized = build(*common), build(*common, "model.head=normalized")
+    assert type(same[-1]) is LINEARS[linear]
+    assert type(normalized[-1]) is UnitRowLinear
+    assert (normalized[-1].in_features, normalized[-1].out_features) == (6, 10)
+    assert [type(layer) for layer in normalized[:-1]] == [type(layer) for layer in same[:-1]]

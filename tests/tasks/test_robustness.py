@@ -121,3 +121,19 @@ def test_singular_values_are_tracked_every_so_many_epochs(classification, every,
     for layer, _, values in noted:
         expected = torch.ones(16) if layer.startswith("1") else torch.linalg.svdvals(_model()[3].weight.detach())
         torch.testing.assert_close(values.sort().values, expected.double().sort().values, atol=1e-5, rtol=0)
+
+
+def test_selection_by_pairs_of_classes(classification):
+    """The last row is twice the others, so that most pairs are certified farther than all together."""
+    model = _model()
+    with torch.no_grad():
+        model[3].weight[-1] *= 2
+    global_metrics, _ = classification("task.select_by=certified_accuracy").validate(model, 1)
+    metrics, score = classification("task.select_by=certified_accuracy_per_pair").validate(model, 1)
+    assert not any("per_pair" in tag for tag in global_metrics)
+    found = [metrics[f"validation/certified_accuracy_per_pair@{written.replace('/', '_')}"] for written in RADII]
+    assert score == pytest.approx(sum(found) / len(found))
+    assert global_metrics.items() <= metrics.items()
+    for written, accuracy in zip(RADII, found, strict=True):
+        assert accuracy >= metrics[f"validation/certified_accuracy@{written.replace('/', '_')}"]
+    assert sum(found) > sum(value for tag, value in metrics.items() if "certified_accuracy@" in tag)

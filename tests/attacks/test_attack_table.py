@@ -1,0 +1,7 @@
+from lipnet import schema
+from lipnet.attacks import ATTACKS
+
+
+def test_the_table_has_the_names_that_the_schema_allows():
+    assert tuple(ATTACKS) == schema.ATTACKS
+    assert set(schema.FOOLBOX_ATTACKS) < set(ATTACKS)

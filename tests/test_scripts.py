@@ -33,8 +33,9 @@ def environment(tmp_path):
 def start(environment, log, *arguments):
     command = ["bash", str(ROOT / "scripts" / "paper_table.sh"), *arguments]
     return subprocess.Popen(
-        command, env=environment, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True
-    )
+        command, env=environment, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored
+    )  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -22,7 +22,7 @@ EPOCHS = 3
 RADII = ("36/255", "0.3", "0.05", "1.0")
 TINY = (
     "dataset.limit_train=60", "dataset.limit_test=16", "batch_size=16", f"epochs={EPOCHS}", "model.channels=[4,4]",
-    "model.hidden=[8]", "optimizer.lr=0.03", "attack.steps=2", "attack.restarts=2", "attack.ddn_steps=3",
+    "model.hidden=[8]", "optimizer.lr=0.03", "attack.steps=2", "attack.restarts=2", "attack.ddn_steps=10",
     "singular_values_every=1", "progress=off", "threads=1", "device=cpu", f"eval_radii=[{','.join(RADII)}]",
 )  # fmt: skip
 # What may differ between two runs of one configuration.

@@ -133,7 +133,7 @@ def test_a_run_from_before_a_key_of_a_group_existed_has_its_default(copied):
     _rewrite(copied, forget)
     config = load_run(copied).config
     assert (config.model.head, config.model.hidden) == ("same", [8])
-    assert (config.attack.names, config.attack.ddn_steps, config.attack.steps) == (["fgsm", "pgd", "ddn"], 40, 2)
+    assert (config.attack.names, config.attack.ddn_steps, config.attack.steps) == (["fgsm", "pgd", "ddn"], 20, 2)
     assert config.loss.epsilon == config.dataset.epsilon
 
 

@@ -12,7 +12,7 @@ def ddn(model: nn.Module, images: Tensor, labels: Tensor, steps: int) -> Tensor:
     """Decoupled direction and norm (Rony et al. 2019, arXiv 1811.09600), in L2 and [0, 1].
 
     The perturbation's norm shrinks where the network errs and grows where it does not; its direction follows the
-    margin's gradient. Three things differ from the paper, and make it exact within 1 % on linear networks in 40 steps:
+    margin's gradient. Three things differ from the paper, and make it exact within 1 % on linear networks in 20 steps:
     the first norm is the distance to the linearised boundary, steps are measured in norms (the paper's are absolute,
     for its radii), and the norm's change falls from 20 % to 1 % a step (the paper's is 5 % throughout).
 

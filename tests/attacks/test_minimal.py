@@ -6,7 +6,7 @@ from lipnet.attacks import ddn
 from lipnet.certify import margins
 
 SHAPE = (3, 8, 8)
-STEPS = 40
+STEPS = 20
 
 
 def linear(weight):
@@ -52,7 +52,7 @@ def test_the_distance_on_linear_networks_is_the_closed_form(make_weight, scale):
     far = exact_distances(model, images, labels) > 1e-3
     assert far.sum() > 50
     assert float(ratio[far].min()) >= 1
-    assert float(ratio[far].median()) < 1.002
+    assert float(ratio[far].median()) < 1.005
     assert float(ratio[far].quantile(0.9)) < 1.05  # the runner-up is not always the nearest class
 
 

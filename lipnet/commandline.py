@@ -73,6 +73,7 @@ def prepare(argv: list[str]) -> list[str]:
         raise UserError(*problems, *found)
     saved = _saved_overrides(overrides)
     with _hydra():
+        saved += _left_over(saved, overrides)
         composed, problems = _check([*_parse(saved)[0], *overrides], arguments)
     swept = [_text(override) for override in overrides if override.is_sweep_override()]
     if swept and not arguments.multirun:
@@ -265,7 +266,17 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     texts = [str(text) for text in OmegaConf.load(saved) or []]
     if "task=evaluate" in texts:
         raise UserError(f"{key}={directory}: an evaluation, not a training run; give the run that it evaluated.")
+    if evaluates:  # the options of the task that trained it are none of this one's
+        texts = [text for text in texts if not text.startswith("task.")]
     return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run")]
+
+
+def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:
+    """Deletions of what the evaluated run's experiment chose for the task that trained it."""
+    if not saved or not any(override.key_or_group == "task" for override in overrides):
+        return []
+    composed = _compose([*saved, "task=evaluate"], [])
+    return [] if composed is None else [f"~task.{key}" for key in composed.task if key != "name"]
 
 
 def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:

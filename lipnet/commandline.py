@@ -246,6 +246,8 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     texts = [str(text) for text in OmegaConf.load(saved) or []]
     if "task=evaluate" in texts:
         raise UserError(f"{key}={directory}: an evaluation, not a training run; give the run that it evaluated.")
+    if evaluates:  # the options of the task that trained it are no options of this one
+        texts = [text for text in texts if not text.startswith("task.")]
     return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run", "task")]
 
 

@@ -131,6 +131,11 @@ BAD = [
     # a key that may not be deleted
     ("~seed", "seed: this key is missing; it may not be deleted."),
     ("~attack.steps", "attack.steps: this key is missing; it may not be deleted."),
+    (
+        "attack.names=[fgsn]",
+        "attack.names=[fgsn]: fgsn is not there; did you mean fgsm? it must be a list of different names among fgsm, "
+        "pgd, ddn, fgsm_paper, pgd_paper, boundary, pointwise.",
+    ),
     # a value of the wrong type
     ("optimizer.lr=fast", f"optimizer.lr=fast: {LR}"),
     ("epochs=1.5", "epochs=1.5: must be a whole number >= 1."),
@@ -311,6 +316,11 @@ GOOD = [
     ("resume=done threads=1 attack.steps=3", SAVED),
     ("task=evaluate run=done", SAVED),
     ("task=evaluate run=done dataset.limit_test=3 eval_radii=[1/2] device=cpu", ["model=fc", "epochs=3", "seed=7"]),
+    # the options of the task that trained a run are not those of its evaluation
+    ("task=evaluate run=selected", SAVED),
+    ("resume=selected", [*SAVED, "task.select_by=loss"]),
+    ("task=evaluate run=recipe", ["experiment=paper/mnist_small_bcop", "seed=3", "~task.select_by"]),
+    ("resume=recipe", ["experiment=paper/mnist_small_bcop", "seed=3"]),
     # a run directory may have any name
     ("resume=7", SAVED),
     (["resume='my run'"], SAVED),
@@ -337,6 +347,8 @@ def _folder(tmp_path, monkeypatch):
     for name, overrides in {
         "done": ["resume=null", *SAVED],
         "7": SAVED,
+        "selected": [*SAVED, "task.select_by=loss"],
+        "recipe": ["experiment=paper/mnist_small_bcop", "seed=3"],
         "my run": SAVED,
         "evaluated": [*SAVED, "task=evaluate", "run=done"],
     }.items():
@@ -420,3 +432,19 @@ def test_config_dir(checkout, expected, tmp_path, monkeypatch):
         (tmp_path / "conf" / "config.yaml").touch()
     monkeypatch.setattr(commandline, "__file__", str(tmp_path / "lipnet" / "commandline.py"))
     assert commandline.config_dir() == tmp_path / expected
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("names", ["[boundary]", "[fgsm,pointwise]"])
+def test_an_optional_package_is_asked_for_before_anything_starts(monkeypatch, names, installed):
+    monkeypatch.setattr(commandline.importlib.util, "find_spec", lambda name: object() if installed else None)
+    if installed:
+        assert prepare([f"attack.names={names}"]) == [f"attack.names={names}"]
+        return
+    with pytest.raises(UserError) as error:
+        prepare([f"attack.names={names}"])
+    (problem,) = error.value.problems
+    name = names.strip("[]").rpartition(",")[2]
+    assert problem == (
+        f"attack.names: {name} needs the package foolbox, which is not installed; pip install foolbox, or leave it out."
+    )

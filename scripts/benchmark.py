@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import lipnet.app  # noqa: F401  (registers the resolver that the configuration uses)
 from lipnet.commandline import config_dir
 from lipnet.config import Config, parse
-from lipnet.layers import BCOPConv2d
+from lipnet.layers import BCOPConv2d, PaddedConv2d
 from lipnet.models import build_model
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -52,8 +52,9 @@ ROWS: dict[str, tuple[list[str], tuple[int, int, int], int, int]] = {
 }
 WIDE = ["model=large", "model.channels=[128,128,256,256]", "model.hidden=[2048,2048]", "dataset=cifar10"]
 GPU_ROWS = {"large x4 32x32": (WIDE, (3, 32, 32), 10, 1024)}
+PLAIN = ["conv=plain", "linear=plain"]
 CANDIDATES = {
-    "plain": ["conv=plain", "linear=plain"],
+    "plain": PLAIN,
     "bcop cholesky": ["conv=bcop", "linear=orthogonal"],
     "rko cholesky": ["conv=rko", "linear=orthogonal"],
     "bcop bjorck": ["conv=bcop", "conv.orthogonalizer=bjorck", "linear=bjorck"],
@@ -101,6 +102,7 @@ def _networks(arguments: argparse.Namespace, work: Callable, title: str, count: 
         for name, choices in CANDIDATES.items():
             config = _config([*overrides, *choices])
             networks[name] = build_model(config, shape, outputs)
+        networks["plain, torch's modules"] = _torch_modules(build_model(_config([*overrides, *PLAIN]), shape, outputs))
         networks |= {name: build_peer(layers, config.model, shape, outputs) for name, layers in peers.items()}
         inputs = torch.rand(batch, *shape, device=arguments.device)
         runs = {name: work(network.to(arguments.device), inputs) for name, network in networks.items()}
@@ -108,6 +110,11 @@ def _networks(arguments: argparse.Namespace, work: Callable, title: str, count: 
         times = _interleave(runs, arguments.rounds, arguments.seconds)
         report[row] = _table(f"{title}, {row}, batch {batch}", times, counts)
     return report
+
+
+def _torch_modules(network: nn.Sequential) -> nn.Sequential:
+    """The plain network as one would write it with torch: padding and convolution as two modules, in torch's layout."""
+    return nn.Sequential(*(nn.Sequential(*layer) if isinstance(layer, PaddedConv2d) else layer for layer in network))
 
 
 def _operations(run: Callable[[], None]) -> int:

@@ -22,7 +22,7 @@ def test_every_suite_runs(tmp_path):
     )  # fmt: skip
     report = json.loads(output.read_text())
     for suite in ("step", "eval"):
-        plain, cholesky, _, bjorck = report[suite]["small 28x28"].values()
+        plain, cholesky, _, bjorck, _ = report[suite]["small 28x28"].values()
         assert plain["ratio"] == 1
         assert plain["ms"] > 0
         assert bjorck["ms"] > 0

@@ -83,7 +83,8 @@ def certified_accuracy(named: Named, title: str) -> "Figure | None":
         axes.plot([], [], marker, color="grey", fillstyle="none", label=f"{name.removesuffix('_accuracy')} (at most)")
     axes.set(title=title, xlabel="L2 radius (pixels in [0, 1])", ylabel="certified accuracy (at least)", ylim=(0, 1.02))
     axes.set_xlim(left=0)
-    axes.legend(frameon=False, fontsize=8)
+    figure.set_figheight(4.3 + 0.17 * (len(named) + len(attacks)))
+    figure.legend(frameon=False, fontsize=8, loc="outside lower center")  # curves leave no corner free
     return figure
 
 

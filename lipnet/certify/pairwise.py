@@ -1,6 +1,7 @@
 """Lipschitz bounds of the difference of two logits, for each pair of classes."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +22,18 @@ def pairwise_lipschitz_bounds(model: nn.Module, input_shape: Shape) -> Tensor:
     Raises:
         TypeError: as ``lipschitz_bound``.
     """
-    largest = any_pair(lipschitz_bound(model, input_shape))
     layers = list(model) if isinstance(model, nn.Sequential) else []
     if not layers or not isinstance(layers[-1], DENSE_LAYERS) or type(model).forward is not nn.Sequential.forward:
         (classes,) = output_shape(model, input_shape)
-        return torch.full((classes, classes), largest, dtype=torch.float64)
+        return torch.full((classes, classes), any_pair(lipschitz_bound(model, input_shape)), dtype=torch.float64)
+    last: Any = layers[-1]
     features = lipschitz_bound(nn.Sequential(*layers[:-1]), input_shape)
-    constants = features * _row_distances(layers[-1].weight.detach().double().cpu())
+    weight = last.weight.detach().double().cpu()
+    whole = features * lipschitz_bound(
+        last, weight.shape[1:]
+    )  # what the network's own bound is, without its convolutions
+    largest = any_pair(math.nextafter(whole, math.inf))
+    constants = features * _row_distances(weight)
     # Equal rows would give infinite radii; an ulp of the global bound is as good.
     return constants.nan_to_num(math.inf, math.inf).clamp(largest * torch.finfo(torch.float64).eps, largest)
 

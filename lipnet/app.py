@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lipnet import commandline
 from lipnet.config import parse
+from lipnet.data.facts import trained_on
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
 
@@ -31,6 +32,7 @@ def _run_dir(resume: str | None, parent: str) -> str:
 
 
 OmegaConf.register_new_resolver("lipnet.run_dir", _run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.trained_on", trained_on, replace=True)
 OmegaConf.register_new_resolver("lipnet.groups", commandline.listed_groups, replace=True)
 
 

@@ -266,9 +266,10 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     texts = [str(text) for text in OmegaConf.load(saved) or []]
     if "task=evaluate" in texts:
         raise UserError(f"{key}={directory}: an evaluation, not a training run; give the run that it evaluated.")
-    if evaluates:  # the options of the task that trained it are none of this one's
+    if evaluates:  # the options of the task that trained it are none of this one's, and run is now that run
         texts = [text for text in texts if not text.startswith("task.")]
-    return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run")]
+        texts = [f"dataset.{text}" if text.startswith("run=") else text for text in texts]
+    return [text for text in texts if text.partition("=")[0] not in (*given, "resume")]
 
 
 def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:

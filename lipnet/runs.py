@@ -13,7 +13,7 @@ from lipnet.commandline import config_dir
 from lipnet.config import NODES, parse
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.errors import UserError
-from lipnet.models import build_model
+from lipnet.models import build_gan, build_model
 from lipnet.schema import GROUPS, Config
 from lipnet.training import checkpoint
 
@@ -77,7 +77,9 @@ def _read(file: str) -> dict[str, Any]:
 
 
 def new_model(config: Config) -> nn.Sequential:
-    """The configuration's network with fresh weights."""
+    """The configuration's network with fresh weights; of ``task=gan``, a ``Gan``: the generator and its critic."""
+    if config.task.name == "gan":
+        return build_gan(config, inputs_and_outputs(config.dataset)[0])
     return build_model(config, *inputs_and_outputs(config.dataset))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from lipnet.commandline import EVALUATION_KEYS
 from lipnet.data.images import load_splits
 from lipnet.data.pairs import load_pair
+from lipnet.errors import UserError
 from lipnet.models.summary import count_parameters
 from lipnet.runs import load_run, refuse_changes
 from lipnet.schema import Config, Pair
@@ -19,6 +20,11 @@ log = logging.getLogger("lipnet")
 def evaluate(config: Config, session: Session) -> dict[str, Any]:
     """Evaluates the network in ``config.run``; the command line has been completed with that run's own overrides."""
     run = load_run(str(config.run))
+    if run.config.task.name == "gan":
+        raise UserError(
+            f"run={config.run}: a GAN has no certificate to evaluate; compare its images with real ones by "
+            f"task=wasserstein dataset=gan run={config.run}."
+        )
     refuse_changes(run.config, config, EVALUATION_KEYS, f"task=evaluate run={config.run}")
     log.info("evaluating %s, weights of epoch %d", config.run, run.epoch)
     tracker = Tracker(session.directory)

@@ -34,6 +34,7 @@ def train_and_evaluate(
     objective: Callable[[Tracker], Objective],
     evaluate: Evaluation,
     metrics: list[str],
+    rates: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Trains (or continues) the configuration's network and evaluates its best epoch.
 
@@ -42,12 +43,13 @@ def train_and_evaluate(
         objective: ``tracker -> objective``.
         evaluate: ``(best network, tracker, results so far) -> results``; it writes them.
         metrics: tags that ``evaluate`` will write, for the HPARAMS page.
+        rates: child module -> what multiplies the learning rate for its parameters.
     """
-    model = new_model(config)
+    model = new_model(config).eval()
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
-    loop = Loop(model.to(session.device), batches, config, session.directory, facts)
+    loop = Loop(model.to(session.device), batches, config, session.directory, facts, rates or {})
     _restore(loop)
     tracker = Tracker(session.directory, loop.progress.epoch)
     try:

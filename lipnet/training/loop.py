@@ -18,7 +18,7 @@ from lipnet.layers import recondition
 from lipnet.schema import Config
 from lipnet.training import checkpoint
 from lipnet.training.interrupt import Interrupted, StopRequest
-from lipnet.training.schedules import build_optimizer, learning_rate
+from lipnet.training.schedules import build_optimizer, learning_rate, parameter_groups
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
@@ -75,6 +75,7 @@ class Loop:
     Attributes:
         directory: the run directory; ``checkpoints/last.pt`` and ``best.pt`` appear in it.
         facts: plain data saved in every checkpoint (the configuration, the choices, versions).
+        rates: child module -> what multiplies the learning rate for its parameters; 1 for all others.
     """
 
     model: nn.Module
@@ -82,12 +83,13 @@ class Loop:
     config: Config
     directory: Path
     facts: dict[str, Any]
+    rates: dict[str, float] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         self.last, self.best = (self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "best"))
         self.trained = _compiled(self.model) if self.config.compile else self.model
-        self.optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
+        self.optimizer = build_optimizer(self.config.optimizer, parameter_groups(self.model, self.rates))
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         steps = self.config.epochs * self.batches
         self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, steps, self.batches)
@@ -194,7 +196,7 @@ class Loop:
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
 
     def _save(self, path: Path) -> None:
         checkpoint.save(

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lipnet.errors import UserError
-from lipnet.layers import recondition
+from lipnet.layers import OrthogonalizationError, recondition
 from lipnet.schema import Config
 from lipnet.training import checkpoint
+from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
 from lipnet.training.schedules import build_optimizer, learning_rate
 from lipnet.training.tracker import Tracker
@@ -106,6 +107,7 @@ class Loop:
 
         Raises:
             Interrupted: after SIGINT or SIGTERM, with everything saved.
+            UserError: training diverged; ``last.pt`` holds the last state that had not.
         """
         total = self.config.epochs * self.batches
         done = self.progress.epoch * self.batches + self.progress.batch
@@ -121,7 +123,10 @@ class Loop:
             self._save(self.last)
             while self.progress.epoch < self.config.epochs:
                 bar.set_description(f"epoch {self.progress.epoch + 1}/{self.config.epochs}", refresh=False)
-                self._epoch(objective, stop, bar.update)
+                try:
+                    self._epoch(objective, stop, bar.update)
+                except OrthogonalizationError as error:
+                    raise diverged(self, objective) from error
                 metrics = self._finish_epoch(objective, tracker)
                 bar.set_postfix(_short(metrics), refresh=False)
                 if stop.number is not None:  # asked for during validation; everything is saved
@@ -138,25 +143,38 @@ class Loop:
             self.config.batch_size, self.config.seed, progress.epoch, first=progress.batch
         )
         for images, labels in batches:
-            self._set_rate(self.rate(progress.epoch * self.batches + progress.batch))
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
-                loss, sums = objective.step(self.trained, images, labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            if (progress.epoch * self.batches + progress.batch + 1) % _RECONDITION_STEPS == 0:
-                recondition(self.model)
-            totals += sums.double()
-            progress.batch += 1
+            totals += self.step(objective, images, labels)
             advance()
             now = time.perf_counter()
             if stop.number is not None or now - saved > _CHECKPOINT_SECONDS:
                 progress.totals, started, saved = totals.cpu(), self._clock(started), now
+                self._check_finite(objective)
                 self._save(self.last)
                 if stop.number is not None:
                     raise Interrupted(stop.number)
         progress.totals = totals.cpu()
         self._clock(started)
+        self._check_finite(objective)
+
+    def step(self, objective: Objective, images: Tensor, labels: Tensor) -> Tensor:
+        """One step of the optimizer; returns the objective's sums over the batch, float64."""
+        done = self.progress.epoch * self.batches + self.progress.batch
+        self._set_rate(self.rate(done))
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
+            loss, sums = objective.step(self.trained, images, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if (done + 1) % _RECONDITION_STEPS == 0:
+            recondition(self.model)
+        self.progress.batch += 1
+        return sums.double()
+
+    def _check_finite(self, objective: Objective) -> None:
+        """Before every checkpoint, so that each is a good state, and not at every step, which would wait for it."""
+        assert self.progress.totals is not None
+        if not all_finite([self.progress.totals, *self.model.state_dict().values()]):
+            raise diverged(self, objective)
 
     def _clock(self, started: float) -> float:
         now = time.perf_counter()
@@ -172,11 +190,6 @@ class Loop:
             f"train/{name}": total / examples
             for name, total in zip(objective.sums, progress.totals.tolist(), strict=True)
         }
-        if not all(math.isfinite(value) for value in metrics.values()):
-            raise UserError(
-                f"the training loss is not finite in epoch {progress.epoch + 1}; a smaller optimizer.lr avoids it. "
-                f"{self.last} holds the state before."
-            )
         metrics["optimizer/learning_rate"] = self.optimizer.param_groups[0]["lr"]
         metrics["time/seconds"] = progress.epoch_seconds
         metrics["time/samples_per_second"] = examples / max(progress.epoch_seconds, 1e-9)

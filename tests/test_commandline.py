@@ -214,7 +214,7 @@ BAD = [
     ),
     # finished runs
     ("task=evaluate", "run=null: task=evaluate needs run=DIR, the directory of a finished run."),
-    ("run=done", "run=done: only task=evaluate reads it; to continue a run use resume=DIR."),
+    ("run=done", "run=done: only task=evaluate and task=export read it; to continue a run use resume=DIR."),
     (
         "task=evaluate run=empty",
         "run=empty: not a run directory (empty/.hydra/overrides.yaml is missing); give one from outputs/.",

@@ -21,6 +21,7 @@ from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
 from lipnet.training.schedules import build_optimizer, learning_rate
 from lipnet.training.tracker import Tracker
+from lipnet.training.weights import load_weights
 
 log = logging.getLogger("lipnet")
 
@@ -97,7 +98,7 @@ class Loop:
         """Continues from ``last.pt`` where there is one; the rest of the run is then as if it had never stopped."""
         if self.last.is_file():
             saved = checkpoint.load(self.last)
-            self.model.load_state_dict(saved["model"])
+            load_weights(self.model, saved["model"], str(self.last))
             self.optimizer.load_state_dict(saved["optimizer"])
             self.progress = Progress(**saved["progress"])
             torch.set_rng_state(saved["rng"])

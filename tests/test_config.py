@@ -101,7 +101,7 @@ PROBLEMS = [
     (
         [],
         {"run": "somewhere"},
-        ["run=somewhere: only task=evaluate reads it; to continue a run use resume=DIR."],
+        ["run=somewhere: only task=evaluate and task=export read it; to continue a run use resume=DIR."],
     ),
     (["task=evaluate"], {}, ["run=null: task=evaluate needs run=DIR, the directory of a finished run."]),
     (

@@ -6,8 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lipnet.commandline import config_dir
-from lipnet.commandline import RUN_READERS
+from lipnet.commandline import RUN_READERS, config_dir
 from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, examine, parse
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError

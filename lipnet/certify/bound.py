@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lipnet.certify.spectrum import LINEAR_LAYERS, Shape, linear_operator, small_gram
 from lipnet.layers import (
     Abs,
+    Cones,
     GroupSort,
     MaxMin,
     Normalize,
@@ -78,8 +79,8 @@ def output_shape(module: nn.Module, input_shape: Shape) -> Shape:
 
 
 @register_rule(
-    nn.Identity, nn.Flatten, nn.ReLU, nn.LeakyReLU, nn.Tanh, Abs, GroupSort, MaxMin, PixelUnshuffle, nn.PixelUnshuffle,
-    nn.PixelShuffle, nn.ZeroPad2d,
+    nn.Identity, nn.Flatten, nn.ReLU, nn.LeakyReLU, nn.Tanh, Abs, Cones, GroupSort, MaxMin, PixelUnshuffle,
+    nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d,
 )  # fmt: skip
 def _isometry_or_contraction(module: nn.Module, shape: Shape) -> float:
     return max(1.0, abs(getattr(module, "negative_slope", 1.0)))

@@ -2,6 +2,7 @@
 
 from lipnet.layers.activations import Abs, GroupSort, MaxMin
 from lipnet.layers.bcop import BCOPConv2d
+from lipnet.layers.cones import Cones
 from lipnet.layers.constrained import ConstrainedConv2d
 from lipnet.layers.conv import PaddedConv2d
 from lipnet.layers.l2ne import L2NEConv2d
@@ -19,6 +20,7 @@ __all__ = [
     "ORTHOGONALIZERS",
     "Abs",
     "BCOPConv2d",
+    "Cones",
     "ConstrainedConv2d",
     "GroupSort",
     "L2NEConv2d",

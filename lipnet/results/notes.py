@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lipnet.results.collect import Run
+from lipnet.results.distances import distance_notes
 from lipnet.results.groups import Group
 
 _SHOWN_REPEATS = 10
@@ -10,7 +11,8 @@ _SHOWN_REPEATS = 10
 
 def notes(groups: list[Group], runs: list[Run]) -> list[str]:
     """Lines below a table of these groups, made of these runs."""
-    return [*_reading(groups), *(note for group in groups for note in _mixed(group)), *_left_out(groups, runs)]
+    mixed = (note for group in groups for note in _mixed(group))
+    return [*_reading(groups), *distance_notes(groups), *mixed, *_left_out(groups, runs)]
 
 
 def _reading(groups: list[Group]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lipnet.data.facts import DATASETS, inputs_and_outputs
 from lipnet.errors import UserError
-from lipnet.schema import GROUPS, PAIRS, Attack, Config, ConvNet, Critic, Dataset, Estimate, Pair
+from lipnet.schema import GROUPS, PAIRS, Attack, ConesModel, Config, ConvNet, Critic, Dataset, Estimate, Pair
 
 NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate}  # groups of keys without options
 
@@ -185,6 +185,8 @@ def _between_keys(config: Any) -> Iterator[str]:
             yield from _check_pair(config.dataset, config.estimate)
         if isinstance(config.model, ConvNet):
             yield from _check_conv_net(config.model, config.dataset.name, shape)
+        if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
+            yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
     if config.activation is not None and config.model is not None:
         yield from _check_activation(config)
 
@@ -208,7 +210,7 @@ def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
 
 
 def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
-    for key in ("radii", "scales"):
+    for key in ("radii", "scales", "classes"):
         if len(set(getattr(pair, key, (0, 1)))) == 1:
             yield f"dataset.{key}={show(getattr(pair, key))}: two equal laws, at distance 0; use different numbers."
     # Below this number the range term of the empirical Bernstein bound alone exceeds the range.

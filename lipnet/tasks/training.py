@@ -34,6 +34,7 @@ def train_and_evaluate(
     objective: Callable[[Tracker], Objective],
     evaluate: Evaluation,
     metrics: list[str],
+    prepare: Callable[[nn.Module], None] = lambda model: None,
 ) -> dict[str, Any]:
     """Trains (or continues) the configuration's network and evaluates its best epoch.
 
@@ -42,8 +43,10 @@ def train_and_evaluate(
         objective: ``tracker -> objective``.
         evaluate: ``(best network, tracker, results so far) -> results``; it writes them.
         metrics: tags that ``evaluate`` will write, for the HPARAMS page.
+        prepare: changes a fresh network in place, where its start depends on data.
     """
     model = new_model(config)
+    prepare(model)
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}

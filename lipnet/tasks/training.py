@@ -18,7 +18,7 @@ from lipnet.results.record import versions
 from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import Config
 from lipnet.tasks.session import Session
-from lipnet.training import checkpoint
+from lipnet.training.files import remove_parts
 from lipnet.training.loop import Batches, Loop, Objective
 from lipnet.training.tracker import Tracker
 
@@ -48,6 +48,7 @@ def train_and_evaluate(
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
     loop = Loop(model.to(session.device), batches, config, session.directory, facts)
+    remove_parts(session.directory)
     _restore(loop)
     tracker = Tracker(session.directory, loop.progress.epoch)
     try:
@@ -62,7 +63,9 @@ def train_and_evaluate(
             "train_seconds": loop.progress.seconds,
             "samples_per_second": loop.progress.epoch * len(batches) / loop.progress.seconds,
         }
-        return evaluate(load_run(session.directory).model.to(session.device), tracker, results)
+        results = evaluate(load_run(session.directory).model.to(session.device), tracker, results)
+        loop.previous.unlink(missing_ok=True)  # a complete run is not continued
+        return results
     finally:
         tracker.close()
 
@@ -79,8 +82,8 @@ def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker:
 
 
 def _restore(loop: Loop) -> None:
-    if loop.last.is_file():
-        saved = saved_config(checkpoint.load(loop.last))
-        refuse_changes(saved, loop.config, RESUME_KEYS, f"resume={loop.directory}")
-        loop.restore()
+    saved = loop.saved()
+    if saved is not None:
+        refuse_changes(saved_config(saved), loop.config, RESUME_KEYS, f"resume={loop.directory}")
+        loop.restore(saved)
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from lipnet.errors import UserError
 from lipnet.layers import recondition
 from lipnet.schema import Config
-from lipnet.training import checkpoint
+from lipnet.training import checkpoint, recovery
 from lipnet.training.interrupt import Interrupted, StopRequest
 from lipnet.training.schedules import build_optimizer, learning_rate
 from lipnet.training.tracker import Tracker
@@ -73,7 +73,8 @@ class Loop:
     """Trains ``model`` on ``split``; every epoch is validated, tracked and saved.
 
     Attributes:
-        directory: the run directory; ``checkpoints/last.pt`` and ``best.pt`` appear in it.
+        directory: the run directory; ``checkpoints/last.pt``, ``previous.pt`` (the one before it) and ``best.pt``
+            appear in it.
         facts: plain data saved in every checkpoint (the configuration, the choices, versions).
     """
 
@@ -85,21 +86,25 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        self.last, self.best = (self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "best"))
+        self.last, self.previous, self.best = (
+            self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "previous", "best")
+        )
         self.trained = _compiled(self.model) if self.config.compile else self.model
         self.optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         steps = self.config.epochs * self.batches
         self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, steps, self.batches)
 
-    def restore(self) -> None:
-        """Continues from ``last.pt`` where there is one; the rest of the run is then as if it had never stopped."""
-        if self.last.is_file():
-            saved = checkpoint.load(self.last)
-            self.model.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.progress = Progress(**saved["progress"])
-            torch.set_rng_state(saved["rng"])
+    def saved(self) -> dict[str, Any] | None:
+        """The checkpoint that an earlier attempt left: ``last.pt``, or where that is damaged ``previous.pt``."""
+        return recovery.newest(self.last, self.previous, self.best)
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continues from a checkpoint; the rest of the run is then as if it had never stopped."""
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.progress = Progress(**saved["progress"])
+        torch.set_rng_state(saved["rng"])
 
     def run(self, objective: Objective, tracker: Tracker) -> None:
         """Trains to the last epoch.
@@ -206,6 +211,7 @@ class Loop:
                 "rng": torch.get_rng_state(),
                 **self.facts,
             },
+            previous=self.previous if path == self.last else None,
         )
 
 

@@ -71,7 +71,7 @@ def _loop(config, directory, objective):
 def _train(config, directory, objective, restore=False):
     made = _loop(config, directory, objective)
     if restore:
-        made.restore()
+        made.restore(made.saved())
     tracker = Tracker(directory, made.progress.epoch)
     try:
         made.run(objective, tracker)
@@ -163,7 +163,8 @@ def test_random_numbers_continue_too(config, tmp_path):
         _train(config, tmp_path, Objective(strike=(signal.SIGINT, 2)))
     expected = torch.rand(3)
     torch.manual_seed(6)
-    _loop(config, tmp_path, Objective()).restore()
+    made = _loop(config, tmp_path, Objective())
+    made.restore(made.saved())
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -172,7 +173,9 @@ def test_long_epochs_are_saved_in_between(config, tmp_path, monkeypatch, seconds
     monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", seconds)
     written = []
     save = checkpoint.save
-    monkeypatch.setattr(checkpoint, "save", lambda path, content: (written.append(path.name), save(path, content)))
+    monkeypatch.setattr(
+        checkpoint, "save", lambda path, *rest, **options: (written.append(path.name), save(path, *rest, **options))
+    )
     _train(config, tmp_path, Objective())
     assert written.count("last.pt") == saves
 

@@ -1,8 +1,7 @@
 """The program: from the command line to a finished run. Torch is imported only once a run starts."""
 
-from __future__ import annotations
-
 import contextlib
+import dataclasses
 import datetime
 import json
 import logging
@@ -10,7 +9,6 @@ import secrets
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.conf import HydraConf
@@ -23,9 +21,6 @@ from lipnet import commandline
 from lipnet.config import parse
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
-
-if TYPE_CHECKING:
-    from lipnet.tasks.session import Session
 
 log = logging.getLogger("lipnet")
 
@@ -57,43 +52,72 @@ def run(config: DictConfig) -> None:
         if sweep:  # the other jobs go on; Hydra reports this one at the end
             raise CompactHydraException(str(error)) from error
         commandline.fail(error)
+    except _Followed:
+        sys.exit(1)
+
+
+class _Followed(Exception):
+    """Another process of this run failed, and has said why."""
 
 
 def _run(config: DictConfig, hydra_config: HydraConf) -> None:
     from lipnet.training.interrupt import Interrupted, StopRequest
+
+    directory = Path(hydra_config.runtime.output_dir)
+    try:
+        with StopRequest(at_once=True):
+            _carry_out(parse(config), config, hydra_config, directory)
+    except Interrupted as stop:
+        log.warning("stopped by %s%s", stop, _continuation(directory, "; continue with: "))
+        sys.exit(128 + stop.number)
+
+
+def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, directory: Path) -> None:
+    from lipnet.layers import OrthogonalizationError
+    from lipnet.results.record import write_results
+    from lipnet.tasks import DISTRIBUTED, TASKS
+    from lipnet.tasks.attacking import CertificateViolation
+    from lipnet.tasks.session import Session
+    from lipnet.training import distributed
+    from lipnet.training.seeding import choose_device, start_clean
     from lipnet.training.storage import silent_writers, storage_problem
 
-    checked, directory = parse(config), Path(hydra_config.runtime.output_dir)
-    if _is_complete(directory):
+    if distributed.size() > 1:
+        _check_shared(config, distributed.size(), DISTRIBUTED)
+    if not distributed.is_main():
+        config = dataclasses.replace(config, progress="off")
+    if distributed.from_main(lambda: _is_complete(directory)):
+        distributed.finish()
         log.info("%s is complete: nothing to continue; task=evaluate run=%s evaluates it again", directory, directory)
         return
-    again = shlex.join([*_program(), f"resume={directory}"])
-    session = None
+    choices = {
+        group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
+    }
+    start_clean(config.seed, config.threads)
+    device = distributed.own_device(choose_device(config.device))
+    session = Session(directory, device, choices, list(hydra_config.overrides.task), config)
     try:
-        with StopRequest(at_once=True), silent_writers():
-            _save_configuration(directory, config, list(hydra_config.overrides.task))
-            session = _session(checked, directory, hydra_config)
-            _tasks()[checked.task.name](checked, session)
-    except Interrupted as stop:
-        log.warning("stopped by %s%s", stop, f"; continue with: {again}" if _has_checkpoints(directory) else "")
-        sys.exit(128 + stop.number)
+        with silent_writers():
+            if distributed.is_main():
+                _save_configuration(directory, composed, session.overrides)
+            TASKS[config.task.name](config, session)
     except Exception as error:
-        if session is not None:
-            _record_failure(session, error)
-        problem = storage_problem(error, directory)
-        if problem is not None:
-            then = f" Then continue with: {again}" if _has_checkpoints(directory) else ""
-            raise UserError(f"{problem}. Make room, or make it writable.{then}") from error
-        if _says_it_all(error):
+        distributed.outlive_the_others()
+        if not distributed.first_to_fail():
+            raise _Followed from error
+        if distributed.is_lost_connection(error):
+            error = UserError(f"another process of this run has ended; {_program()} resume={directory} goes on.")
+        failure = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        with contextlib.suppress(OSError):  # the failure itself may be that nothing can be written
+            write_results(directory, session.header | failure)
+        if problem := storage_problem(error, directory):
+            then = _continuation(directory, ", then continue with: ")
+            raise UserError(f"{problem}. Make room, or make it writable{then}") from error
+        if isinstance(error, OrthogonalizationError | CertificateViolation):  # their messages say it all
             raise UserError(str(error)) from error
-        raise
+        raise error
+    distributed.finish()
     log.info("everything is in %s\nlook at it: tensorboard --logdir %s", directory, directory)
-
-
-def _tasks() -> dict[str, Any]:
-    from lipnet.tasks import TASKS
-
-    return TASKS
 
 
 def _save_configuration(directory: Path, config: DictConfig, overrides: list[str]) -> None:
@@ -104,34 +128,10 @@ def _save_configuration(directory: Path, config: DictConfig, overrides: list[str
         write_text(directory / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
 
 
-def _session(config: Config, directory: Path, hydra_config: HydraConf) -> Session:
-    from lipnet.tasks.session import Session
-    from lipnet.training.seeding import choose_device, start_clean
-
-    choices = {
-        group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
-    }
-    start_clean(config.seed, config.threads)
-    return Session(directory, choose_device(config.device), choices, list(hydra_config.overrides.task), config)
-
-
-def _record_failure(session: Session, error: Exception) -> None:
-    from lipnet.results.record import write_results
-
-    with contextlib.suppress(OSError):  # the failure itself may be that nothing can be written
-        failure = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        write_results(session.directory, session.header | failure)
-
-
-def _says_it_all(error: Exception) -> bool:
-    from lipnet.layers import OrthogonalizationError
-    from lipnet.tasks.attacking import CertificateViolation
-
-    return isinstance(error, OrthogonalizationError | CertificateViolation)
-
-
-def _has_checkpoints(directory: Path) -> bool:
-    return (directory / "checkpoints").is_dir()
+def _continuation(directory: Path, introduction: str) -> str:
+    """The command that goes on from the run's checkpoints; nothing where there are none."""
+    found = (directory / "checkpoints").is_dir()
+    return f"{introduction}{_program()} {shlex.quote(f'resume={directory}')}" if found else ""
 
 
 def _is_complete(directory: Path) -> bool:
@@ -139,8 +139,23 @@ def _is_complete(directory: Path) -> bool:
     return results.is_file() and json.loads(results.read_text()).get("status") == "completed"
 
 
-def _program() -> list[str]:
-    return ["python", "train.py"] if Path(sys.argv[0]).name == "train.py" else ["lipnet"]
+def _check_shared(config: Config, processes: int, tasks: tuple[str, ...]) -> None:
+    problems = []
+    if config.task.name not in tasks:
+        problems.append(f"task={config.task.name}: runs in one process; start it without torchrun.")
+    if config.batch_size < processes:
+        problems.append(f"batch_size={config.batch_size}: shared by {processes} processes; use at least {processes}.")
+    if problems:
+        raise UserError(*problems)
+
+
+def _program() -> str:
+    from lipnet.training import distributed
+
+    in_checkout = Path(sys.argv[0]).name == "train.py"
+    if distributed.size() > 1:
+        return f"torchrun --nproc_per_node={distributed.size()} {'train.py' if in_checkout else '-m lipnet'}"
+    return "python train.py" if in_checkout else "lipnet"
 
 
 @hydra.main(version_base="1.3", config_path=str(commandline.config_dir()), config_name="config")

@@ -67,7 +67,8 @@ FIGURES = (  # half of a tiny run's time: files of their names are written, and 
     (robustness, "accuracy_against_radius"), (robustness, "adversarial_examples"), (wasserstein, "wasserstein_figure"),
 )  # fmt: skip
 ROOM = 2**26  # bytes on the small file system while nothing is wrong
-PROBE = 2**16  # what a start asks for
+PROBE = 2**16  # bytes that a start asks for
+LOG = 2**13  # bytes that a run prints at most: its limit on files holds for them too
 KINDS = ("SIGKILL", "SIGTERM", "SIGINT", "full disk", "file size limit", "no permission", "damaged last.pt",
          "damaged best.pt", "all checkpoints damaged")  # fmt: skip
 WEIGHTS = (5, 3, 3, 3, 2, 2, 4, 1, 1)
@@ -89,6 +90,7 @@ class Reference:
     seconds: float
     operations: int
     size: int
+    largest: int
 
 
 @dataclass
@@ -246,9 +248,10 @@ class Stress:
         if done.code:
             raise SystemExit(f"the uninterrupted run failed:\n{done.output}")
         operations = int(done.output.rpartition("file operations: ")[2])
-        size = sum(path.stat().st_size for path in directory.rglob("*"))
-        self.references[task] = Reference(outcome_of(directory), names_in(directory), seconds, operations, size)
-        print(f"{task}, uninterrupted: {seconds:.1f} s, {operations} file operations, {size:,} bytes", flush=True)
+        sizes = [path.stat().st_size for path in directory.rglob("*")]
+        found = outcome_of(directory), names_in(directory)
+        self.references[task] = Reference(*found, seconds, operations, sum(sizes), max(sizes))
+        print(f"{task}, uninterrupted: {seconds:.1f} s, {operations} file operations, {sum(sizes):,} bytes", flush=True)
 
     def one_run(self, task: str, kills: int) -> int:
         """Starts a run, kills it up to so many times, lets it finish, and compares; how many kills struck."""
@@ -292,7 +295,7 @@ class Stress:
             with self._room(used_in(self.folder) + chance.randrange(PROBE + reference.size)):
                 return attempt(arguments, _nothing)
         if kind == "file size limit":
-            limit = chance.randrange(PROBE // 4, max(PROBE, reference.size // 2))
+            limit = chance.randrange(LOG, reference.largest)
             return attempt(arguments, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
         if kind == "no permission":
             with _unprivileged(directory):
@@ -353,6 +356,9 @@ class Stress:
         reference = self.references[task]
         found = outcome_of(directory)
         wrong = [key for key in {**found, **reference.outcome} if found.get(key) != reference.outcome.get(key)]
+        left = names_in(directory) - reference.names - {"checkpoints/previous.pt"}
+        if left:
+            raise Violation(f"left behind: {', '.join(sorted(left))}")
         if wrong:
             shown = "\n".join(f"    {key}: {found.get(key)!r}, not {reference.outcome.get(key)!r}" for key in wrong[:5])
             raise Violation(f"{len(wrong)} of {len(found)} values differ\n{shown}")

@@ -1,5 +1,6 @@
 """Upper and lower bounds on L2 Lipschitz constants, and certified radii."""
 
+from lipnet.certify import rules as _rules  # noqa: F401  registers them
 from lipnet.certify.bound import lipschitz_bound, register_rule
 from lipnet.certify.jacobian import jacobian_lower_bound
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds

@@ -56,14 +56,14 @@ def remove_parts(directory: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """A text as it is."""
-    write_atomically(path, lambda file: file.write(text))
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Plain data as indented JSON; NaN and infinity are refused."""
     write_atomically(path, lambda file: json.dump(content, file, indent=2, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text as it is."""
+    write_atomically(path, lambda file: print(text, end="", file=file))
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -71,7 +71,7 @@ def _loop(config, directory, objective):
 def _train(config, directory, objective, restore=False):
     made = _loop(config, directory, objective)
     if restore:
-        made.restore(made.saved())
+        made.restore()
     tracker = Tracker(directory, made.progress.epoch)
     try:
         made.run(objective, tracker)
@@ -163,8 +163,7 @@ def test_random_numbers_continue_too(config, tmp_path):
         _train(config, tmp_path, Objective(strike=(signal.SIGINT, 2)))
     expected = torch.rand(3)
     torch.manual_seed(6)
-    made = _loop(config, tmp_path, Objective())
-    made.restore(made.saved())
+    _loop(config, tmp_path, Objective()).restore()
     assert torch.equal(torch.rand(3), expected)
 
 

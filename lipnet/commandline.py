@@ -29,6 +29,7 @@ from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_ke
 from lipnet.errors import UserError
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
 
+_PROBE_BYTES = 2**16  # an empty file fits on a full disk
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 
 # What a command may change when it evaluates a finished run; everything else is the run's own.
@@ -267,8 +268,9 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     if directory is None or given[key].is_sweep_override():
         return []
     saved = Path(str(directory)) / ".hydra" / "overrides.yaml"
-    if not saved.is_file():
-        raise UserError(f"{key}={directory}: not a run directory ({saved} is missing); give one from outputs/.")
+    if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
+        state = "empty" if saved.exists() else "missing"
+        raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
     refused = [
         name for name in given if name not in allowed and (name == "hydra.run.dir" or not name.startswith("hydra"))
     ]
@@ -300,7 +302,7 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
     """A problem if the run directory cannot be made; what is made to find out is removed again."""
     if composed is None:
         return []
-    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+    key = "hydra.sweep.dir" if multirun else "resume" if composed.resume is not None else "hydra.run.dir"
     directory = Path(str(OmegaConf.select(composed, key))).absolute()
     missing = list(itertools.takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
     made = []
@@ -308,11 +310,11 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
         for path in reversed(missing):
             path.mkdir()
             made.append(path)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(_PROBE_BYTES))
     except OSError as error:
-        shown = OmegaConf.select(composed, key)
-        return [f"{key}={shown}: cannot write there ({error.strerror}); choose another with {key}=DIR."]
+        cure = "make room, or make it writable" if key == "resume" else f"choose another with {key}=DIR"
+        return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({error.strerror}); {cure}."]
     finally:
         for path in reversed(made):
             path.rmdir()

@@ -18,7 +18,8 @@ from lipnet.results.record import versions
 from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import Config
 from lipnet.tasks.session import Session
-from lipnet.training import checkpoint, distributed
+from lipnet.training import distributed
+from lipnet.training.files import remove_parts
 from lipnet.training.loop import Batches, Loop, Objective
 from lipnet.training.tracker import Tracker, open_tracker
 
@@ -51,6 +52,8 @@ def train_and_evaluate(
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
     loop = Loop(model.to(session.device), batches, config, session.directory, facts)
+    if distributed.is_main():
+        remove_parts(session.directory)
     _restore(loop)
     tracker = open_tracker(session.directory, loop.progress.epoch)
     try:
@@ -66,7 +69,10 @@ def train_and_evaluate(
             "samples_per_second": loop.progress.epoch * len(batches) / loop.progress.seconds,
         }
         best = distributed.from_main(lambda: load_run(session.directory).model)
-        return evaluate(best.to(session.device), tracker, results)
+        results = evaluate(best.to(session.device), tracker, results)
+        if distributed.is_main():
+            loop.previous.unlink(missing_ok=True)  # a complete run is not continued
+        return results
     finally:
         tracker.close()
 
@@ -83,7 +89,7 @@ def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker:
 
 
 def _restore(loop: Loop) -> None:
-    saved = distributed.from_main(lambda: checkpoint.load(loop.last) if loop.last.is_file() else None)
+    saved = loop.saved()
     if saved is not None:
         refuse_changes(saved_config(saved), loop.config, RESUME_KEYS, f"resume={loop.directory}")
         loop.restore()

@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from lipnet.errors import UserError
 from lipnet.layers import OrthogonalizationError, recondition
 from lipnet.schema import Config
-from lipnet.training import checkpoint, distributed
+from lipnet.training import checkpoint, distributed, recovery
 from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
 from lipnet.training.schedules import build_optimizer, learning_rate
@@ -75,7 +75,8 @@ class Loop:
     """Trains ``model`` on ``split``; every epoch is validated, tracked and saved.
 
     Attributes:
-        directory: the run directory; ``checkpoints/last.pt`` and ``best.pt`` appear in it.
+        directory: the run directory; ``checkpoints/last.pt``, ``previous.pt`` (the one before it) and ``best.pt``
+            appear in it.
         facts: plain data saved in every checkpoint (the configuration, the choices, versions).
     """
 
@@ -87,7 +88,9 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        self.last, self.best = (self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "best"))
+        self.last, self.previous, self.best = (
+            self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "previous", "best")
+        )
         self.eager = distributed.parallel(self.model)
         self.trained = _compiled(self.eager) if self.config.compile else self.eager
         self.optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
@@ -95,9 +98,13 @@ class Loop:
         steps = self.config.epochs * self.batches
         self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, steps, self.batches)
 
+    def saved(self) -> dict[str, Any] | None:
+        """The checkpoint that an earlier attempt left: ``last.pt``, or where that is damaged ``previous.pt``."""
+        return distributed.from_main(lambda: recovery.newest(self.last, self.previous, self.best))
+
     def restore(self) -> None:
-        """Continues from ``last.pt`` where there is one; the rest of the run is then as if it had never stopped."""
-        saved = distributed.from_main(lambda: checkpoint.load(self.last) if self.last.is_file() else None)
+        """Continues from what is saved, if anything; the rest of the run is then as if it had never stopped."""
+        saved = self.saved()
         if saved is not None:
             load_weights(self.model, saved["model"], str(self.last))
             self.optimizer.load_state_dict(saved["optimizer"])
@@ -227,6 +234,7 @@ class Loop:
                 "rng": torch.get_rng_state(),
                 **self.facts,
             },
+            previous=self.previous if path == self.last else None,
         )
 
 

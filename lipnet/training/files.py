@@ -28,6 +28,11 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, lambda file: json.dump(content, file, indent=2, allow_nan=False))
 
 
+def write_text(path: Path, text: str) -> None:
+    """A text as it is."""
+    write_atomically(path, lambda file: print(text, end="", file=file))
+
+
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Rows with the same keys, in the first row's order."""
     rows = list(rows)

@@ -1,7 +1,8 @@
 """Upper bounds on Lipschitz constants, composed over modules. A module without a rule is an error, never a silent 1."""
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from lipnet.layers import Concat, Residual
 Shape = tuple[int, ...]
 Rule = Callable[[Any, Shape], float]
 _RULES: dict[type[nn.Module], Rule] = {}
+_KNOWN: dict[tuple[nn.Module, Shape], float] | None = None  # by ``measured_once``
 
 
 class Refusal(Exception):
@@ -63,9 +65,28 @@ def _bound(module: nn.Module, shape: Shape, name: str) -> float:
         return _COMPOSE[kind](module, shape, name)
     try:
         _refuse_changing_weights(module)
-        return _RULES[kind](module, shape)
+        return _apply(_RULES[kind], module, shape)
     except Refusal as reason:
         raise TypeError(f"no Lipschitz bound for {name} ({type(module).__name__}): {reason}") from None
+
+
+def _apply(rule: Rule, module: nn.Module, shape: Shape) -> float:
+    if _KNOWN is None:
+        return rule(module, shape)
+    if (module, shape) not in _KNOWN:
+        _KNOWN[module, shape] = rule(module, shape)
+    return _KNOWN[module, shape]
+
+
+@contextlib.contextmanager
+def measured_once() -> Iterator[None]:
+    """Inside, each module is measured once for an input shape, however many bounds it is part of; change no weights."""
+    global _KNOWN
+    before, _KNOWN = _KNOWN, {} if _KNOWN is None else _KNOWN
+    try:
+        yield
+    finally:
+        _KNOWN = before
 
 
 def find_type(module: nn.Module, types: Any) -> type[nn.Module] | None:

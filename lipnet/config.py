@@ -192,13 +192,14 @@ def _between_keys(config: Any) -> Iterator[str]:
 
 
 def _check_task(config: Any) -> Iterator[str]:
-    evaluates = config.task.name == "evaluate"
-    if evaluates and not config.run:
-        yield "run=null: task=evaluate needs run=DIR, the directory of a finished run."
-    if evaluates and config.resume:
-        yield "resume and task=evaluate do not go together: evaluate a run with run=DIR alone."
-    if not evaluates and config.run:
-        yield f"run={config.run}: only task=evaluate reads it; to continue a run use resume=DIR."
+    task = config.task.name
+    reads_run = task in ("evaluate", "export")
+    if reads_run and not config.run:
+        yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
+    if reads_run and config.resume:
+        yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."
+    if not reads_run and config.run:
+        yield f"run={config.run}: only task=evaluate and task=export read it; to continue a run use resume=DIR."
 
 
 def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:

@@ -32,6 +32,11 @@ class Robustness(Named):
 
 
 @dataclass(frozen=True)
+class Export(Named):
+    onnx: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
 class ConvNet(Named):
     channels: list[int] = checked(list_of(whole(1)))
     kernel_sizes: list[int] = checked(list_of(whole(1)))
@@ -273,7 +278,7 @@ class Estimate:
 
 
 GROUPS: dict[str, dict[str, type]] = {
-    "task": {"robustness": Robustness, "wasserstein": Named, "evaluate": Named},
+    "task": {"robustness": Robustness, "wasserstein": Named, "evaluate": Named, "export": Export},
     "model": {"small": ConvNet, "large": ConvNet, "fc": FullyConnected, "critic": Critic, "cones": ConesModel},
     "conv": {
         "bcop": BCOP, "bcop_fixed": BCOP, "rko": BCOP, "ossn": OSSN, "svcm": SVCM, "l2ne": PlainConv,

@@ -24,7 +24,8 @@ CLASSIFIERS = [file for file in EXPERIMENTS if file not in CRITICS]
 OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS]
 # What an option cannot be chosen without.
 NEEDS = {
-    "task=evaluate": ["run=somewhere"], "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
+    "task=evaluate": ["run=somewhere"], "task=export": ["run=somewhere"],
+    "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
     "model=cones": ["task=wasserstein", "dataset=cone"],
 }  # fmt: skip
 KEY = re.compile(r"^ *(\w+): *(?P<value>[^#]*)(?:# (?P<comment>.*))?$")

@@ -60,6 +60,11 @@ class Run:
             return "–"
         return self.config.get("linear" if self.config.get("model") == "fc" else "conv", "?")
 
+    @property
+    def unfinished(self) -> bool:
+        """It may still go on."""
+        return bool(self.problem) and not self.results
+
     @functools.cached_property
     def facts(self) -> dict[str, str]:
         """What a run can be chosen by: its configuration, method, status and commit."""

@@ -89,8 +89,11 @@ def prepare(argv: list[str]) -> list[str]:
     saved = _saved_overrides(overrides)
     with _hydra(arguments.config_dir):
         saved += _left_over(saved, overrides)
-        composed, problems = _check([*_parse(saved)[0], *overrides], arguments)
-    swept = [_text(override) for override in overrides if override.is_sweep_override()]
+        kept, problems = _parse(saved)
+        if problems:
+            raise UserError(*problems)
+        composed, problems = _check([*kept, *overrides], arguments)
+    swept = [_text(override) for override in (*kept, *overrides) if override.is_sweep_override()]
     if swept and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
     problems += _escaping(composed)

@@ -125,6 +125,18 @@ def test_saved_overrides_that_are_refused(tmp_path, text, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [("'{{{'", "{{{: not KEY=VALUE as Hydra reads it"), ("seed=1,2", "seed=1,2: several values make a sweep")],
+)
+def test_saved_overrides_that_hydra_cannot_read(tmp_path, saved, message):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(f"- {saved}\n")
+    with pytest.raises(UserError) as error:
+        prepare([f"resume={tmp_path}"])
+    assert str(error.value).startswith(message)
+
+
 def test_a_run_from_elsewhere_chooses_no_callback(tmp_path, tmp_path_factory):
     run = finished_run(tmp_path_factory)
     (tmp_path / ".hydra").mkdir()

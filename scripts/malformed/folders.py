@@ -43,7 +43,7 @@ EXPERIMENTS = {
     "anchors in a circle": "model: &a {b: *a}",
     "a key that is no text": "3: 4",
     "a date": "seed: 2020-01-01",
-    "an interpolation in a circle": "seed: ${epochs}\nepochs: ${seed}",
+    "an interpolation in a circle": "amp: ${compile}\ncompile: ${amp}",
 }  # fmt: skip
 RAW_FILES = {
     "bytes": b"\xff\xfe\x00\x01",

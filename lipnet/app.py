@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lipnet import commandline
 from lipnet.config import parse
+from lipnet.debug import apply_debug
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
 
@@ -47,11 +48,13 @@ def run(config: DictConfig) -> None:
 
 def _run(config: Config, hydra_config: HydraConf) -> None:
     from lipnet.layers import OrthogonalizationError
+    from lipnet.results.closing import closing_lines
     from lipnet.results.record import write_results
     from lipnet.tasks import TASKS
     from lipnet.tasks.attacking import CertificateViolation
     from lipnet.tasks.session import Session
     from lipnet.training.interrupt import Interrupted, StopRequest
+    from lipnet.training.notices import log_notices
     from lipnet.training.seeding import choose_device, start_clean
 
     directory = Path(hydra_config.runtime.output_dir)
@@ -61,7 +64,9 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
     choices = {
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
+    config = apply_debug(config)
     start_clean(config.seed, config.threads)
+    log_notices(config.threads)
     session = Session(directory, choose_device(config.device), choices, list(hydra_config.overrides.task), config)
     try:
         with StopRequest(at_once=True):
@@ -75,7 +80,9 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
         if isinstance(error, OrthogonalizationError | CertificateViolation):  # their messages say it all
             raise UserError(str(error)) from error
         raise
-    log.info("everything is in %s\nlook at it: tensorboard --logdir %s", directory, directory)
+    log.info("%s", closing_lines(directory, _program(), config.task.name))
+    if config.bell:
+        sys.stderr.write("\a")
 
 
 def _is_complete(directory: Path) -> bool:

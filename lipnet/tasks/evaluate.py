@@ -31,7 +31,9 @@ def evaluate(config: Config, session: Session) -> dict[str, Any]:
         model = run.model.to(session.device)
         if isinstance(config.dataset, Pair):
             pair = load_pair(config.dataset)
+            tracker.hyperparameters(config, wasserstein.compared_metrics(pair))
             return wasserstein.evaluate(model, pair, config, session, tracker, results)
+        tracker.hyperparameters(config, robustness.compared_metrics(config))
         test = load_splits(config.dataset, config.seed).test
         return robustness.evaluate(model, test.to(session.device), config, session, tracker, results)
     finally:

@@ -18,6 +18,8 @@ from lipnet.layers import recondition
 from lipnet.schema import Config
 from lipnet.training import checkpoint
 from lipnet.training.interrupt import Interrupted, StopRequest
+from lipnet.training.notices import length_notice
+from lipnet.training.profiling import profiled
 from lipnet.training.schedules import build_optimizer, learning_rate
 from lipnet.training.tracker import Tracker
 
@@ -117,17 +119,26 @@ class Loop:
             mininterval=0.5,
             dynamic_ncols=True,
         )
-        with bar, logging_redirect_tqdm(), StopRequest() as stop:
+        figures: dict[str, str] = {}
+
+        def advance(loss: Tensor) -> None:
+            trace_step()
+            if bar.update():  # the bar is drawn anew twice a second; asking for the loss more often would cost time
+                bar.set_postfix(figures | {"loss": f"{float(loss):.3f}"}, refresh=False)
+
+        trace = profiled(self.directory, self.config.profile)
+        with bar, logging_redirect_tqdm(), StopRequest() as stop, trace as trace_step:
             self._save(self.last)
             while self.progress.epoch < self.config.epochs:
                 bar.set_description(f"epoch {self.progress.epoch + 1}/{self.config.epochs}", refresh=False)
-                self._epoch(objective, stop, bar.update)
+                self._epoch(objective, stop, advance)
                 metrics = self._finish_epoch(objective, tracker)
-                bar.set_postfix(_short(metrics), refresh=False)
+                figures |= _short(metrics)
+                bar.set_postfix(figures, refresh=False)
                 if stop.number is not None:  # asked for during validation; everything is saved
                     raise Interrupted(stop.number)
 
-    def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[], Any]) -> None:
+    def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[Tensor], None]) -> None:
         self.model.train()
         progress = self.progress
         if progress.totals is None:
@@ -148,7 +159,7 @@ class Loop:
                 recondition(self.model)
             totals += sums.double()
             progress.batch += 1
-            advance()
+            advance(loss.detach())
             now = time.perf_counter()
             if stop.number is not None or now - saved > _CHECKPOINT_SECONDS:
                 progress.totals, started, saved = totals.cpu(), self._clock(started), now
@@ -190,6 +201,10 @@ class Loop:
         tracker.epoch(progress.epoch, metrics)
         self._save(self.last)
         log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, _line(metrics))
+        if progress.epoch == 1:
+            left = (self.config.epochs - 1) * metrics["time/seconds"]
+            if notice := length_notice(left, self.split.device, torch.get_num_threads()):
+                log.warning("%s", notice)
         return metrics
 
     def _set_rate(self, rate: float) -> None:

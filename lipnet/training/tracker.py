@@ -13,7 +13,17 @@ from lipnet.schema import Config
 from lipnet.training.files import read_csv, write_csv
 
 # Keys that change no result.
-_NO_HYPERPARAMETERS = ("progress", "resume", "run", "device", "threads", "dataset.root", "dataset.download")
+_NO_HYPERPARAMETERS = (
+    "progress",
+    "profile",
+    "bell",
+    "resume",
+    "run",
+    "device",
+    "threads",
+    "dataset.root",
+    "dataset.download",
+)
 
 
 class Tracker:
@@ -44,6 +54,10 @@ class Tracker:
         for summary in hparams(values, dict.fromkeys(metrics, 0)):
             self.writer._get_file_writer().add_summary(summary)
         self.writer.flush()
+
+    def layout(self, charts: dict[str, dict[str, list[Any]]]) -> None:
+        """Fills the CUSTOM SCALARS page; ``charts``: section -> title -> ``["Multiline", tags]`` (or ``"Margin"``)."""
+        self.writer.add_custom_scalars(charts)
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """One row of the table and one point of each curve; ``group/name`` becomes the column ``group_name``."""

@@ -3,7 +3,7 @@ import time
 
 import pytest
 import torch
-from launching import curves, events, table
+from launching import curves, events, layout, table
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from lipnet.training.tracker import Tracker, flatten
@@ -56,6 +56,14 @@ def test_hyperparameters_belong_to_the_run_itself(tmp_path, make_config):
     assert found["optimizer.lr"].number_value == 0.5
     assert found["seed"].number_value == 7
     assert found["conv"].string_value == "bcop"
+
+
+def test_layout(tmp_path):
+    tracker = Tracker(tmp_path)
+    tracker.layout({"together": {"loss": ["Multiline", ["(train|validation)/loss"]]}})
+    tracker.close()
+    ((section,), ((title, tags),)) = layout(tmp_path)
+    assert (section, title, tags) == ("together", "loss", ["(train|validation)/loss"])
 
 
 def test_text_keeps_its_lines(tmp_path):

@@ -1,5 +1,6 @@
 """The program: from the command line to a finished run. Torch is imported only once a run starts."""
 
+import dataclasses
 import datetime
 import json
 import logging
@@ -44,21 +45,33 @@ def run(config: DictConfig) -> None:
         if sweep:  # the other jobs go on; Hydra reports this one at the end
             raise CompactHydraException(str(error)) from error
         commandline.fail(error)
+    except _Followed:
+        sys.exit(1)
+
+
+class _Followed(Exception):
+    """Another process of this run failed, and has said why."""
 
 
 def _run(config: Config, hydra_config: HydraConf) -> None:
     from lipnet.layers import OrthogonalizationError
     from lipnet.results.closing import closing_lines
     from lipnet.results.record import write_results
-    from lipnet.tasks import TASKS
+    from lipnet.tasks import DISTRIBUTED, TASKS
     from lipnet.tasks.attacking import CertificateViolation
     from lipnet.tasks.session import Session
+    from lipnet.training import distributed
     from lipnet.training.interrupt import Interrupted, StopRequest
     from lipnet.training.notices import log_notices
     from lipnet.training.seeding import choose_device, start_clean
 
     directory = Path(hydra_config.runtime.output_dir)
-    if _is_complete(directory):
+    if distributed.size() > 1:
+        _check_shared(config, distributed.size(), DISTRIBUTED)
+    if not distributed.is_main():
+        config = dataclasses.replace(config, progress="off")
+    if distributed.from_main(lambda: _is_complete(directory)):
+        distributed.finish()
         log.info("%s is complete: nothing to continue; task=evaluate run=%s evaluates it again", directory, directory)
         return
     choices = {
@@ -67,7 +80,8 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
     config = apply_debug(config)
     start_clean(config.seed, config.threads)
     log_notices(config.threads)
-    session = Session(directory, choose_device(config.device), choices, list(hydra_config.overrides.task), config)
+    device = distributed.own_device(choose_device(config.device))
+    session = Session(directory, device, choices, list(hydra_config.overrides.task), config)
     try:
         with StopRequest(at_once=True):
             TASKS[config.task.name](config, session)
@@ -76,13 +90,19 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
         log.warning("stopped by %s%s", stop, again)
         sys.exit(128 + stop.number)
     except Exception as error:
+        distributed.outlive_the_others()
+        if not distributed.first_to_fail():
+            raise _Followed from error
+        if distributed.is_lost_connection(error):
+            error = UserError(f"another process of this run has ended; {_program()} resume={directory} goes on.")
         write_results(directory, session.header | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
         if isinstance(error, OrthogonalizationError | CertificateViolation):  # their messages say it all
             raise UserError(str(error)) from error
-        raise
+        raise error
     log.info("%s", closing_lines(directory, _program(), config.task.name))
-    if config.bell:
+    if config.bell and distributed.is_main():
         sys.stderr.write("\a")
+    distributed.finish()
 
 
 def _is_complete(directory: Path) -> bool:
@@ -90,8 +110,23 @@ def _is_complete(directory: Path) -> bool:
     return results.is_file() and json.loads(results.read_text()).get("status") == "completed"
 
 
+def _check_shared(config: Config, processes: int, tasks: tuple[str, ...]) -> None:
+    problems = []
+    if config.task.name not in tasks:
+        problems.append(f"task={config.task.name}: runs in one process; start it without torchrun.")
+    if config.batch_size < processes:
+        problems.append(f"batch_size={config.batch_size}: shared by {processes} processes; use at least {processes}.")
+    if problems:
+        raise UserError(*problems)
+
+
 def _program() -> str:
-    return "python train.py" if Path(sys.argv[0]).name == "train.py" else "lipnet"
+    from lipnet.training import distributed
+
+    in_checkout = Path(sys.argv[0]).name == "train.py"
+    if distributed.size() > 1:
+        return f"torchrun --nproc_per_node={distributed.size()} {'train.py' if in_checkout else '-m lipnet'}"
+    return "python train.py" if in_checkout else "lipnet"
 
 
 @hydra.main(version_base="1.3", config_path=str(commandline.config_dir()), config_name="config")

@@ -351,10 +351,46 @@ def _hydra() -> AbstractContextManager:
     return initialize_config_dir(str(config_dir()), version_base="1.3")
 
 
+def _is_shared() -> bool:
+    """Whether torchrun started several processes for this run."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ
+
+
+def _in_one_directory(argv: list[str]) -> list[str]:
+    """The arguments by which Hydra gives every process the first one's run directory, and only there a log.
+
+    Raises:
+        UserError: the arguments ask for a sweep.
+    """
+    from lipnet.training import distributed
+
+    arguments = get_args_parser().parse_args(argv)
+    if arguments.multirun:
+        raise UserError("-m: torchrun starts the processes of one run; for a sweep, start torchrun once for each.")
+    directory = distributed.from_main(lambda: _run_directory(arguments.overrides))
+    quoted = directory.replace("\\", "\\\\").replace("'", "\\'")
+    silent = [] if distributed.is_main() else ["hydra.output_subdir=null", "hydra/job_logging=disabled"]
+    others = [text for text in argv if not text.startswith("hydra.run.dir=")]
+    return [f"hydra.run.dir='{quoted}'", *silent, *others]
+
+
+def _run_directory(overrides: list[str]) -> str:
+    with _hydra():
+        composed = compose("config", overrides=overrides, return_hydra_config=True)
+        return str(OmegaConf.select(composed, "hydra.run.dir"))
+
+
 def main_arguments() -> None:
     """Runs ``prepare`` on ``sys.argv`` in place; a user's mistake ends the program with exit code 1."""
     try:
+        shared = _is_shared()
+        if shared:
+            from lipnet.training import distributed  # torch with it, which the run needs anyway
+
+            distributed.start()
         sys.argv[1:] = prepare(sys.argv[1:])
+        if shared:
+            sys.argv[1:] = _in_one_directory(sys.argv[1:])
     except UserError as error:
         fail(error)
     except SystemExit as stop:  # argparse leaves with 2; a user's mistake is 1 here
@@ -363,6 +399,11 @@ def main_arguments() -> None:
 
 def fail(error: UserError) -> None:
     """One message, no traceback (unless HYDRA_FULL_ERROR=1), exit code 1."""
+    if _is_shared():
+        from lipnet.training import distributed
+
+        if not distributed.first_to_fail():
+            sys.exit(1)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
     sys.stderr.write(f"lipnet: {error}\n")

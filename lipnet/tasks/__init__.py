@@ -12,3 +12,4 @@ TASKS: dict[str, Callable[[Config, Session], dict[str, Any]]] = {
     "wasserstein": wasserstein.train,
     "evaluate": evaluate.evaluate,
 }
+DISTRIBUTED = ("robustness", "wasserstein", "evaluate")  # tasks that several processes can share

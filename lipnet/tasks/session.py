@@ -8,6 +8,7 @@ import torch
 
 from lipnet.results.record import git_commit, versions
 from lipnet.schema import Config
+from lipnet.training import distributed
 
 
 @dataclass(frozen=True)
@@ -37,5 +38,6 @@ class Session:
             "git_commit": git_commit(),
             "versions": versions(),
             "device": str(self.device),
+            "processes": distributed.size(),
             "threads": torch.get_num_threads(),
         }

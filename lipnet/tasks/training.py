@@ -18,9 +18,9 @@ from lipnet.results.record import versions
 from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import Config
 from lipnet.tasks.session import Session
-from lipnet.training import checkpoint
+from lipnet.training import checkpoint, distributed
 from lipnet.training.loop import Batches, Loop, Objective
-from lipnet.training.tracker import Tracker
+from lipnet.training.tracker import Tracker, open_tracker
 
 log = logging.getLogger("lipnet")
 
@@ -49,7 +49,7 @@ def train_and_evaluate(
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
     loop = Loop(model.to(session.device), batches, config, session.directory, facts)
     _restore(loop)
-    tracker = Tracker(session.directory, loop.progress.epoch)
+    tracker = open_tracker(session.directory, loop.progress.epoch)
     try:
         if tracker.fresh:
             tracker.hyperparameters(config, metrics)
@@ -62,14 +62,15 @@ def train_and_evaluate(
             "train_seconds": loop.progress.seconds,
             "samples_per_second": loop.progress.epoch * len(batches) / loop.progress.seconds,
         }
-        return evaluate(load_run(session.directory).model.to(session.device), tracker, results)
+        best = distributed.from_main(lambda: load_run(session.directory).model)
+        return evaluate(best.to(session.device), tracker, results)
     finally:
         tracker.close()
 
 
 def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker: Tracker) -> None:
     """A histogram for each layer with weights, every ``config.singular_values_every`` epochs."""
-    if not config.singular_values_every or epoch % config.singular_values_every:
+    if not config.singular_values_every or epoch % config.singular_values_every or not distributed.is_main():
         return
     shape: tuple[int, ...] = inputs_and_outputs(config.dataset)[0]
     for name, layer in model.named_children():
@@ -79,8 +80,8 @@ def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker:
 
 
 def _restore(loop: Loop) -> None:
-    if loop.last.is_file():
-        saved = saved_config(checkpoint.load(loop.last))
-        refuse_changes(saved, loop.config, RESUME_KEYS, f"resume={loop.directory}")
+    saved = distributed.from_main(lambda: checkpoint.load(loop.last) if loop.last.is_file() else None)
+    if saved is not None:
+        refuse_changes(saved_config(saved), loop.config, RESUME_KEYS, f"resume={loop.directory}")
         loop.restore()
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

@@ -17,6 +17,7 @@ from lipnet.schema import Config
 from lipnet.tasks.estimation import Estimation, critic_values, estimate_distance, measure_gap
 from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
+from lipnet.training import distributed
 from lipnet.training.files import read_csv
 from lipnet.training.tracker import Tracker
 
@@ -66,7 +67,7 @@ class Kantorovich:
 
 def train(config: Config, session: Session) -> dict[str, Any]:
     """Trains (or continues) one critic and evaluates it; returns the content of ``results.json``."""
-    pair = load_pair(config.dataset)
+    pair = distributed.first_of_machine_first(lambda: load_pair(config.dataset))
     return train_and_evaluate(
         config,
         session,
@@ -96,8 +97,9 @@ def evaluate(
         "eval_seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
-    _show(found, pair, config, session, tracker, results)
-    write_results(session.directory, results)
+    if distributed.is_main():
+        _show(found, pair, config, session, tracker, results)
+        write_results(session.directory, results)
     return results
 
 

@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from lipnet.errors import UserError
 from lipnet.layers import recondition
 from lipnet.schema import Config
-from lipnet.training import checkpoint
+from lipnet.training import checkpoint, distributed
 from lipnet.training.interrupt import Interrupted, StopRequest
 from lipnet.training.notices import length_notice
 from lipnet.training.profiling import profiled
@@ -88,7 +88,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.last, self.best = (self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "best"))
-        self.trained = _compiled(self.model) if self.config.compile else self.model
+        trained = distributed.parallel(self.model)
+        self.trained = _compiled(trained) if self.config.compile else trained
         self.optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         steps = self.config.epochs * self.batches
@@ -96,8 +97,8 @@ class Loop:
 
     def restore(self) -> None:
         """Continues from ``last.pt`` where there is one; the rest of the run is then as if it had never stopped."""
-        if self.last.is_file():
-            saved = checkpoint.load(self.last)
+        saved = distributed.from_main(lambda: checkpoint.load(self.last) if self.last.is_file() else None)
+        if saved is not None:
             self.model.load_state_dict(saved["model"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.progress = Progress(**saved["progress"])
@@ -126,7 +127,7 @@ class Loop:
             if bar.update():  # the bar is drawn anew twice a second; asking for the loss more often would cost time
                 bar.set_postfix(figures | {"loss": f"{float(loss):.3f}"}, refresh=False)
 
-        trace = profiled(self.directory, self.config.profile)
+        trace = profiled(self.directory, self.config.profile and distributed.is_main())
         with bar, logging_redirect_tqdm(), StopRequest() as stop, trace as trace_step:
             self._save(self.last)
             while self.progress.epoch < self.config.epochs:
@@ -135,38 +136,42 @@ class Loop:
                 metrics = self._finish_epoch(objective, tracker)
                 figures |= _short(metrics)
                 bar.set_postfix(figures, refresh=False)
-                if stop.number is not None:  # asked for during validation; everything is saved
-                    raise Interrupted(stop.number)
+                (number,) = distributed.largest(stop.number or 0)
+                if number:  # asked for during validation; everything is saved
+                    raise Interrupted(int(number))
 
     def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[Tensor], None]) -> None:
         self.model.train()
         progress = self.progress
         if progress.totals is None:
             progress.totals = torch.zeros(len(objective.sums), dtype=torch.float64)
-        totals = progress.totals.to(self.split.device)
+        totals = _of_main(progress.totals).to(self.split.device)
         started = saved = time.perf_counter()
         batches = self.split.training_batches(
             self.config.batch_size, self.config.seed, progress.epoch, first=progress.batch
         )
-        for images, labels in batches:
+        for batch in batches:
+            images, labels, weight = distributed.own_share(*batch)
             self._set_rate(self.rate(progress.epoch * self.batches + progress.batch))
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
                 loss, sums = objective.step(self.trained, images, labels)
             self.optimizer.zero_grad()
-            loss.backward()
+            (weight * loss).backward()
             self.optimizer.step()
             if (progress.epoch * self.batches + progress.batch + 1) % _RECONDITION_STEPS == 0:
                 recondition(self.model)
-            totals += sums.double()
+            totals += sums.double() * (weight > 0)
             progress.batch += 1
             advance(loss.detach())
             now = time.perf_counter()
-            if stop.number is not None or now - saved > _CHECKPOINT_SECONDS:
-                progress.totals, started, saved = totals.cpu(), self._clock(started), now
+            number, due = distributed.largest(stop.number or 0, now - saved > _CHECKPOINT_SECONDS)
+            if number or due:
+                progress.totals, started, saved = distributed.total(totals).cpu(), self._clock(started), now
+                totals = _of_main(progress.totals).to(totals.device)
                 self._save(self.last)
-                if stop.number is not None:
-                    raise Interrupted(stop.number)
-        progress.totals = totals.cpu()
+                if number:
+                    raise Interrupted(int(number))
+        progress.totals = distributed.total(totals).cpu()
         self._clock(started)
 
     def _clock(self, started: float) -> float:
@@ -212,6 +217,8 @@ class Loop:
             group["lr"] = rate
 
     def _save(self, path: Path) -> None:
+        if not distributed.is_main():
+            return
         checkpoint.save(
             path,
             {
@@ -222,6 +229,11 @@ class Loop:
                 **self.facts,
             },
         )
+
+
+def _of_main(totals: Tensor) -> Tensor:
+    """Sums over all processes as what each goes on from: the first has them, the others nothing."""
+    return totals if distributed.is_main() else torch.zeros_like(totals)
 
 
 _BAR_TAGS = ("train/loss", "validation/clean_accuracy", "validation/estimate")

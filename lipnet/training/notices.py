@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import torch
 
+from lipnet.training import distributed
+
 log = logging.getLogger("lipnet")
 
 _LONG = 3600.0
@@ -41,7 +43,9 @@ def thread_notices(threads: int, asked: bool) -> Iterator[str]:
 
 def log_notices(threads: int | None) -> None:
     """All of them, once a run has started; ``threads`` is what its configuration asks for."""
-    for notice in (*machine_notices(), *thread_notices(torch.get_num_threads(), threads is not None)):
+    alone = distributed.size() == 1  # torchrun gives each of several processes its share of the cores
+    of_threads = thread_notices(torch.get_num_threads(), threads is not None) if alone else ()
+    for notice in (*machine_notices(), *of_threads):
         log.warning("%s", notice)
 
 

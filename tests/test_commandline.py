@@ -67,7 +67,7 @@ BAD = [
     # an option that is not there
     (
         "task=robust",
-        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, evaluate.",
+        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, evaluate, export.",
     ),
     ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic."),
     (
@@ -214,7 +214,7 @@ BAD = [
     ),
     # finished runs
     ("task=evaluate", "run=null: task=evaluate needs run=DIR, the directory of a finished run."),
-    ("run=done", "run=done: only task=evaluate reads it; to continue a run use resume=DIR."),
+    ("run=done", "run=done: only task=evaluate and task=export read it; to continue a run use resume=DIR."),
     (
         "task=evaluate run=empty",
         "run=empty: not a run directory (empty/.hydra/overrides.yaml is missing); give one from outputs/.",

@@ -55,7 +55,9 @@ class Run:
 
     @property
     def method(self) -> str:
-        """The kind of convolution; in a network without any, of the linear layers."""
+        """The kind of convolution; in a network without any, of the linear layers; cones are neither."""
+        if self.config.get("model") == "cones":
+            return "–"
         return self.config.get("linear" if self.config.get("model") == "fc" else "conv", "?")
 
     @property

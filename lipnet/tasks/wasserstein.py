@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.data.images import generator
 from lipnet.data.pairs import Pair, PairBatches, load_pair
+from lipnet.data.pairs.pair import PARTS
+from lipnet.layers import Cones
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import wasserstein_table
 from lipnet.results.wasserstein_figure import wasserstein_figure
@@ -75,12 +78,21 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         objective=lambda tracker: Kantorovich(config, pair, session.device, tracker),
         evaluate=lambda model, tracker, results: evaluate(model, pair, config, session, tracker, results),
         metrics=compared_metrics(pair),
+        prepare=lambda model: place_cones(model, pair, config),
     )
 
 
 def compared_metrics(pair: Pair) -> list[str]:
     """The tags of the results by which runs are compared, for the HPARAMS page."""
     return [f"test/{name}" for name in _KNOWN[: 4 if pair.true_value else 2]]
+
+
+def place_cones(model: nn.Module, pair: Pair, config: Config) -> None:
+    """Puts the apices of cones at training samples of the law that they are for."""
+    for layer in model.modules():
+        if isinstance(layer, Cones):
+            samples = pair.draw("training", layer.cones, generator(config.seed, PARTS["training"]))
+            layer.place(samples[layer.upward])
 
 
 def evaluate(

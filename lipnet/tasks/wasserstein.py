@@ -28,7 +28,7 @@ log = logging.getLogger("lipnet")
 
 _CHARTS = {
     "training and validation": {
-        "loss": ["Multiline", ["train/loss"]],
+        "loss": ["Multiline", ["(train|validation)/loss"]],
         "estimate with interval": ["Margin", [f"validation/{name}" for name in ("estimate", "ci_low", "ci_high")]],
         "estimate and truth": ["Multiline", ["validation/(estimate|true_value)"]],
     },

@@ -58,6 +58,16 @@ def test_hyperparameters_belong_to_the_run_itself(tmp_path, make_config):
     assert found["conv"].string_value == "bcop"
 
 
+def test_keys_that_were_typed_are_the_first_columns(tmp_path, make_config):
+    tracker = Tracker(tmp_path)
+    tracker.hyperparameters(make_config(), ["test/clean_accuracy"], {"optimizer.lr", "conv"})
+    tracker.close()
+    content = events(tmp_path).PluginTagToContent("hparams")["_hparams_/experiment"]
+    found = HParamsPluginData.FromString(content).experiment
+    assert {info.name for info in found.hparam_infos if info.differs} == {"optimizer.lr", "conv"}
+    assert [info.name.tag for info in found.metric_infos] == ["test/clean_accuracy"]
+
+
 def test_layout(tmp_path):
     tracker = Tracker(tmp_path)
     tracker.layout({"together": {"loss": ["Multiline", ["(train|validation)/loss"]]}})

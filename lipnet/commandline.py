@@ -38,19 +38,19 @@ _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 
 # What a command may change when it evaluates a finished run; everything else is the run's own.
 EVALUATION_KEYS = (
-    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
+    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
     "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.foolbox_examples",
     "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
     "estimate.confidence", "estimate.transport_samples",
 )  # fmt: skip
 # What may change when a finished run is exported.
 EXPORT_KEYS = (
-    "task", "task.onnx", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
+    "task", "task.onnx", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
     "dataset.root", "dataset.download", "dataset.limit_test",
 )  # fmt: skip
 # What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
 _NOT_ON_RESUME = ("task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples")
-RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
+RESUME_KEYS = ("resume", "profile", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
 RUN_READERS = {"evaluate": EVALUATION_KEYS, "export": EXPORT_KEYS}  # tasks that take run=DIR, and what each may change
 
 
@@ -76,6 +76,11 @@ def prepare(argv: list[str]) -> list[str]:
         UserError: with every problem of the command line.
     """
     arguments = get_args_parser().parse_args(argv)
+    if arguments.info == "all" and "all" not in argv:  # without a word after it: not Hydra's own
+        from lipnet.info import describe
+
+        print(describe())
+        sys.exit(0)
     if any((arguments.help, arguments.hydra_help, arguments.shell_completion, arguments.info)):
         return argv
     untrusted = list(_untrusted(arguments))

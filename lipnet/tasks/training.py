@@ -60,7 +60,7 @@ def train_and_evaluate(
     tracker = open_tracker(session.directory, loop.progress.epoch)
     try:
         if tracker.fresh:
-            tracker.hyperparameters(config, metrics)
+            tracker.hyperparameters(config, metrics, session.typed_keys)
             tracker.text("network", summary, 0)
         loop.run(objective(tracker), tracker)
         results = session.header | {

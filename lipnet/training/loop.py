@@ -19,6 +19,8 @@ from lipnet.schema import Config
 from lipnet.training import checkpoint, distributed, recovery
 from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
+from lipnet.training.notices import length_notice
+from lipnet.training.profiling import profiled
 from lipnet.training.schedules import build_optimizer, learning_rate
 from lipnet.training.tracker import Tracker
 from lipnet.training.weights import load_weights
@@ -141,21 +143,31 @@ class Loop:
             mininterval=0.5,
             dynamic_ncols=True,
         )
-        with bar, logging_redirect_tqdm(), StopRequest() as stop:
+        figures: dict[str, str] = {}
+
+        def advance(totals: Tensor) -> None:
+            trace_step()
+            if bar.update() and distributed.size() == 1:  # drawn twice a second; to look at the loss more often costs
+                seen = min(self.progress.batch * self.config.batch_size, len(self.split))
+                bar.set_postfix(figures | {objective.sums[0]: f"{float(totals[0]) / seen:.3f}"}, refresh=False)
+
+        trace = profiled(self.directory, self.config.profile and distributed.is_main())
+        with bar, logging_redirect_tqdm(), StopRequest() as stop, trace as trace_step:
             self._save(self.last)
             while self.progress.epoch < self.config.epochs:
                 bar.set_description(f"epoch {self.progress.epoch + 1}/{self.config.epochs}", refresh=False)
                 try:
-                    self._epoch(objective, stop, bar.update)
+                    self._epoch(objective, stop, advance)
                 except OrthogonalizationError as error:
                     raise diverged(self, objective) from error
                 metrics = self._finish_epoch(objective, tracker)
-                bar.set_postfix(_short(metrics), refresh=False)
+                figures |= _short(metrics)
+                bar.set_postfix(figures, refresh=False)
                 (number,) = distributed.largest(stop.number or 0)
                 if number:  # asked for during validation; everything is saved
                     raise Interrupted(int(number))
 
-    def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[], Any]) -> None:
+    def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[Tensor], None]) -> None:
         self.model.train()
         progress = self.progress
         if progress.totals is None:
@@ -167,7 +179,7 @@ class Loop:
         )
         for inputs, targets in batches:
             totals += self.step(objective, inputs, targets)
-            advance()
+            advance(totals)
             now = time.perf_counter()
             number, due = distributed.largest(stop.number or 0, now - saved > _CHECKPOINT_SECONDS)
             if number or due:
@@ -229,6 +241,10 @@ class Loop:
         tracker.epoch(progress.epoch, metrics)
         self._save(self.last)
         log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, _line(metrics))
+        if progress.epoch == 1:
+            left = (self.config.epochs - 1) * metrics["time/seconds"]
+            if notice := length_notice(left, self.split.device, torch.get_num_threads()):
+                log.warning("%s", notice)
         return metrics
 
     def _set_rate(self, rate: float) -> None:

@@ -19,6 +19,7 @@ from lipnet.schema import (
     GROUPS,
     PAIRS,
     Attack,
+    ConesModel,
     Config,
     ConvNet,
     Critic,
@@ -109,7 +110,8 @@ def _parse_option(group: str, raw: Any, problems: list[str]) -> Any:
 
 
 def _name(raw: Any) -> Any:
-    return raw.get("name") if isinstance(raw, Mapping) else raw
+    name = raw.get("name") if isinstance(raw, Mapping) else raw
+    return name if name is None or isinstance(name, str) else show(name)
 
 
 def show(value: Any) -> str:
@@ -188,7 +190,7 @@ def unread_keys(config: Any) -> dict[str, str]:
     of_classifiers = ("attack", "certify_dtype", "eval_radii")
     if task == "gan":
         return dict.fromkeys((*of_classifiers, "estimate"), "task=gan does not read it")
-    unread = {} if task == "evaluate" else {"generator": "only task=gan reads it"}  # its message says more
+    unread = {} if task in ("evaluate", "export") else {"generator": "only task=gan reads it"}  # its message says more
     if dataset in PAIRS:
         reason = f"only classifiers read it, and dataset={dataset} is a pair of laws"
         return unread | dict.fromkeys(of_classifiers, reason)
@@ -197,6 +199,8 @@ def unread_keys(config: Any) -> dict[str, str]:
 
 def _between_keys(config: Any) -> Iterator[str]:
     """What must hold between keys, as far as the keys themselves are right (a wrong one is ``None``)."""
+    if config.debug == "overfit" and isinstance(config.dataset, Pair):
+        yield f"debug=overfit: needs labels, and dataset={config.dataset.name} is a pair of laws; use debug=fast."
     if config.task is not None:
         yield from _check_task(config)
     if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
@@ -209,6 +213,8 @@ def _between_keys(config: Any) -> Iterator[str]:
             yield from _check_pair(config.dataset, config.estimate)
         if isinstance(config.model, ConvNet):
             yield from _check_conv_net(config.model, config.dataset.name, shape)
+        if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
+            yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
         if config.task is not None and config.task.name == "gan":
             yield from _check_gan(config, shape)
     if config.activation is not None and config.model is not None:
@@ -216,13 +222,17 @@ def _between_keys(config: Any) -> Iterator[str]:
 
 
 def _check_task(config: Any) -> Iterator[str]:
-    evaluates = config.task.name == "evaluate"
-    if evaluates and not config.run:
-        yield "run=null: task=evaluate needs run=DIR, the directory of a finished run."
-    if evaluates and config.resume:
-        yield "resume and task=evaluate do not go together: evaluate a run with run=DIR alone."
-    if not evaluates and config.run and not isinstance(config.dataset, GanPair):
-        yield f"run={config.run}: only task=evaluate and dataset=gan read it; to continue a run use resume=DIR."
+    task = config.task.name
+    reads_run = task in ("evaluate", "export")
+    if reads_run and not config.run:
+        yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
+    if reads_run and config.resume:
+        yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."
+    if not reads_run and config.run and not isinstance(config.dataset, GanPair):
+        yield (
+            f"run={config.run}: only task=evaluate, task=export and dataset=gan read it; to continue a run use "
+            "resume=DIR."
+        )
     if isinstance(config.model, GanCritic) and config.task.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
 
@@ -250,6 +260,8 @@ def _check_gan(config: Any, shape: tuple[int, ...]) -> Iterator[str]:
                 f"{', '.join(plain)}: nothing bounds such a critic, and its loss has no minimum; use constrained "
                 "layers, or model=gan_critic, whose gradient is penalised."
             )
+    if config.debug == "overfit":
+        yield "debug=overfit: a GAN has no loss that one batch would bring to its minimum; use debug=fast."
     if config.batch_size == 1:
         yield "batch_size=1: the generator normalises over a batch; use at least 2."
     if config.compile or config.amp == "bf16":
@@ -273,7 +285,7 @@ def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
 
 
 def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
-    for key in ("radii", "scales"):
+    for key in ("radii", "scales", "classes"):
         if len(set(getattr(pair, key, (0, 1)))) == 1:
             yield f"dataset.{key}={show(getattr(pair, key))}: two equal laws, at distance 0; use different numbers."
     # Below this number the range term of the empirical Bernstein bound alone exceeds the range.

@@ -38,6 +38,11 @@ class GanTraining(Named):
 
 
 @dataclass(frozen=True)
+class Export(Named):
+    onnx: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
 class ConvNet(Named):
     channels: list[int] = checked(list_of(whole(1)))
     kernel_sizes: list[int] = checked(list_of(whole(1)))
@@ -64,6 +69,12 @@ class GanCritic(Named):
     channels: list[int] = checked(list_of(whole(1), at_least=1))
     hidden: list[int] = checked(list_of(whole(1)))
     penalty: float = checked(number(above=0))
+
+
+@dataclass(frozen=True)
+class ConesModel(Named):
+    cones: int = checked(whole(1))
+    apices: str = checked(one_of("first", "second"))
 
 
 @dataclass(frozen=True)
@@ -194,6 +205,12 @@ class NearestAnchor(ImagePair):
 
 
 @dataclass(frozen=True)
+class TwoClasses(ImagePair):
+    classes: list[int] = checked(list_of(whole(0), length=2))
+    atoms: int = checked(whole(1, at_most=5000))
+
+
+@dataclass(frozen=True)
 class TwoImages(ImagePair):
     first: int = checked(whole(0))
     second: int = checked(whole(0))
@@ -209,7 +226,7 @@ PAIRS: dict[str, type] = {
     "absolute_value": ShiftPair, "three_cones": ConePair, "cone": ConePair, "translation": ShiftPair,
     "spheres": Spheres, "scaled_gaussians": ScaledGaussians, "partial_mass": PartialMass, "nuisance": Nuisance,
     "nearest_anchor": NearestAnchor, "discrete": Discrete, "two_images": TwoImages, "minfunnel": MinFunnel,
-    "gan": GanPair,
+    "two_classes": TwoClasses, "gan": GanPair,
 }  # fmt: skip
 
 
@@ -290,7 +307,10 @@ class Generator:
 
 
 GROUPS: dict[str, dict[str, type]] = {
-    "model": {"small": ConvNet, "large": ConvNet, "fc": FullyConnected, "critic": Critic, "gan_critic": GanCritic},
+    "model": {
+        "small": ConvNet, "large": ConvNet, "fc": FullyConnected, "critic": Critic, "cones": ConesModel,
+        "gan_critic": GanCritic,
+    },
     "conv": {
         "bcop": BCOP, "bcop_fixed": BCOP, "rko": BCOP, "ossn": OSSN, "svcm": SVCM, "l2ne": PlainConv,
         "plain": PlainConv,
@@ -301,7 +321,9 @@ GROUPS: dict[str, dict[str, type]] = {
     "optimizer": {"adam": Adam, "sgd": SGD, "rmsprop": RMSprop},
     "scheduler": {"onecycle": OneCycle, "cosine": Cosine, "exponential": Exponential, "constant": Named},
     "dataset": IMAGE_SETS | PAIRS,  # late: a pair's file chooses the model and the loss that it can be used with
-    "task": {"robustness": Robustness, "wasserstein": Named, "gan": GanTraining, "evaluate": Named},  # gan: the loss
+    "task": {  # gan chooses its loss
+        "robustness": Robustness, "wasserstein": Named, "gan": GanTraining, "evaluate": Named, "export": Export,
+    },
 }  # fmt: skip
 
 
@@ -332,6 +354,9 @@ class Config:
     eval_radii: list[str] = checked(radii_or_none)  # None for a pair of laws: nothing that reads it is run
     certify_dtype: str = checked(one_of("float64", "float32"))
     singular_values_every: int = checked(whole(0))
+    debug: str = checked(one_of("none", "fast", "overfit"))
+    profile: bool = checked(boolean)
+    bell: bool = checked(boolean)
     resume: str | None = checked(optional(path))
     run: str | None = checked(optional(path))
 

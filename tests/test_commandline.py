@@ -17,7 +17,7 @@ from lipnet.schema import PAIRS
 KEYS = (
     " Keys there: model, conv, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, "
     "generator, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
-    "singular_values_every, resume, run."
+    "singular_values_every, debug, profile, bell, resume, run."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 METHODS = ("bcop", "bcop_fixed", "l2ne", "ossn", "rko", "svcm")
@@ -30,7 +30,8 @@ RECIPES = [
     )
 ]
 SHORT = [f"{kind}/mnist_{model}" for kind in ("best", "quick") for model in ("large", "small")]
-WASSERSTEIN = [f"wasserstein/{name}" for name in PAIRS if name != "gan"]
+CONES = [f"{name}_cones" for name in ("discrete", "minfunnel", "nearest_anchor")]
+WASSERSTEIN = [f"wasserstein/{name}" for name in (*PAIRS, *CONES) if name != "gan"]
 GANS = [
     *(f"paper/gan_{name}" for name in ("cifar10", "fashion_mnist", "mnist")), "paper/wasserstein_cifar10",
     *(f"quick/{kind}_{name}" for kind in ("gan", "wasserstein") for name in ("cifar10", "mnist")),
@@ -38,13 +39,13 @@ GANS = [
 ]  # fmt: skip
 EXPERIMENTS = f" experiment takes {', '.join(sorted([*RECIPES, *SHORT, *WASSERSTEIN, *GANS]))}."
 RESUME_CHANGES = (
-    "resume=DIR continues a run as it was; it can change resume, certify_dtype, device, threads, progress, "
-    "attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
+    "resume=DIR continues a run as it was; it can change resume, profile, certify_dtype, device, threads, progress, "
+    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
     "dataset.root, dataset.download, estimate.confidence, estimate.transport_samples."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
-    "attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
+    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
     "dataset.root, dataset.download, dataset.limit_test, dataset.evaluation_samples, estimate.confidence, "
     "estimate.transport_samples."
 )
@@ -78,9 +79,13 @@ BAD = [
     # an option that is not there
     (
         "task=robust",
-        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, gan, evaluate.",
+        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, gan, evaluate, "
+        "export.",
     ),
-    ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic, gan_critic."),
+    (
+        "model=smal",
+        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, cones, gan_critic.",
+    ),
     (
         "conv=bcp",
         "conv=bcp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain.",
@@ -98,7 +103,8 @@ BAD = [
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
         "absolute_value, three_cones, cone, translation, "
-        "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, gan.",
+        "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
+        "two_classes, gan.",
     ),
     (
         "loss=hinge",
@@ -119,7 +125,7 @@ BAD = [
     ),
     (
         "-m model=small,smal",
-        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, gan_critic.",
+        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, cones, gan_critic.",
     ),
     # a key that nothing reads
     ("mdel=fc", f"mdel: {NOT_READ} did you mean model?{KEYS}"),
@@ -228,7 +234,10 @@ BAD = [
     ),
     # finished runs
     ("task=evaluate", "run=null: task=evaluate needs run=DIR, the directory of a finished run."),
-    ("run=done", "run=done: only task=evaluate and dataset=gan read it; to continue a run use resume=DIR."),
+    (
+        "run=done",
+        "run=done: only task=evaluate, task=export and dataset=gan read it; to continue a run use resume=DIR.",
+    ),
     (
         "task=evaluate run=empty",
         "run=empty: not a run directory (empty/.hydra/overrides.yaml is missing); give one from outputs/.",
@@ -269,7 +278,7 @@ BAD = [
     (
         ["epochs=0", "optimizer.lr=-1", "lrr=3", "model=smal", "a b"],
         "a b: not KEY=VALUE as Hydra reads it (token recognition error at: ' '); quote special characters.",
-        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, gan_critic.",
+        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, cones, gan_critic.",
         f"lrr: {NOT_READ} see --help for the names.{KEYS}",
         f"optimizer.lr=-1: {LR}",
         "epochs=0: must be a whole number >= 1.",

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lipnet.commandline import config_dir
+from lipnet.commandline import RUN_READERS, config_dir
 from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, Generator, examine, parse
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
@@ -14,6 +14,7 @@ from lipnet.errors import UserError
 NUMBER = "must be a finite number"
 FOR_GANS = ["model=gan_critic"]
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
+OF_RUNS = [f"task={name}" for name in RUN_READERS]
 FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", *(f"dataset={name}" for name in PAIRS)]
 OPTION_SETS = [
     ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
@@ -22,8 +23,8 @@ OPTION_SETS = [
     else [f"{group}={option}"]
     for group, options in GROUPS.items()
     for option in options
-    if f"{group}={option}" != "task=evaluate"
-] + [["task=evaluate", "run=somewhere"]]  # fmt: skip
+    if f"{group}={option}" not in OF_RUNS
+] + [[task, "run=somewhere"] for task in OF_RUNS]  # fmt: skip
 
 # (options, changed keys, every problem)
 PROBLEMS = [
@@ -105,7 +106,7 @@ PROBLEMS = [
     (
         [],
         {"run": "somewhere"},
-        ["run=somewhere: only task=evaluate and dataset=gan read it; to continue a run use resume=DIR."],
+        ["run=somewhere: only task=evaluate, task=export and dataset=gan read it; to continue a run use resume=DIR."],
     ),
     (["task=evaluate"], {}, ["run=null: task=evaluate needs run=DIR, the directory of a finished run."]),
     (
@@ -163,7 +164,7 @@ PROBLEMS = [
     (
         [],
         {"model": 3},
-        ["model=3: no such option; see --help for the names. model takes small, large, fc, critic, gan_critic."],
+        ["model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones, gan_critic."],
     ),
     (
         [],
@@ -207,6 +208,9 @@ PROBLEMS = [
             ("partial_mass", "fraction", 1.5, "1.5", f"{NUMBER} > 0 and <= 1"),
             ("nearest_anchor", "source", "cone", "cone", "must be one of digits, mnist, fashion_mnist, cifar10"),
             ("discrete", "atoms", 3000, "3000", "must be a whole number <= 2000"),
+            ("two_classes", "atoms", 6000, "6000", "must be a whole number <= 5000"),
+            ("two_classes", "classes", [3], "[3]", "must have 2 entries"),
+            ("two_classes", "classes", [3, 3], "[3,3]", "two equal laws, at distance 0; use different numbers"),
             ("minfunnel", "degree", 0.5, "0.5", f"{NUMBER} >= 1"),
         )
     ),
@@ -300,6 +304,12 @@ PROBLEMS = [
         ["loss=kantorovich: needs a pair of laws, not dataset=digits; use loss=margin, cross_entropy."],
     ),
     ([], {"eval_radii": None}, ["eval_radii=null: a classifier is certified at radii > 0, such as [0.3,36/255]."]),
+    (
+        ["task=wasserstein", "dataset=cone", "model=cones"],
+        {"model.cones": 0, "model.apices": "third"},
+        ["model.cones=0: must be a whole number >= 1.", "model.apices=third: must be one of first, second."],
+    ),
+    (["model=cones"], {}, ["model=cones: has one output, and dataset=digits has classes; use small, large, fc."]),
     (["model=critic"], {"model.image_size": 0}, ["model.image_size=0: must be a whole number >= 1."]),
     (
         ["model=critic"],
@@ -339,7 +349,7 @@ PROBLEMS = [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, seed, epochs, "
             "batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, "
-            "resume, run.",
+            "debug, profile, bell, resume, run.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "

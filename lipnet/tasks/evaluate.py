@@ -6,28 +6,24 @@ from typing import Any
 from lipnet.commandline import EVALUATION_KEYS
 from lipnet.data.images import load_splits
 from lipnet.data.pairs import load_pair
-from lipnet.errors import UserError
 from lipnet.models.summary import count_parameters
-from lipnet.runs import load_run, refuse_changes
+from lipnet.runs import load_run, refuse_changes, refuse_gan
 from lipnet.schema import Config, Pair
 from lipnet.tasks import robustness, wasserstein
 from lipnet.tasks.session import Session
-from lipnet.training.tracker import Tracker
+from lipnet.training import distributed
+from lipnet.training.tracker import open_tracker
 
 log = logging.getLogger("lipnet")
 
 
 def evaluate(config: Config, session: Session) -> dict[str, Any]:
     """Evaluates the network in ``config.run``; the command line has been completed with that run's own overrides."""
-    run = load_run(str(config.run))
-    if run.config.task.name == "gan":
-        raise UserError(
-            f"run={config.run}: a GAN has no certificate to evaluate; compare its images with real ones by "
-            f"task=wasserstein dataset=gan run={config.run}."
-        )
+    run = distributed.from_main(lambda: load_run(str(config.run)))
+    refuse_gan(run.config, str(config.run))
     refuse_changes(run.config, config, EVALUATION_KEYS, f"task=evaluate run={config.run}")
     log.info("evaluating %s, weights of epoch %d", config.run, run.epoch)
-    tracker = Tracker(session.directory)
+    tracker = open_tracker(session.directory)
     try:
         results = session.header | {
             "run": str(config.run),
@@ -36,9 +32,11 @@ def evaluate(config: Config, session: Session) -> dict[str, Any]:
         }
         model = run.model.to(session.device)
         if isinstance(config.dataset, Pair):
-            pair = load_pair(config.dataset)
+            pair = distributed.first_of_machine_first(lambda: load_pair(config.dataset))
+            tracker.hyperparameters(config, wasserstein.compared_metrics(pair), session.typed_keys)
             return wasserstein.evaluate(model, pair, config, session, tracker, results)
-        test = load_splits(config.dataset, config.seed).test
+        tracker.hyperparameters(config, robustness.compared_metrics(config), session.typed_keys)
+        test = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed)).test
         return robustness.evaluate(model, test.to(session.device), config, session, tracker, results)
     finally:
         tracker.close()

@@ -22,10 +22,22 @@ from lipnet.tasks.diagnostics import write_diagnostics
 from lipnet.tasks.losses import build_loss
 from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
+from lipnet.training import distributed
 from lipnet.training.files import write_csv
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
+
+_CHARTS = {
+    "training and validation": {
+        "loss": ["Multiline", ["(train|validation)/loss"]],
+        "clean_accuracy": ["Multiline", ["(train|validation|test)/clean_accuracy"]],
+    },
+    "certificates": {
+        "certified_accuracy": ["Multiline", ["(validation|test)/certified_accuracy@.*"]],
+        "lipschitz": ["Multiline", ["lipschitz/.*"]],
+    },
+}
 
 
 class Classification:
@@ -37,6 +49,8 @@ class Classification:
         self.config, self.validation, self.tracker = config, validation, tracker
         # Constrained layers have constant 1; what is left is the normalisation's.
         self.loss = build_loss(config.loss, lipschitz=1 / min(config.dataset.std))
+        if tracker.fresh:
+            tracker.layout(_CHARTS)
 
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(images).to(images.dtype)  # under amp=bf16 the loss is float32 all the same
@@ -53,7 +67,8 @@ class Classification:
         metrics = {"lipschitz/upper_bound": bound}
         if not len(self.validation):
             return metrics, float(epoch)
-        logits, labels = model_logits(model, self.validation.pixels()), self.validation.labels
+        labels = self.validation.labels
+        logits = distributed.in_parts(lambda images: model_logits(model, images), self.validation.pixels())
         metrics["validation/loss"] = float(self.loss(logits, labels).mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
         metrics |= self._certified("certified_accuracy", certified_radii(logits, labels, bound))
@@ -75,7 +90,7 @@ class Classification:
 
 def train(config: Config, session: Session) -> dict[str, Any]:
     """Trains (or continues) one classifier and evaluates it; returns the content of ``results.json``."""
-    splits = load_splits(config.dataset, config.seed)
+    splits = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed))
     validation, test = splits.validation.to(session.device), splits.test.to(session.device)
     return train_and_evaluate(
         config,
@@ -83,8 +98,13 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         splits.train.to(session.device),
         objective=lambda tracker: Classification(config, validation, tracker),
         evaluate=lambda model, tracker, results: evaluate(model, test, config, session, tracker, results),
-        metrics=["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in config.eval_radii)],
+        metrics=compared_metrics(config),
     )
+
+
+def compared_metrics(config: Config) -> list[str]:
+    """The tags of the results by which runs are compared, for the HPARAMS page."""
+    return ["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in config.eval_radii)]
 
 
 def evaluate(
@@ -122,9 +142,10 @@ def evaluate(
         "eval_seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
-    write_diagnostics(session.directory, model, test)
-    _show(found, config, session, tracker, results)
-    write_results(session.directory, results)
+    if distributed.is_main():
+        write_diagnostics(session.directory, model, test)
+        _show(found, config, session, tracker, results)
+        write_results(session.directory, results)
     return results
 
 

@@ -8,6 +8,7 @@ import torch
 
 from lipnet.results.record import git_commit, versions
 from lipnet.schema import Config
+from lipnet.training import distributed
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Session:
     config: Config
 
     @property
+    def typed_keys(self) -> set[str]:
+        """The keys of the overrides."""
+        return {text.partition("=")[0].lstrip("+~") for text in self.overrides}
+
+    @property
     def header(self) -> dict[str, Any]:
         """The part of ``results.json`` that is known before anything is computed."""
         return {
@@ -37,5 +43,6 @@ class Session:
             "git_commit": git_commit(),
             "versions": versions(),
             "device": str(self.device),
+            "processes": distributed.size(),
             "threads": torch.get_num_threads(),
         }

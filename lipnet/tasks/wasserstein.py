@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.data.images import generator
 from lipnet.data.pairs import Pair, PairBatches, load_pair
+from lipnet.data.pairs.pair import PARTS
+from lipnet.layers import Cones
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import wasserstein_table
 from lipnet.results.wasserstein_figure import wasserstein_figure
@@ -17,11 +20,20 @@ from lipnet.schema import Config
 from lipnet.tasks.estimation import Estimation, critic_values, estimate_distance, measure_gap
 from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
+from lipnet.training import distributed
 from lipnet.training.files import read_csv
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
 
+_CHARTS = {
+    "training and validation": {
+        "loss": ["Multiline", ["(train|validation)/loss"]],
+        "estimate with interval": ["Margin", [f"validation/{name}" for name in ("estimate", "ci_low", "ci_high")]],
+        "estimate and truth": ["Multiline", ["validation/(estimate|true_value)"]],
+    },
+    "certificates": {"lipschitz": ["Multiline", ["lipschitz/.*"]]},
+}
 _KNOWN = ("estimate", "certified_lower_bound", "true_value", "estimate_over_true", "exact_on_sample")
 
 
@@ -35,9 +47,7 @@ class Kantorovich:
         samples = pair.samples("selection", config.dataset.selection_samples, config.seed)
         self.first, self.second = (part.float().to(device) for part in samples)
         if tracker.fresh:
-            tracker.writer.add_custom_scalars_marginchart(
-                [f"validation/{name}" for name in ("estimate", "ci_low", "ci_high")], title="estimate with interval"
-            )
+            tracker.layout(_CHARTS)
 
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One forward pass for both laws; ``labels`` are 1 for samples of the first and -1 for those of the second."""
@@ -60,15 +70,29 @@ class Kantorovich:
 
 def train(config: Config, session: Session) -> dict[str, Any]:
     """Trains (or continues) one critic and evaluates it; returns the content of ``results.json``."""
-    pair = load_pair(config.dataset)
+    pair = distributed.first_of_machine_first(lambda: load_pair(config.dataset))
     return train_and_evaluate(
         config,
         session,
         PairBatches(pair, config.dataset.steps_per_epoch * config.batch_size, session.device),
         objective=lambda tracker: Kantorovich(config, pair, session.device, tracker),
         evaluate=lambda model, tracker, results: evaluate(model, pair, config, session, tracker, results),
-        metrics=[f"test/{name}" for name in _KNOWN[: 4 if pair.true_value else 2]],
+        metrics=compared_metrics(pair),
+        prepare=lambda model: place_cones(model, pair, config),
     )
+
+
+def compared_metrics(pair: Pair) -> list[str]:
+    """The tags of the results by which runs are compared, for the HPARAMS page."""
+    return [f"test/{name}" for name in _KNOWN[: 4 if pair.true_value else 2]]
+
+
+def place_cones(model: nn.Module, pair: Pair, config: Config) -> None:
+    """Puts the apices of cones at training samples of the law that they are for."""
+    for layer in model.modules():
+        if isinstance(layer, Cones):
+            samples = pair.draw("training", layer.cones, generator(config.seed, PARTS["training"]))
+            layer.place(samples[layer.upward])
 
 
 def evaluate(
@@ -85,8 +109,9 @@ def evaluate(
         "eval_seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
-    _show(found, pair, config, session, tracker, results)
-    write_results(session.directory, results)
+    if distributed.is_main():
+        _show(found, pair, config, session, tracker, results)
+        write_results(session.directory, results)
     return results
 
 

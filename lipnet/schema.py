@@ -217,8 +217,10 @@ class TwoImages(ImagePair):
 
 
 @dataclass(frozen=True)
-class GanPair(ImagePair):
+class GanPair(Pair):
     source: str | None = checked(optional(one_of(*IMAGE_SETS)))  # None: ``run`` does not say
+    root: str = checked(text)
+    download: bool = checked(boolean)
     run: str | None = checked(optional(path))
 
 

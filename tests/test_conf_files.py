@@ -234,7 +234,7 @@ def test_an_experiment_trains_and_validates(file, make_config):
         shorter.append("conv.iterations=2")
     config = make_config(chosen(file), *shorter)
     model = new_model(config)
-    objective = Classification(config, fake_images(config.dataset.name, 2), tracker=None)
+    objective = Classification(config, fake_images(config.dataset.name, 2), tracker=mock.Mock(fresh=False))
     optimizer = build_optimizer(config.optimizer, model.parameters())
     images, labels = next(fake_images(config.dataset.name, 2).batches(2))
     before = [parameter.detach().clone() for parameter in model.parameters()]

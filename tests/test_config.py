@@ -15,7 +15,7 @@ NUMBER = "must be a finite number"
 FOR_GANS = ["model=gan_critic"]
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 OF_RUNS = [f"task={name}" for name in RUN_READERS]
-FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", *(f"dataset={name}" for name in PAIRS)]
+FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
 OPTION_SETS = [
     ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
     if f"{group}={option}" in FOR_PAIRS

@@ -95,7 +95,8 @@ def _parse_option(group: str, raw: Any, problems: list[str]) -> Any:
 
 
 def _name(raw: Any) -> Any:
-    return raw.get("name") if isinstance(raw, Mapping) else raw
+    name = raw.get("name") if isinstance(raw, Mapping) else raw
+    return name if name is None or isinstance(name, str) else show(name)
 
 
 def show(value: Any) -> str:

@@ -57,6 +57,7 @@ RESULTS = {
     "seed": lambda value: value == 0 and isinstance(value, int),
     "versions": lambda value: torch.__version__.startswith(value["torch"]) and value["lipnet"] == lipnet.__version__,
     "device": lambda value: value == "cpu",
+    "processes": lambda value: value == 1,
     "threads": lambda value: value == 1,
     "parameters": lambda value: isinstance(value, int) and value > 100,
     "epochs": lambda value: value == EPOCHS,

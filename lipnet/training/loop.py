@@ -71,6 +71,14 @@ class Progress:
     seconds: float = 0.0  # spent in training steps, over all attempts
     epoch_seconds: float = 0.0  # the part of it in the present epoch
 
+    def __post_init__(self) -> None:
+        counts, sizes = (self.epoch, self.batch, self.best_epoch), (self.best_score, self.seconds, self.epoch_seconds)
+        right = all(type(count) is int and count >= 0 for count in counts) and all(
+            type(size) is float for size in sizes
+        )
+        if not right or not isinstance(self.totals, Tensor | None):
+            raise ValueError(f"no progress of a run: {vars(self)}")
+
 
 @dataclass
 class Loop:
@@ -108,10 +116,15 @@ class Loop:
         """Continues from what is saved, if anything; the rest of the run is then as if it had never stopped."""
         saved = self.saved()
         if saved is not None:
+            checkpoint.require(saved, self.last, optimizer=dict, rng=Tensor)
             load_weights(self.model, saved["model"], str(self.last))
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.progress = Progress(**saved["progress"])
-            torch.set_rng_state(saved["rng"])
+            try:
+                self.optimizer.load_state_dict(saved["optimizer"])
+                self.progress = Progress(**saved["progress"])
+                torch.set_rng_state(saved["rng"])
+            except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(f"{self.last}: its state does not fit this run ({reason}).") from error
 
     def run(self, objective: Objective, tracker: Tracker) -> None:
         """Trains to the last epoch.

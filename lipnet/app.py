@@ -1,16 +1,14 @@
 """The program: from the command line to a finished run. Torch is imported only once a run starts."""
 
-import datetime
-import json
 import logging
-import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,31 +16,38 @@ from lipnet import commandline
 from lipnet.config import parse
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
+from lipnet.sweeps import names
+from lipnet.sweeps.job import run_job
+from lipnet.sweeps.latest import link_latest
+from lipnet.training.files import read_results
 
 log = logging.getLogger("lipnet")
 
 
-def _run_dir(resume: str | None, parent: str) -> str:
-    """A directory of its own for every run, even for two that start in the same second; ``resume`` keeps its own."""
-    if resume not in (None, "", "null"):
-        return str(resume)
-    now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return f"{parent}/{now}_{secrets.token_hex(3)}"
-
-
-OmegaConf.register_new_resolver("lipnet.run_dir", _run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.run_dir", names.run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.method", lambda *, _root_: names.method(_root_), replace=True)
+OmegaConf.register_new_resolver("lipnet.label", lambda *, _root_: names.run_label(_root_), replace=True)
+OmegaConf.register_new_resolver("lipnet.job_name", lambda *keys, _root_: names.job_name(_root_, *keys), replace=True)
 OmegaConf.register_new_resolver("lipnet.groups", commandline.listed_groups, replace=True)
 
 
-def run(config: DictConfig) -> None:
-    """One run of a composed configuration. A user's mistake or a failed run ends with exit code 1."""
-    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+def run(config: DictConfig) -> float | None:
+    """One run of a composed configuration. A user's mistake or a failed run ends with exit code 1.
+
+    Returns:
+        in a sweep with an objective, its value.
+    """
+    hydra_config = HydraConfig.get()
+    sweep = hydra_config.mode == RunMode.MULTIRUN
+    shown = hydra_config.sweep.dir if sweep else hydra_config.runtime.output_dir
+    link_latest(Path(shown), Path(hydra_config.runtime.cwd) / "outputs")
+    if sweep:
+        return run_job(config, hydra_config, _run)
     try:
-        _run(parse(config), HydraConfig.get())
+        _run(parse(config), hydra_config)
     except UserError as error:
-        if sweep:  # the other jobs go on; Hydra reports this one at the end
-            raise CompactHydraException(str(error)) from error
         commandline.fail(error)
+    return None
 
 
 def _run(config: Config, hydra_config: HydraConf) -> None:
@@ -55,9 +60,10 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
     from lipnet.training.seeding import choose_device, start_clean
 
     directory = Path(hydra_config.runtime.output_dir)
-    if _is_complete(directory):
+    if read_results(directory).get("status") == "completed":
         log.info("%s is complete: nothing to continue; task=evaluate run=%s evaluates it again", directory, directory)
         return
+    (directory / "results.json").unlink(missing_ok=True)  # of an attempt that failed
     choices = {
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
@@ -78,21 +84,24 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
     log.info("everything is in %s\nlook at it: tensorboard --logdir %s", directory, directory)
 
 
-def _is_complete(directory: Path) -> bool:
-    results = directory / "results.json"
-    return results.is_file() and json.loads(results.read_text()).get("status") == "completed"
-
-
 def _program() -> str:
     return "python train.py" if Path(sys.argv[0]).name == "train.py" else "lipnet"
 
 
 @hydra.main(version_base="1.3", config_path=str(commandline.config_dir()), config_name="config")
-def _hydra_main(config: DictConfig) -> None:
-    run(config)
+def _hydra_main(config: DictConfig) -> float | None:
+    return run(config)
 
 
 def main() -> None:
     """The console script ``lipnet``: the same program as ``train.py``, from any directory."""
-    commandline.main_arguments()
-    _hydra_main()
+    launch(_hydra_main)
+
+
+def launch(program: Callable[[], Any]) -> None:
+    """Runs a program of Hydra's on ``sys.argv``, once that holds no mistake."""
+    sweep = commandline.main_arguments()
+    if sweep is None:
+        program()
+    else:
+        sweep.run(program)

@@ -303,6 +303,9 @@ class Config:
     singular_values_every: int = checked(whole(0))
     resume: str | None = checked(optional(path))
     run: str | None = checked(optional(path))
+    rerun: str | None = checked(optional(path))
+    objective: str | None = checked(optional(text))
+    fail_fast: bool = checked(boolean)
 
     @property
     def bars_hidden(self) -> bool | None:

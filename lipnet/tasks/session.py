@@ -1,13 +1,14 @@
 """What every task is given: where to write, on what to compute, who it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lipnet.results.record import git_commit, versions
+from lipnet.results.record import git_commit, hardware, now, versions
 from lipnet.schema import Config
+from lipnet.sweeps.identity import digest
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Session:
         directory: the run directory.
         choices: group -> chosen option.
         overrides: what the user typed.
+        started: when, in UTC.
     """
 
     directory: Path
@@ -25,6 +27,7 @@ class Session:
     choices: dict[str, str]
     overrides: list[str]
     config: Config
+    started: str = field(default_factory=lambda: now().isoformat(timespec="milliseconds"))
 
     @property
     def header(self) -> dict[str, Any]:
@@ -33,9 +36,13 @@ class Session:
             "task": self.config.task.name,
             "choices": self.choices,
             "overrides": self.overrides,
+            "configuration": digest(self.config),
+            "rerun_of": self.config.rerun,
             "seed": self.config.seed,
+            "started": self.started,
             "git_commit": git_commit(),
             "versions": versions(),
+            "hardware": hardware(),
             "device": str(self.device),
             "threads": torch.get_num_threads(),
         }

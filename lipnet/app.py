@@ -1,6 +1,9 @@
 """The program: from the command line to a finished run. Torch is imported only once a run starts."""
 
+import contextlib
+import dataclasses
 import logging
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +28,7 @@ log = logging.getLogger("lipnet")
 
 
 OmegaConf.register_new_resolver("lipnet.run_dir", names.run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.output_subdir", names.output_subdir, replace=True)
 OmegaConf.register_new_resolver("lipnet.method", lambda *, _root_: names.method(_root_), replace=True)
 OmegaConf.register_new_resolver("lipnet.label", lambda *, _root_: names.run_label(_root_), replace=True)
 OmegaConf.register_new_resolver("lipnet.job_name", lambda *keys, _root_: names.job_name(_root_, *keys), replace=True)
@@ -44,48 +48,111 @@ def run(config: DictConfig) -> float | None:
     if sweep:
         return run_job(config, hydra_config, _run)
     try:
-        _run(parse(config), hydra_config)
+        _run(parse(config), config, hydra_config)
     except UserError as error:
         commandline.fail(error)
+    except _Followed:
+        sys.exit(1)
     return None
 
 
-def _run(config: Config, hydra_config: HydraConf) -> None:
-    from lipnet.layers import OrthogonalizationError
-    from lipnet.results.record import write_results
-    from lipnet.tasks import TASKS
-    from lipnet.tasks.attacking import CertificateViolation
-    from lipnet.tasks.session import Session
+class _Followed(Exception):
+    """Another process of this run failed, and has said why."""
+
+
+def _run(config: Config, composed: DictConfig, hydra_config: HydraConf) -> None:
     from lipnet.training.interrupt import Interrupted, StopRequest
-    from lipnet.training.seeding import choose_device, start_clean
 
     directory = Path(hydra_config.runtime.output_dir)
-    if read_results(directory).get("status") == "completed":
+    try:
+        with StopRequest(at_once=True):
+            _carry_out(config, composed, hydra_config, directory)
+    except Interrupted as stop:
+        log.warning("stopped by %s%s", stop, _continuation(directory, "; continue with: "))
+        sys.exit(128 + stop.number)
+
+
+def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, directory: Path) -> None:
+    from lipnet.layers import OrthogonalizationError
+    from lipnet.results.record import write_results
+    from lipnet.tasks import DISTRIBUTED, TASKS
+    from lipnet.tasks.attacking import CertificateViolation
+    from lipnet.tasks.session import Session
+    from lipnet.training import distributed
+    from lipnet.training.seeding import choose_device, start_clean
+    from lipnet.training.storage import silent_writers, storage_problem
+
+    if distributed.size() > 1:
+        _check_shared(config, distributed.size(), DISTRIBUTED)
+    if not distributed.is_main():
+        config = dataclasses.replace(config, progress="off")
+    if distributed.from_main(lambda: read_results(directory).get("status") == "completed"):
+        distributed.finish()
         log.info("%s is complete: nothing to continue; task=evaluate run=%s evaluates it again", directory, directory)
         return
-    (directory / "results.json").unlink(missing_ok=True)  # of an attempt that failed
+    if distributed.is_main():
+        (directory / "results.json").unlink(missing_ok=True)  # of an attempt that failed
     choices = {
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
     start_clean(config.seed, config.threads)
-    session = Session(directory, choose_device(config.device), choices, list(hydra_config.overrides.task), config)
+    device = distributed.own_device(choose_device(config.device))
+    session = Session(directory, device, choices, list(hydra_config.overrides.task), config)
     try:
-        with StopRequest(at_once=True):
+        with silent_writers():
+            if distributed.is_main():
+                _save_configuration(directory, composed, session.overrides)
             TASKS[config.task.name](config, session)
-    except Interrupted as stop:
-        again = f"; continue with: {_program()} resume={directory}" if (directory / "checkpoints").is_dir() else ""
-        log.warning("stopped by %s%s", stop, again)
-        sys.exit(128 + stop.number)
     except Exception as error:
-        write_results(directory, session.header | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
+        distributed.outlive_the_others()
+        if not distributed.first_to_fail():
+            raise _Followed from error
+        if distributed.is_lost_connection(error):
+            error = UserError(f"another process of this run has ended; {_program()} resume={directory} goes on.")
+        failure = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        with contextlib.suppress(OSError):  # the failure itself may be that nothing can be written
+            write_results(directory, session.header | failure)
+        if problem := storage_problem(error, directory):
+            then = _continuation(directory, ", then continue with: ")
+            raise UserError(f"{problem}. Make room, or make it writable{then}") from error
         if isinstance(error, OrthogonalizationError | CertificateViolation):  # their messages say it all
             raise UserError(str(error)) from error
-        raise
+        raise error
+    distributed.finish()
     log.info("everything is in %s\nlook at it: tensorboard --logdir %s", directory, directory)
 
 
+def _save_configuration(directory: Path, config: DictConfig, overrides: list[str]) -> None:
+    """Once more what Hydra writes, so that no crash leaves a run without the overrides that ``resume=`` reads."""
+    from lipnet.training.files import write_text
+
+    for name, content in (("config", config), ("overrides", OmegaConf.create(overrides))):
+        write_text(directory / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
+
+
+def _continuation(directory: Path, introduction: str) -> str:
+    """The command that goes on from the run's checkpoints; nothing where there are none."""
+    found = (directory / "checkpoints").is_dir()
+    return f"{introduction}{_program()} {shlex.quote(f'resume={directory}')}" if found else ""
+
+
+def _check_shared(config: Config, processes: int, tasks: tuple[str, ...]) -> None:
+    problems = []
+    if config.task.name not in tasks:
+        problems.append(f"task={config.task.name}: runs in one process; start it without torchrun.")
+    if config.batch_size < processes:
+        problems.append(f"batch_size={config.batch_size}: shared by {processes} processes; use at least {processes}.")
+    if problems:
+        raise UserError(*problems)
+
+
 def _program() -> str:
-    return "python train.py" if Path(sys.argv[0]).name == "train.py" else "lipnet"
+    from lipnet.training import distributed
+
+    in_checkout = Path(sys.argv[0]).name == "train.py"
+    if distributed.size() > 1:
+        return f"torchrun --nproc_per_node={distributed.size()} {'train.py' if in_checkout else '-m lipnet'}"
+    return "python train.py" if in_checkout else "lipnet"
 
 
 @hydra.main(version_base="1.3", config_path=str(commandline.config_dir()), config_name="config")

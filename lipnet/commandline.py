@@ -4,6 +4,7 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 """
 
 import argparse
+import dataclasses
 import importlib.util
 import itertools
 import math
@@ -30,9 +31,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
 from lipnet.errors import UserError
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
-from lipnet.sweeps.launch import Launch
+from lipnet.sweeps.launch import Launch, quoted
 from lipnet.sweeps.plan import Plan, plan_sweep
 
+_PROBE_BYTES = 2**16  # an empty file fits on a full disk
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 # Launchers and sweepers that are packages of their own, and the extra that brings them.
 _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
@@ -44,11 +46,17 @@ EVALUATION_KEYS = (
     "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
     "estimate.confidence", "estimate.transport_samples", "objective", "fail_fast",
 )  # fmt: skip
+# What may change when a finished run is exported.
+EXPORT_KEYS = (
+    "task", "task.onnx", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
+    "dataset.root", "dataset.download", "dataset.limit_test",
+)  # fmt: skip
 # What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
 _NOT_ON_RESUME = (
     "task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples", "objective", "fail_fast",
 )  # fmt: skip
 RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
+RUN_READERS = {"evaluate": EVALUATION_KEYS, "export": EXPORT_KEYS}  # tasks that take run=DIR, and what each may change
 
 
 def config_dir() -> Path:
@@ -218,6 +226,12 @@ def _missing_packages(composed: DictConfig) -> Iterator[str]:
             f"attack.names: {' and '.join(wanted)} needs the package foolbox, which is not installed; "
             "pip install foolbox, or leave it out."
         )
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if OmegaConf.select(composed, "task.onnx") is True and missing:
+        yield (
+            f"task.onnx=true: needs {' and '.join(missing)}, not installed; pip install 'lipnet[onnx]', or "
+            "task.onnx=false for the other files alone."
+        )
 
 
 def _combinations(choices: list[list[str]]) -> list[tuple[str, ...]]:
@@ -304,8 +318,8 @@ def _compose(overrides: list[str], problems: list[str]) -> DictConfig | None:
 
 
 def _saved_overrides(overrides: list[Override]) -> list[str]:
-    """The overrides of the run that ``resume=DIR`` continues, ``rerun=DIR`` repeats or ``task=evaluate run=DIR``
-    evaluates, less those given.
+    """The overrides of the run that ``resume=DIR`` continues, ``rerun=DIR`` repeats or a task with ``run=DIR`` reads,
+    less those given.
 
     Raises:
         UserError: DIR is not a run directory, or an override would change what is the run's own.
@@ -314,8 +328,9 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     for name in ("resume", "run", "rerun", "sweep"):
         if name in given and given[name].is_sweep_override():
             raise UserError(f"{_text(given[name])}: takes one value; give each a command of its own.")
-    evaluates = "task" in given and given["task"].value() == "evaluate"
-    key, allowed = ("run", EVALUATION_KEYS) if evaluates else ("resume", RESUME_KEYS)
+    task = str(given["task"].value()) if "task" in given else ""
+    evaluates = task in RUN_READERS
+    key, allowed = ("run", RUN_READERS[task]) if evaluates else ("resume", RESUME_KEYS)
     if key not in given and "rerun" in given and given["rerun"].value() is not None:  # anything may change
         return [text for text in _read_overrides("rerun", given["rerun"].value()) if _key(text) not in given]
     directory = given[key].value() if key in given else None
@@ -328,10 +343,11 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     if evaluates:
         refused = [name for name in refused if name != "hydra.run.dir"]
     if refused:
-        does = "evaluates a run as it is" if evaluates else "continues a run as it was"
+        does = f"{task}s a run as it is" if evaluates else "continues a run as it was"
         raise UserError(*(f"{name}: {key}=DIR {does}; it can change {', '.join(allowed)}." for name in refused))
-    if "task=evaluate" in texts:
-        raise UserError(f"{key}={directory}: an evaluation, not a training run; give the run that it evaluated.")
+    for read, name in (("task=evaluate", "an evaluation"), ("task=export", "an export")):
+        if read in texts:
+            raise UserError(f"{key}={directory}: {name}, not a training run; give the run that it was made from.")
     if evaluates:  # the options of the task that trained it are none of this one's
         texts = [text for text in texts if not text.startswith("task.") and _key(text) != "rerun"]
     return [text for text in texts if _key(text) not in given]
@@ -344,8 +360,9 @@ def _read_overrides(key: str, directory: Any) -> list[str]:
         UserError: this is not a run directory.
     """
     saved = Path(str(directory)) / ".hydra" / "overrides.yaml"
-    if not saved.is_file():
-        raise UserError(f"{key}={directory}: not a run directory ({saved} is missing); give one from outputs/.")
+    if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
+        state = "empty" if saved.exists() else "missing"
+        raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
     texts = [str(text) for text in OmegaConf.load(saved) or []]
     dropped = ("resume", "objective", "fail_fast") if key == "rerun" else ("resume", "objective", "fail_fast", "run")
     return [text for text in texts if _key(text) not in dropped]
@@ -356,18 +373,20 @@ def _key(text: str) -> str:
 
 
 def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:
-    """Deletions of what the evaluated run's experiment chose for the task that trained it."""
-    if not saved or not any(override.key_or_group == "task" for override in overrides):
+    """Deletions of what the run's experiment chose for the task that trained it."""
+    task = next((str(override.value()) for override in overrides if override.key_or_group == "task"), None)
+    if not saved or task not in RUN_READERS:
         return []
-    composed = _compose([*saved, "task=evaluate"], [])
-    return [] if composed is None else [f"~task.{key}" for key in composed.task if key != "name"]
+    composed = _compose([*saved, f"task={task}"], [])
+    own = {field.name for field in dataclasses.fields(GROUPS["task"][task])}
+    return [] if composed is None else [f"~task.{key}" for key in composed.task if key not in own]
 
 
 def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
     """A problem if the run directory cannot be made; what is made to find out is removed again."""
     if composed is None:
         return []
-    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+    key = "hydra.sweep.dir" if multirun else "resume" if composed.resume is not None else "hydra.run.dir"
     directory = Path(str(OmegaConf.select(composed, key))).absolute()
     missing = list(itertools.takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
     made = []
@@ -375,11 +394,11 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
         for path in reversed(missing):
             path.mkdir()
             made.append(path)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(_PROBE_BYTES))
     except OSError as error:
-        shown = OmegaConf.select(composed, key)
-        return [f"{key}={shown}: cannot write there ({error.strerror}); choose another with {key}=DIR."]
+        cure = "make room, or make it writable" if key == "resume" else f"choose another with {key}=DIR"
+        return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({error.strerror}); {cure}."]
     finally:
         for path in reversed(made):
             path.rmdir()
@@ -430,6 +449,28 @@ def _hydra() -> AbstractContextManager:
     return initialize_config_dir(str(config_dir()), version_base="1.3")
 
 
+def _is_shared() -> bool:
+    """Whether torchrun started several processes for this run."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ
+
+
+def _in_one_directory(argv: list[str]) -> list[str]:
+    """The arguments by which Hydra gives every process the first one's run directory, and only there a log."""
+    from lipnet.training import distributed
+
+    arguments = get_args_parser().parse_args(argv)
+    directory = distributed.from_main(lambda: _run_directory(arguments.overrides))
+    silent = [] if distributed.is_main() else ["hydra.output_subdir=null", "hydra/job_logging=disabled"]
+    others = [text for text in argv if not text.startswith("hydra.run.dir=")]
+    return [f"hydra.run.dir={quoted(directory)}", *silent, *others]
+
+
+def _run_directory(overrides: list[str]) -> str:
+    with _hydra():
+        composed = compose("config", overrides=overrides, return_hydra_config=True)
+        return str(OmegaConf.select(composed, "hydra.run.dir"))
+
+
 def main_arguments() -> Launch | None:
     """Runs ``prepare`` on ``sys.argv`` in place; a user's mistake ends the program with exit code 1.
 
@@ -438,7 +479,16 @@ def main_arguments() -> Launch | None:
     """
     launch = None
     try:
+        shared = _is_shared()
+        if shared:
+            from lipnet.training import distributed  # torch with it, which the run needs anyway
+
+            distributed.start()
         sys.argv[1:], launch = _prepare(sys.argv[1:])
+        if shared and launch is not None:
+            raise UserError("-m: torchrun starts the processes of one run; for a sweep, start torchrun once for each.")
+        if shared:
+            sys.argv[1:] = _in_one_directory(sys.argv[1:])
     except UserError as error:
         fail(error)
     except SystemExit as stop:  # argparse leaves with 2; a user's mistake is 1 here
@@ -448,6 +498,11 @@ def main_arguments() -> Launch | None:
 
 def fail(error: UserError) -> None:
     """One message, no traceback (unless HYDRA_FULL_ERROR=1), exit code 1."""
+    if _is_shared():
+        from lipnet.training import distributed
+
+        if not distributed.first_to_fail():
+            sys.exit(1)
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
     sys.stderr.write(f"lipnet: {error}\n")

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lipnet.data.facts import DATASETS, inputs_and_outputs
 from lipnet.errors import UserError
-from lipnet.schema import GROUPS, PAIRS, Attack, Config, ConvNet, Critic, Dataset, Estimate, Pair
+from lipnet.schema import GROUPS, PAIRS, Attack, ConesModel, Config, ConvNet, Critic, Dataset, Estimate, Pair
 
 NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate}  # groups of keys without options
 
@@ -185,18 +185,21 @@ def _between_keys(config: Any) -> Iterator[str]:
             yield from _check_pair(config.dataset, config.estimate)
         if isinstance(config.model, ConvNet):
             yield from _check_conv_net(config.model, config.dataset.name, shape)
+        if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
+            yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
     if config.activation is not None and config.model is not None:
         yield from _check_activation(config)
 
 
 def _check_task(config: Any) -> Iterator[str]:
-    evaluates = config.task.name == "evaluate"
-    if evaluates and not config.run:
-        yield "run=null: task=evaluate needs run=DIR, the directory of a finished run."
-    if evaluates and config.resume:
-        yield "resume and task=evaluate do not go together: evaluate a run with run=DIR alone."
-    if not evaluates and config.run:
-        yield f"run={config.run}: only task=evaluate reads it; to continue a run use resume=DIR."
+    task = config.task.name
+    reads_run = task in ("evaluate", "export")
+    if reads_run and not config.run:
+        yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
+    if reads_run and config.resume:
+        yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."
+    if not reads_run and config.run:
+        yield f"run={config.run}: only task=evaluate and task=export read it; to continue a run use resume=DIR."
 
 
 def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
@@ -207,7 +210,7 @@ def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
 
 
 def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
-    for key in ("radii", "scales"):
+    for key in ("radii", "scales", "classes"):
         if len(set(getattr(pair, key, (0, 1)))) == 1:
             yield f"dataset.{key}={show(getattr(pair, key))}: two equal laws, at distance 0; use different numbers."
     # Below this number the range term of the empirical Bernstein bound alone exceeds the range.

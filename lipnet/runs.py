@@ -17,6 +17,7 @@ from lipnet.models import build_model
 from lipnet.schema import GROUPS, Config
 from lipnet.sweeps.identity import NO_RESULT_KEYS
 from lipnet.training import checkpoint
+from lipnet.training.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,7 @@ def load_run(directory: str | Path, which: str = "best") -> Run:
     saved = checkpoint.load(path)
     config = saved_config(saved)
     model = new_model(config)
-    try:
-        model.load_state_dict(saved["model"])
-    except RuntimeError as error:
-        raise UserError(
-            f"{path}: its weights do not fit its configuration ({' '.join(str(error).split())[:300]})."
-        ) from None
+    load_weights(model, saved["model"], str(path))
     return Run(model.eval(), config, saved["choices"], saved["progress"]["epoch"])
 
 

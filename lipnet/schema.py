@@ -32,6 +32,11 @@ class Robustness(Named):
 
 
 @dataclass(frozen=True)
+class Export(Named):
+    onnx: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
 class ConvNet(Named):
     channels: list[int] = checked(list_of(whole(1)))
     kernel_sizes: list[int] = checked(list_of(whole(1)))
@@ -49,6 +54,12 @@ class Critic(ConvNet):
 class FullyConnected(Named):
     hidden: list[int] = checked(list_of(whole(1)))
     head: str = checked(one_of("same", "normalized"))
+
+
+@dataclass(frozen=True)
+class ConesModel(Named):
+    cones: int = checked(whole(1))
+    apices: str = checked(one_of("first", "second"))
 
 
 @dataclass(frozen=True)
@@ -179,6 +190,12 @@ class NearestAnchor(ImagePair):
 
 
 @dataclass(frozen=True)
+class TwoClasses(ImagePair):
+    classes: list[int] = checked(list_of(whole(0), length=2))
+    atoms: int = checked(whole(1, at_most=5000))
+
+
+@dataclass(frozen=True)
 class TwoImages(ImagePair):
     first: int = checked(whole(0))
     second: int = checked(whole(0))
@@ -188,6 +205,7 @@ PAIRS: dict[str, type] = {
     "absolute_value": ShiftPair, "three_cones": ConePair, "cone": ConePair, "translation": ShiftPair,
     "spheres": Spheres, "scaled_gaussians": ScaledGaussians, "partial_mass": PartialMass, "nuisance": Nuisance,
     "nearest_anchor": NearestAnchor, "discrete": Discrete, "two_images": TwoImages, "minfunnel": MinFunnel,
+    "two_classes": TwoClasses,
 }  # fmt: skip
 
 
@@ -260,8 +278,8 @@ class Estimate:
 
 
 GROUPS: dict[str, dict[str, type]] = {
-    "task": {"robustness": Robustness, "wasserstein": Named, "evaluate": Named},
-    "model": {"small": ConvNet, "large": ConvNet, "fc": FullyConnected, "critic": Critic},
+    "task": {"robustness": Robustness, "wasserstein": Named, "evaluate": Named, "export": Export},
+    "model": {"small": ConvNet, "large": ConvNet, "fc": FullyConnected, "critic": Critic, "cones": ConesModel},
     "conv": {
         "bcop": BCOP, "bcop_fixed": BCOP, "rko": BCOP, "ossn": OSSN, "svcm": SVCM, "l2ne": PlainConv,
         "plain": PlainConv,

@@ -68,7 +68,7 @@ BAD = [
     # an option that is not there
     (
         "task=robust",
-        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, evaluate.",
+        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, evaluate, export.",
     ),
     ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic."),
     (
@@ -215,7 +215,7 @@ BAD = [
     ),
     # finished runs
     ("task=evaluate", "run=null: task=evaluate needs run=DIR, the directory of a finished run."),
-    ("run=done", "run=done: only task=evaluate reads it; to continue a run use resume=DIR."),
+    ("run=done", "run=done: only task=evaluate and task=export read it; to continue a run use resume=DIR."),
     (
         "task=evaluate run=empty",
         "run=empty: not a run directory (empty/.hydra/overrides.yaml is missing); give one from outputs/.",
@@ -428,7 +428,9 @@ def test_several_problems_make_one_numbered_message():
 
 def test_a_run_leaves_one_directory(monkeypatch):
     used = []
-    monkeypatch.setattr(app, "_run", lambda config, hydra_config: used.append(hydra_config.runtime.output_dir))
+    monkeypatch.setattr(
+        app, "_run", lambda config, composed, hydra_config: used.append(hydra_config.runtime.output_dir)
+    )
     outcome = launch("model=fc")
     logging.shutdown()
     assert outcome.code == 0, outcome.output

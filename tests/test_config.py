@@ -6,20 +6,21 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lipnet.commandline import config_dir
+from lipnet.commandline import RUN_READERS, config_dir
 from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, examine, parse
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
 
 NUMBER = "must be a finite number"
+OF_RUNS = [f"task={name}" for name in RUN_READERS]
 FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", *(f"dataset={name}" for name in PAIRS)]
 OPTION_SETS = [
     ["task=wasserstein", "dataset=cone", f"{group}={option}"] if f"{group}={option}" in FOR_PAIRS
     else [f"{group}={option}"]
     for group, options in GROUPS.items()
     for option in options
-    if f"{group}={option}" != "task=evaluate"
-] + [["task=evaluate", "run=somewhere"]]  # fmt: skip
+    if f"{group}={option}" not in OF_RUNS
+] + [[task, "run=somewhere"] for task in OF_RUNS]  # fmt: skip
 
 # (options, changed keys, every problem)
 PROBLEMS = [
@@ -101,7 +102,7 @@ PROBLEMS = [
     (
         [],
         {"run": "somewhere"},
-        ["run=somewhere: only task=evaluate reads it; to continue a run use resume=DIR."],
+        ["run=somewhere: only task=evaluate and task=export read it; to continue a run use resume=DIR."],
     ),
     (["task=evaluate"], {}, ["run=null: task=evaluate needs run=DIR, the directory of a finished run."]),
     (

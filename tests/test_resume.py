@@ -177,12 +177,25 @@ def test_resume_may_change_the_evaluation(stopped):
     assert results(stopped)["attacked_examples"] == 8
 
 
-def test_a_truncated_checkpoint_is_one_clear_message(stopped):
+def test_a_truncated_checkpoint_falls_back_to_the_previous_one(runs, stopped):
     last = stopped / "checkpoints" / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
     outcome = launch(f"resume={stopped}")
+    assert outcome.code == 0, outcome.output
+    assert f"{last}: not a readable checkpoint (" in outcome.output
+    assert f"Falling back to {last.with_name('previous.pt')}, after epoch 1, batch 0." in outcome.output
+    assert outcome_of(stopped) == outcome_of(runs["folder"] / "straight")
+    assert curves(stopped) == curves(runs["folder"] / "straight")
+    assert {path.name for path in last.parent.iterdir()} == {"best.pt", "last.pt"}
+
+
+def test_a_run_without_a_readable_checkpoint_is_one_clear_message(stopped):
+    folder = stopped / "checkpoints"
+    for name in ("last", "previous"):
+        (folder / f"{name}.pt").write_bytes(b"")
+    outcome = launch(f"resume={stopped}")
     assert outcome.code == 1
-    assert f"{last}: not a readable checkpoint" in outcome.output
+    assert f"lipnet: {folder}: no checkpoint to continue from; delete it to start anew." in outcome.output
     assert "Traceback" not in outcome.output
 
 

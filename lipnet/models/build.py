@@ -12,6 +12,7 @@ from lipnet.layers import (
     ORTHOGONALIZERS,
     Abs,
     BCOPConv2d,
+    Cones,
     L2NEConv2d,
     MaxMin,
     Normalize,
@@ -25,7 +26,7 @@ from lipnet.layers import (
     bjorck,
 )  # fmt: skip
 from lipnet.layers import GroupSort as GroupSortLayer
-from lipnet.schema import BCOP, Config, ConvNet, Critic, Dataset, Iterated
+from lipnet.schema import BCOP, ConesModel, Config, ConvNet, Critic, Dataset, Iterated
 
 Shape = tuple[int, ...]
 Convolution = Callable[..., nn.Module]  # (in_channels, out_channels, kernel_size, stride) -> layer
@@ -38,6 +39,8 @@ def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequenti
     """
     dataset = config.dataset
     first = [Normalize(dataset.mean, dataset.std)] if isinstance(dataset, Dataset) else []
+    if isinstance(config.model, ConesModel):
+        return nn.Sequential(Cones(math.prod(input_shape), config.model.cones, upward=config.model.apices == "second"))
     body = _conv_net if isinstance(config.model, ConvNet) else _fully_connected
     return nn.Sequential(*first, *body(config, input_shape, outputs))
 

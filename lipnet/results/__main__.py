@@ -10,7 +10,7 @@ from lipnet.results.collect import find_runs
 from lipnet.results.compare import build_tables, filter_runs
 from lipnet.results.groups import group_runs
 from lipnet.results.layout import FORMATS
-from lipnet.results.notes import notes
+from lipnet.results.notes import notes, notes_on_groups
 from lipnet.results.paper import PAPER_NOTES
 from lipnet.training.files import write_atomically
 
@@ -26,6 +26,7 @@ examples:
   %(prog)s outputs/paper --paper --format markdown --output table.md
   %(prog)s outputs --columns clean,certified@36/255,pgd@36/255
   %(prog)s outputs/sweeps --figures figures
+  %(prog)s outputs/sweeps --html report.html
 """
 
 
@@ -52,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--columns", metavar="KEY,...", help="only these measures")
     made.add_argument("--paper", action="store_true", help="the paper's values under ours, and the difference")
     made.add_argument("--figures", type=Path, metavar="DIR", help="draw figures (PNG) into this folder")
+    made.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a report there too: one file with tables, figures, runs"
+    )
     return made
 
 
@@ -64,8 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     runs = filter_runs(find_runs(arguments.directories), arguments.filter)
     groups = group_runs([run for run in runs if not run.problem])
     tables = build_tables(groups, arguments.sort, arguments.reverse, arguments.columns, arguments.paper)
-    below = [*(PAPER_NOTES if arguments.paper and any(table.with_sources for table in tables) else []),
-             *notes(groups, runs)]  # fmt: skip
+    sources = PAPER_NOTES if arguments.paper and any(table.with_sources for table in tables) else []
+    below = [*sources, *notes(groups, runs)]
     if not tables:
         below = ["no run has finished yet.", *below]
     text = FORMATS[arguments.format](tables, below)
@@ -74,19 +78,25 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.output is None:
         sys.stdout.write(text)
     else:
-        _write(arguments.output, text)
+        _write("--output", arguments.output, text)
     if arguments.figures is not None and groups:
         from lipnet.results.run_figures import write_figures  # matplotlib takes a second to import
 
         for path in write_figures(groups, arguments.figures):
             sys.stderr.write(f"{path}\n")
+    if arguments.html is not None:
+        from lipnet.results.html import page
+
+        text = page(tables, [*sources, *notes_on_groups(groups)], groups, runs, arguments.html.parent)
+        _write("--html", arguments.html, text)
+        sys.stderr.write(f"{arguments.html}\n")
 
 
-def _write(path: Path, text: str) -> None:
+def _write(option: str, path: Path, text: str) -> None:
     try:
         write_atomically(path, lambda file: file.writelines([text]))
     except OSError as error:
-        raise UserError(f"--output {path}: cannot write there ({error.strerror}).") from None
+        raise UserError(f"{option} {path}: cannot write there ({error.strerror}).") from None
 
 
 def main(argv: list[str] | None = None) -> None:

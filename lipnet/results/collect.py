@@ -54,8 +54,15 @@ class Run:
 
     @property
     def method(self) -> str:
-        """The kind of convolution; in a network without any, of the linear layers."""
+        """The kind of convolution; in a network without any, of the linear layers; cones are neither."""
+        if self.config.get("model") == "cones":
+            return "–"
         return self.config.get("linear" if self.config.get("model") == "fc" else "conv", "?")
+
+    @property
+    def unfinished(self) -> bool:
+        """It may still go on."""
+        return bool(self.problem) and not self.results
 
     @functools.cached_property
     def facts(self) -> dict[str, str]:

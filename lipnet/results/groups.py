@@ -50,7 +50,7 @@ class Group:
 
 
 def group_runs(runs: list[Run]) -> list[Group]:
-    """Groups by configuration; of several runs with one seed, the last one finished stands."""
+    """Groups by configuration; of several runs with one seed, the last one finished stands (or none is finished)."""
     by_identity: dict[Any, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         by_identity[run.identity][run.seed].append(run)
@@ -61,8 +61,11 @@ def group_runs(runs: list[Run]) -> list[Group]:
     return groups
 
 
-def _finished(run: Run) -> float:
-    return (run.directory / "results.json").stat().st_mtime
+def _finished(run: Run) -> tuple[bool, float]:
+    """Unfinished runs before finished ones."""
+    results = run.directory / "results.json"
+    finished = results.exists()
+    return finished, (results if finished else run.directory).stat().st_mtime
 
 
 def varying_keys(groups: list[Group]) -> list[str]:

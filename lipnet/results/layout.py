@@ -28,8 +28,8 @@ def markdown(tables: list[Table], notes: list[str]) -> str:
 
     blocks = []
     for table in tables:
-        marks = ["---"] * _text_columns(table) + ["---:"] * (1 + len(table.measures))
-        blocks.append("\n".join([line(_header(table)), line(marks), *map(line, _body(table))]))
+        marks = ["---"] * text_columns(table) + ["---:"] * (1 + len(table.measures))
+        blocks.append("\n".join([line(header(table)), line(marks), *map(line, body(table))]))
     return "\n\n".join([*blocks, *_block("\n".join(f"- {note}" for note in _flat(notes)))]) + "\n"
 
 
@@ -37,11 +37,11 @@ def latex(tables: list[Table], notes: list[str]) -> str:
     r"""``tabular`` environments for ``\usepackage{booktabs}``; notes as comments."""
     blocks = []
     for table in tables:
-        columns = "l" * _text_columns(table) + "r" * (1 + len(table.measures))
-        header, *body = (f"{' & '.join(map(_escaped, cells))} \\\\" for cells in (_header(table), *_body(table)))
+        columns = "l" * text_columns(table) + "r" * (1 + len(table.measures))
+        titles, *rows = (f"{' & '.join(map(_escaped, cells))} \\\\" for cells in (header(table), *body(table)))
         blocks.append(
             "\n".join(
-                [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", header, "\\midrule", *body, "\\bottomrule",
+                [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", titles, "\\midrule", *rows, "\\bottomrule",
                  "\\end{tabular}"]
             )
         )  # fmt: skip
@@ -66,12 +66,12 @@ def comma_separated(tables: list[Table], notes: list[str]) -> str:
         for measure, found in row.values.items()
         if row.n and found.n != row.n
     }
-    header = [
+    titles = [
         f"{measure.key(tables[0].written)}{part}"
         for measure in measures
         for part in ("", "_std", *(["_n"] if measure in uneven else []))
     ]
-    writer.writerow([*labels, *sources, "n", *header])
+    writer.writerow([*labels, *sources, "n", *titles])
     for table in tables:
         for row in table.rows:
             numbers = [entry for measure in measures for entry in _numbers(row.values.get(measure), measure in uneven)]
@@ -102,16 +102,19 @@ def _numbers(found: Statistic | None, with_count: bool) -> list[object]:
     return numbers if with_count else numbers[:2]
 
 
-def _text_columns(table: Table) -> int:
+def text_columns(table: Table) -> int:
+    """How many columns from the left are text."""
     return len(table.labels) + table.with_sources
 
 
-def _header(table: Table) -> list[str]:
+def header(table: Table) -> list[str]:
+    """The titles of a table's columns."""
     sources = ["source"] if table.with_sources else []
     return [*table.labels, *sources, "n", *(measure.short(table.written) for measure in table.measures)]
 
 
-def _body(table: Table) -> list[list[str]]:
+def body(table: Table) -> list[list[str]]:
+    """Its cells, row by row."""
     return [
         [
             *(row.labels.get(label, "") for label in table.labels),
@@ -146,9 +149,9 @@ def _digits(measure: Measure, value: float) -> int:
 
 
 def _aligned(table: Table) -> str:
-    cells = [_header(table), *_body(table)]
+    cells = [header(table), *body(table)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    left = _text_columns(table)
+    left = text_columns(table)
     lines = [
         "  ".join(
             f"{cell:<{width}}" if place < left else f"{cell:>{width}}"

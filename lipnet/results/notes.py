@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lipnet.results.collect import Run
+from lipnet.results.distances import distance_notes
 from lipnet.results.groups import Group
 
 _SHOWN_REPEATS = 10
@@ -10,7 +11,13 @@ _SHOWN_REPEATS = 10
 
 def notes(groups: list[Group], runs: list[Run]) -> list[str]:
     """Lines below a table of these groups, made of these runs."""
-    return [*_reading(groups), *(note for group in groups for note in _mixed(group)), *_left_out(groups, runs)]
+    return [*notes_on_groups(groups), *_missing(runs)]
+
+
+def notes_on_groups(groups: list[Group]) -> list[str]:
+    """Those that are about the table itself."""
+    mixed = (note for group in groups for note in _mixed(group))
+    return list(dict.fromkeys([*_reading(groups), *distance_notes(groups), *mixed, *_repeats(groups)]))
 
 
 def _reading(groups: list[Group]) -> Iterator[str]:
@@ -33,12 +40,15 @@ def _mixed(group: Group) -> Iterator[str]:
         yield f"{_name(group)}: .hydra/config.yaml is missing; grouped by the choices and overrides in results.json."
 
 
-def _left_out(groups: list[Group], runs: list[Run]) -> Iterator[str]:
+def _repeats(groups: list[Group]) -> Iterator[str]:
     repeats = [run for group in groups for run in group.repeats]
     if repeats:
         listed = "\n".join(f"  {run.directory}" for run in repeats[:_SHOWN_REPEATS])
         more = f"\n  and {len(repeats) - _SHOWN_REPEATS} more" if len(repeats) > _SHOWN_REPEATS else ""
         yield f"{_count(repeats)} left out, the same configuration and seed finished again later:\n{listed}{more}"
+
+
+def _missing(runs: list[Run]) -> Iterator[str]:
     missing = [run for run in runs if run.problem]
     if missing:
         listed = "\n".join(f"  {run.directory}: {run.problem}" for run in missing)

@@ -1,7 +1,6 @@
 """Figures over many runs, a curve a configuration: mean over seeds, and a band from the least to the greatest."""
 
 import bisect
-import logging
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -10,22 +9,18 @@ from typing import TYPE_CHECKING
 
 from lipnet.errors import UserError
 from lipnet.results.collect import Run
+from lipnet.results.drawing import COLOURS, MARKERS, Named, band, colours, legend_below, mean, new_figure
 from lipnet.results.groups import Group, varying_keys, varying_labels
 from lipnet.results.measures import Measure
+from lipnet.results.progress_figures import score_against_seconds, training_curves
+from lipnet.results.swept_figure import score_against_key
 from lipnet.training.files import read_csv
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
-
 _POINTS = 400  # of a curve
-_MARKERS = "vs^D*PX"
 _BARS = ((0, 100, 1.0), (10, 90, 3.5), (25, 75, 7.0))  # percentiles from, to; line width
-_COLOURS = [f"C{number}" for number in range(10)]
-
-Named = list[tuple[str, Group]]  # label, group
 
 
 def write_figures(groups: list[Group], folder: Path) -> list[Path]:
@@ -34,12 +29,9 @@ def write_figures(groups: list[Group], folder: Path) -> list[Path]:
     Raises:
         UserError: the folder cannot be written.
     """
-    by_network: dict[tuple[str, str], list[Group]] = defaultdict(list)
-    for group in sorted(groups, key=lambda group: tuple(group.labels.values())):
-        by_network[group.labels["dataset"], group.labels["model"]].append(group)
     drawn = []
-    for (dataset, model), same in by_network.items():
-        named = list(_named(same))
+    for (dataset, model), same in by_network(groups).items():
+        named = list(label_groups(same))
         for name, draw in FIGURES.items():
             figure = draw(named, f"{dataset}, {model}")
             if figure is not None:
@@ -53,7 +45,15 @@ def write_figures(groups: list[Group], folder: Path) -> list[Path]:
     return drawn
 
 
-def _named(groups: list[Group]) -> Iterator[tuple[str, Group]]:
+def by_network(groups: list[Group]) -> dict[tuple[str, str], list[Group]]:
+    """Groups by data set and model: what one figure can compare."""
+    found: dict[tuple[str, str], list[Group]] = defaultdict(list)
+    for group in sorted(groups, key=lambda group: tuple(group.labels.values())):
+        found[group.labels["dataset"], group.labels["model"]].append(group)
+    return found
+
+
+def label_groups(groups: list[Group]) -> Iterator[tuple[str, Group]]:
     """The method, with what else tells its configurations apart."""
     methods = [group.labels["method"] for group in groups]
     for group in groups:
@@ -69,22 +69,21 @@ def certified_accuracy(named: Named, title: str) -> "Figure | None":
     curves = {label: [radii for run in group.runs if (radii := _radii(run))] for label, group in named}
     if not any(curves.values()):
         return None
-    figure, axes = _figure()
+    figure, axes = new_figure()
     top = max(radii[-1] for found in curves.values() for radii in found) or 1.0
     grid = [top * number / _POINTS for number in range(_POINTS + 1)]
     attacks: dict[str, str] = {}
-    for colour, (label, group) in zip(_colours(named), named, strict=True):
-        _band(axes, grid, [[_above(radii, radius) for radius in grid] for radii in curves[label]], colour, label)
+    for colour, (label, group) in zip(colours(named), named, strict=True):
+        band(axes, grid, [[_above(radii, radius) for radius in grid] for radii in curves[label]], colour, label)
         for measure, found in sorted(group.statistics().items()):
             if measure.radius is not None and measure.name != "certified_accuracy":
-                marker = attacks.setdefault(measure.name, _MARKERS[len(attacks) % len(_MARKERS)])
+                marker = attacks.setdefault(measure.name, MARKERS[len(attacks) % len(MARKERS)])
                 axes.plot(measure.radius, found.mean, marker, color=colour, markersize=5, fillstyle="none")
     for name, marker in attacks.items():
         axes.plot([], [], marker, color="grey", fillstyle="none", label=f"{name.removesuffix('_accuracy')} (at most)")
     axes.set(title=title, xlabel="L2 radius (pixels in [0, 1])", ylabel="certified accuracy (at least)", ylim=(0, 1.02))
     axes.set_xlim(left=0)
-    figure.set_figheight(4.3 + 0.17 * (len(named) + len(attacks)))
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center")  # curves leave no corner free
+    legend_below(figure, axes)
     return figure
 
 
@@ -126,7 +125,7 @@ def _spectrum(group: Group) -> dict[str, list[float]]:
     """Layer -> quantiles, averaged over the runs that left them."""
     tables = [rows for run in group.runs if (rows := read_csv(run.directory / "singular_values.csv"))]
     layers = [name for name in tables[0][0] if name != "quantile"] if tables else []
-    return {name: [_mean([float(row[name]) for row in rows]) for rows in zip(*tables, strict=True)] for name in layers}
+    return {name: [mean([float(row[name]) for row in rows]) for rows in zip(*tables, strict=True)] for name in layers}
 
 
 def gradient_norms(named: Named, title: str) -> "Figure | None":
@@ -134,10 +133,10 @@ def gradient_norms(named: Named, title: str) -> "Figure | None":
     curves = {label: [rows for run in group.runs if (rows := _relative(run))] for label, group in named}
     if not any(curves.values()):
         return None
-    figure, axes = _figure()
-    for colour, (label, found) in zip(_colours(named), curves.items(), strict=True):
+    figure, axes = new_figure()
+    for colour, (label, found) in zip(colours(named), curves.items(), strict=True):
         if found:
-            _band(axes, list(range(len(found[0]))), [list(rows.values()) for rows in found], colour, label, marker="o")
+            band(axes, list(range(len(found[0]))), [list(rows.values()) for rows in found], colour, label, marker="o")
     deepest = max((rows for found in curves.values() for rows in found), key=len)
     axes.set_xticks(range(len(deepest)), [_place(name) for name in deepest], fontsize=8)
     norms = [norm for found in curves.values() for rows in found for norm in rows.values()]
@@ -161,7 +160,7 @@ def clean_against_certified(named: Named, title: str) -> "Figure | None":
     for axes, radius in zip(figure.subplots(1, len(radii), squeeze=False)[0], radii, strict=True):
         for number, (label, by) in enumerate(found):
             if (certified := by.get(Measure("certified_accuracy", radius))) is not None:
-                marker, colour = _MARKERS[number // len(_COLOURS) % len(_MARKERS)], _COLOURS[number % len(_COLOURS)]
+                marker, colour = MARKERS[number // len(COLOURS) % len(MARKERS)], COLOURS[number % len(COLOURS)]
                 clean = by[Measure("clean_accuracy")]
                 axes.errorbar(
                     clean.mean, certified.mean, certified.std, clean.std, marker, color=colour, markersize=7,
@@ -183,35 +182,10 @@ def _relative(run: Run) -> dict[str, float]:
     return {row["layer"]: float(row["relative"]) for row in read_csv(run.directory / "gradient_norms.csv")}
 
 
-def _band(
-    axes: "Axes", x: list[float], curves: list[list[float]], colour: str, label: str, marker: str | None = None
-) -> None:
-    if not curves:
-        return
-    columns = list(zip(*curves, strict=True))
-    axes.plot(x, list(map(_mean, columns)), color=colour, label=label, marker=marker, markersize=4)
-    if len(curves) > 1:
-        axes.fill_between(x, list(map(min, columns)), list(map(max, columns)), color=colour, alpha=0.2, linewidth=0)
-
-
-def _mean(values: "list[float] | tuple[float, ...]") -> float:
-    return sum(values) / len(values)
-
-
-def _colours(named: Named) -> list[str]:
-    return [_COLOURS[number % len(_COLOURS)] for number in range(len(named))]
-
-
-def _figure() -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.5, 4.3), layout="constrained")
-    axes = figure.add_subplot()
-    axes.grid(alpha=0.3)
-    return figure, axes
-
-
 FIGURES: dict[str, Callable[[Named, str], "Figure | None"]] = {
     "certified_accuracy": certified_accuracy, "clean_against_certified": clean_against_certified,
-    "singular_values": singular_values, "gradient_norms": gradient_norms,
+    "score_against_key": score_against_key, "training_curves": training_curves,
+    "score_against_seconds": score_against_seconds, "singular_values": singular_values,
+    "gradient_norms": gradient_norms,
 }  # fmt: skip
+IN_TRAINING = ("training_curves", "score_against_seconds")  # what unfinished runs have data for

@@ -23,7 +23,9 @@ from lipnet.training.files import read_results, write_json
 log = logging.getLogger("lipnet")
 
 
-def run_job(config: DictConfig, hydra_config: HydraConf, run: Callable[[Config, HydraConf], None]) -> float | None:
+def run_job(
+    config: DictConfig, hydra_config: HydraConf, run: Callable[[Config, DictConfig, HydraConf], None]
+) -> float | None:
     """Runs a job, and returns its objective.
 
     Raises:
@@ -46,7 +48,7 @@ def run_job(config: DictConfig, hydra_config: HydraConf, run: Callable[[Config, 
                 _check_identity(directory, checked)
                 record("skipped")
             else:
-                run(checked, hydra_config)
+                run(checked, config, hydra_config)
                 record("completed")
             return objective(read_results(directory), checked.objective) if checked.objective else None
     except Busy as busy:

@@ -26,6 +26,11 @@ def run_dir(resume: str | None, parent: str, label: str) -> str:
     return f"{parent}/{joined(label, now, secrets.token_hex(3))}"
 
 
+def output_subdir(resume: str | None) -> str | None:
+    """Where Hydra writes the configuration: nowhere when a run is continued, as it empties the old files first."""
+    return ".hydra" if resume in (None, "", "null") else None
+
+
 def method(config: DictConfig) -> str:
     """The kind of convolution; in a network without any, of the linear layers."""
     return str(OmegaConf.select(config, _method_group(config) + ".name"))

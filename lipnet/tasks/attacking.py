@@ -14,6 +14,7 @@ from lipnet.checks import radius_value
 from lipnet.data.images import generator
 from lipnet.schema import ATTACKS as NAMES
 from lipnet.schema import FOOLBOX_ATTACKS, Config
+from lipnet.training import distributed
 
 _BATCH = 500
 _SHOWN = 16
@@ -86,22 +87,24 @@ class Attacker:
 
     def _distances(self, name: str, correct: Tensor) -> Tensor:
         """The L2 distance of the nearest error that the attack found, float64; infinite where it found none."""
-        attack, random = ATTACKS[name], generator(self.config.seed, 2, NAMES.index(name))
+        attack = ATTACKS[name]
         radii = [math.inf] if isinstance(attack, Nearest) else [radius_value(written) for written in self.radii]
         distances = torch.where(correct, math.inf, 0.0).double()
         total = len(radii) * int(correct.sum())
         hidden = self.config.bars_hidden
         with tqdm(total=total, unit="example", desc=f"attacking ({name})", disable=hidden, leave=False) as bar:
-            for radius in radii:  # from the smallest: an example that has fallen is not attacked again
-                for rows in distances.isinf().nonzero()[:, 0].split(_BATCH):
-                    if not len(rows):
-                        break
-                    found = self._find(attack, rows, radius, random)
-                    distances[rows] = self._distance_of_errors(found, rows, radius)
-                    if name == self.shown:
-                        shown = rows < len(self.adversarial)
-                        self.adversarial[rows[shown]] = found[shown]
+            for place, radius in enumerate(radii):  # from the smallest: who has fallen is not attacked again
+                for number, rows in enumerate(distances.isinf().nonzero()[:, 0].split(_BATCH)):
+                    if len(rows) and number % distributed.size() == distributed.rank():
+                        # A generator for each batch: the same numbers, however many processes share the batches.
+                        random = generator(self.config.seed, 2, NAMES.index(name), place, number)
+                        found = self._find(attack, rows, radius, random)
+                        distances[rows] = self._distance_of_errors(found, rows, radius)
+                        if name == self.shown:
+                            shown = rows < len(self.adversarial)
+                            self.adversarial[rows[shown]] = found[shown]
                     bar.update(len(rows))
+                distances = distributed.smallest(distances)
         return distances
 
     def _find(self, attack: InBall | Nearest, rows: Tensor, radius: float, random: torch.Generator) -> Tensor:

@@ -18,6 +18,7 @@ from lipnet.data.images import Split
 from lipnet.models import to_plain
 from lipnet.schema import Config
 from lipnet.tasks.attacking import Attacked, Attacker
+from lipnet.training import distributed
 
 _BATCH = 500
 _JACOBIAN_EXAMPLES = 128
@@ -83,16 +84,18 @@ def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certif
     deployed = to_plain(model.eval()).requires_grad_(False)
     exact = to_plain(deployed).to(dtype)
     images, labels = split.pixels(), split.labels
-    logits = model_logits(exact, images.to(dtype), _BATCH)
+    logits = distributed.in_parts(lambda part: model_logits(exact, part, _BATCH), images.to(dtype))
     bound = lipschitz_bound(exact, images.shape[1:])
     radii, margin = certified_radii(logits, labels, bound), margins(logits, labels).double()
     pairs = pairwise_certified_radii(logits, labels, pairwise_lipschitz_bounds(exact, images.shape[1:]))
     count = config.attack.examples or len(images)
     attacker = Attacker(deployed, exact, images[:count], labels[:count], torch.maximum(radii, pairs)[:count], config)
     attacked = attacker.run(margin[:count] > 0)
+    few = images[:_JACOBIAN_EXAMPLES].to(dtype)
+    (lower,) = distributed.largest(jacobian_lower_bound(exact, few[distributed.own_rows(len(few))]))
     return Certification(
         lipschitz=bound,
-        lower=jacobian_lower_bound(exact, images[:_JACOBIAN_EXAMPLES].to(dtype)),
+        lower=lower,
         predictions=logits.argmax(1).cpu(),
         margins=margin.cpu(),
         radii=radii.cpu(),

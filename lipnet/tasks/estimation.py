@@ -15,6 +15,7 @@ from lipnet.errors import UserError
 from lipnet.models import to_plain
 from lipnet.schema import Config
 from lipnet.tasks.attacking import CertificateViolation
+from lipnet.training import distributed
 
 _RANGE_SAMPLES = 10_000
 _GRADIENT_SAMPLES = 2_000
@@ -138,7 +139,7 @@ def critic_values(critic: nn.Module, samples: Tensor) -> Tensor:
     Raises:
         UserError: the critic has more than one output.
     """
-    values = model_logits(critic, samples)
+    values = distributed.in_parts(lambda part: model_logits(critic, part), samples)
     if values.shape != (len(samples), 1):
         raise UserError(
             f"a critic needs one output for each sample, and this one maps {tuple(samples.shape)} to "

@@ -11,17 +11,18 @@ from lipnet.runs import load_run, refuse_changes
 from lipnet.schema import Config, Pair
 from lipnet.tasks import robustness, wasserstein
 from lipnet.tasks.session import Session
-from lipnet.training.tracker import Tracker
+from lipnet.training import distributed
+from lipnet.training.tracker import open_tracker
 
 log = logging.getLogger("lipnet")
 
 
 def evaluate(config: Config, session: Session) -> dict[str, Any]:
     """Evaluates the network in ``config.run``; the command line has been completed with that run's own overrides."""
-    run = load_run(str(config.run))
+    run = distributed.from_main(lambda: load_run(str(config.run)))
     refuse_changes(run.config, config, EVALUATION_KEYS, f"task=evaluate run={config.run}")
     log.info("evaluating %s, weights of epoch %d", config.run, run.epoch)
-    tracker = Tracker(session.directory)
+    tracker = open_tracker(session.directory)
     try:
         results = session.header | {
             "run": str(config.run),
@@ -30,9 +31,9 @@ def evaluate(config: Config, session: Session) -> dict[str, Any]:
         }
         model = run.model.to(session.device)
         if isinstance(config.dataset, Pair):
-            pair = load_pair(config.dataset)
+            pair = distributed.first_of_machine_first(lambda: load_pair(config.dataset))
             return wasserstein.evaluate(model, pair, config, session, tracker, results)
-        test = load_splits(config.dataset, config.seed).test
+        test = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed)).test
         return robustness.evaluate(model, test.to(session.device), config, session, tracker, results)
     finally:
         tracker.close()

@@ -22,6 +22,7 @@ from lipnet.tasks.diagnostics import write_diagnostics
 from lipnet.tasks.losses import build_loss
 from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
+from lipnet.training import distributed
 from lipnet.training.files import write_csv
 from lipnet.training.tracker import Tracker
 
@@ -53,7 +54,8 @@ class Classification:
         metrics = {"lipschitz/upper_bound": bound}
         if not len(self.validation):
             return metrics, float(epoch)
-        logits, labels = model_logits(model, self.validation.pixels()), self.validation.labels
+        labels = self.validation.labels
+        logits = distributed.in_parts(lambda images: model_logits(model, images), self.validation.pixels())
         metrics["validation/loss"] = float(self.loss(logits, labels).mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
         metrics |= self._certified("certified_accuracy", certified_radii(logits, labels, bound))
@@ -75,7 +77,7 @@ class Classification:
 
 def train(config: Config, session: Session) -> dict[str, Any]:
     """Trains (or continues) one classifier and evaluates it; returns the content of ``results.json``."""
-    splits = load_splits(config.dataset, config.seed)
+    splits = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed))
     validation, test = splits.validation.to(session.device), splits.test.to(session.device)
     return train_and_evaluate(
         config,
@@ -122,9 +124,10 @@ def evaluate(
         "eval_seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
-    write_diagnostics(session.directory, model, test)
-    _show(found, config, session, tracker, results)
-    write_results(session.directory, results)
+    if distributed.is_main():
+        write_diagnostics(session.directory, model, test)
+        _show(found, config, session, tracker, results)
+        write_results(session.directory, results)
     return results
 
 

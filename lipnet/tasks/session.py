@@ -9,6 +9,7 @@ import torch
 from lipnet.results.record import git_commit, hardware, now, versions
 from lipnet.schema import Config
 from lipnet.sweeps.identity import digest
+from lipnet.training import distributed
 
 
 @dataclass(frozen=True)
@@ -44,5 +45,6 @@ class Session:
             "versions": versions(),
             "hardware": hardware(),
             "device": str(self.device),
+            "processes": distributed.size(),
             "threads": torch.get_num_threads(),
         }

@@ -19,10 +19,10 @@ from lipnet.results.record import versions
 from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import Config
 from lipnet.tasks.session import Session
-from lipnet.training import checkpoint
-from lipnet.training.files import read_csv
+from lipnet.training import distributed
+from lipnet.training.files import read_csv, remove_parts
 from lipnet.training.loop import Batches, Loop, Objective
-from lipnet.training.tracker import Tracker
+from lipnet.training.tracker import Tracker, open_tracker
 
 log = logging.getLogger("lipnet")
 
@@ -36,6 +36,7 @@ def train_and_evaluate(
     objective: Callable[[Tracker], Objective],
     evaluate: Evaluation,
     metrics: list[str],
+    prepare: Callable[[nn.Module], None] = lambda model: None,
 ) -> dict[str, Any]:
     """Trains (or continues) the configuration's network and evaluates its best epoch.
 
@@ -44,14 +45,18 @@ def train_and_evaluate(
         objective: ``tracker -> objective``.
         evaluate: ``(best network, tracker, results so far) -> results``; it writes them.
         metrics: tags that ``evaluate`` will write, for the HPARAMS page.
+        prepare: changes a fresh network in place, where its start depends on data.
     """
     model = new_model(config)
+    prepare(model)
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
     loop = Loop(model.to(session.device), batches, config, session.directory, facts)
+    if distributed.is_main():
+        remove_parts(session.directory)
     _restore(loop)
-    tracker = Tracker(session.directory, loop.progress.epoch)
+    tracker = open_tracker(session.directory, loop.progress.epoch)
     try:
         if tracker.fresh:
             tracker.hyperparameters(config, metrics)
@@ -63,9 +68,13 @@ def train_and_evaluate(
             "best_epoch": loop.progress.best_epoch,
             "train_seconds": loop.progress.seconds,
             "samples_per_second": loop.progress.epoch * len(batches) / loop.progress.seconds,
-            "validation": _validation(session, loop.progress.best_epoch),
+            "validation": distributed.from_main(lambda: _validation(session, loop.progress.best_epoch)),
         }
-        return evaluate(load_run(session.directory).model.to(session.device), tracker, results)
+        best = distributed.from_main(lambda: load_run(session.directory).model)
+        results = evaluate(best.to(session.device), tracker, results)
+        if distributed.is_main():
+            loop.previous.unlink(missing_ok=True)  # a complete run is not continued
+        return results
     finally:
         tracker.close()
 
@@ -88,7 +97,7 @@ def _validation(session: Session, epoch: int) -> dict[str, Any] | None:
 
 def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker: Tracker) -> None:
     """A histogram for each layer with weights, every ``config.singular_values_every`` epochs."""
-    if not config.singular_values_every or epoch % config.singular_values_every:
+    if not config.singular_values_every or epoch % config.singular_values_every or not distributed.is_main():
         return
     shape: tuple[int, ...] = inputs_and_outputs(config.dataset)[0]
     for name, layer in model.named_children():
@@ -98,8 +107,8 @@ def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker:
 
 
 def _restore(loop: Loop) -> None:
-    if loop.last.is_file():
-        saved = saved_config(checkpoint.load(loop.last))
-        refuse_changes(saved, loop.config, RESUME_KEYS, f"resume={loop.directory}")
+    saved = loop.saved()
+    if saved is not None:
+        refuse_changes(saved_config(saved), loop.config, RESUME_KEYS, f"resume={loop.directory}")
         loop.restore()
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

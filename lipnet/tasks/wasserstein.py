@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.data.images import generator
 from lipnet.data.pairs import Pair, PairBatches, load_pair
+from lipnet.data.pairs.pair import PARTS
+from lipnet.layers import Cones
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import wasserstein_table
 from lipnet.results.wasserstein_figure import wasserstein_figure
@@ -17,6 +20,7 @@ from lipnet.schema import Config
 from lipnet.tasks.estimation import Estimation, critic_values, estimate_distance, measure_gap
 from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
+from lipnet.training import distributed
 from lipnet.training.files import read_csv
 from lipnet.training.tracker import Tracker
 
@@ -60,7 +64,7 @@ class Kantorovich:
 
 def train(config: Config, session: Session) -> dict[str, Any]:
     """Trains (or continues) one critic and evaluates it; returns the content of ``results.json``."""
-    pair = load_pair(config.dataset)
+    pair = distributed.first_of_machine_first(lambda: load_pair(config.dataset))
     return train_and_evaluate(
         config,
         session,
@@ -68,7 +72,16 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         objective=lambda tracker: Kantorovich(config, pair, session.device, tracker),
         evaluate=lambda model, tracker, results: evaluate(model, pair, config, session, tracker, results),
         metrics=[f"test/{name}" for name in _KNOWN[: 4 if pair.true_value else 2]],
+        prepare=lambda model: place_cones(model, pair, config),
     )
+
+
+def place_cones(model: nn.Module, pair: Pair, config: Config) -> None:
+    """Puts the apices of cones at training samples of the law that they are for."""
+    for layer in model.modules():
+        if isinstance(layer, Cones):
+            samples = pair.draw("training", layer.cones, generator(config.seed, PARTS["training"]))
+            layer.place(samples[layer.upward])
 
 
 def evaluate(
@@ -85,8 +98,9 @@ def evaluate(
         "eval_seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
-    _show(found, pair, config, session, tracker, results)
-    write_results(session.directory, results)
+    if distributed.is_main():
+        _show(found, pair, config, session, tracker, results)
+        write_results(session.directory, results)
     return results
 
 

@@ -4,8 +4,11 @@ import signal
 from types import FrameType
 
 
-class Interrupted(Exception):
-    """The run was asked to stop, and what it had is saved."""
+class Interrupted(BaseException):
+    """The run was asked to stop, and what it had is saved.
+
+    No ``Exception``, as ``KeyboardInterrupt`` is none: a library that catches every one of those would go on.
+    """
 
     def __init__(self, number: int) -> None:
         self.number = number

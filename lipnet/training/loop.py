@@ -14,12 +14,14 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lipnet.errors import UserError
-from lipnet.layers import recondition
+from lipnet.layers import OrthogonalizationError, recondition
 from lipnet.schema import Config
-from lipnet.training import checkpoint
+from lipnet.training import checkpoint, distributed, recovery
+from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
 from lipnet.training.schedules import build_optimizer, learning_rate
 from lipnet.training.tracker import Tracker
+from lipnet.training.weights import load_weights
 
 log = logging.getLogger("lipnet")
 
@@ -73,7 +75,8 @@ class Loop:
     """Trains ``model`` on ``split``; every epoch is validated, tracked and saved.
 
     Attributes:
-        directory: the run directory; ``checkpoints/last.pt`` and ``best.pt`` appear in it.
+        directory: the run directory; ``checkpoints/last.pt``, ``previous.pt`` (the one before it) and ``best.pt``
+            appear in it.
         facts: plain data saved in every checkpoint (the configuration, the choices, versions).
     """
 
@@ -85,18 +88,25 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        self.last, self.best = (self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "best"))
-        self.trained = _compiled(self.model) if self.config.compile else self.model
+        self.last, self.previous, self.best = (
+            self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "previous", "best")
+        )
+        self.eager = distributed.parallel(self.model)
+        self.trained = _compiled(self.eager) if self.config.compile else self.eager
         self.optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         steps = self.config.epochs * self.batches
         self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, steps, self.batches)
 
+    def saved(self) -> dict[str, Any] | None:
+        """The checkpoint that an earlier attempt left: ``last.pt``, or where that is damaged ``previous.pt``."""
+        return distributed.from_main(lambda: recovery.newest(self.last, self.previous, self.best))
+
     def restore(self) -> None:
-        """Continues from ``last.pt`` where there is one; the rest of the run is then as if it had never stopped."""
-        if self.last.is_file():
-            saved = checkpoint.load(self.last)
-            self.model.load_state_dict(saved["model"])
+        """Continues from what is saved, if anything; the rest of the run is then as if it had never stopped."""
+        saved = self.saved()
+        if saved is not None:
+            load_weights(self.model, saved["model"], str(self.last))
             self.optimizer.load_state_dict(saved["optimizer"])
             self.progress = Progress(**saved["progress"])
             torch.set_rng_state(saved["rng"])
@@ -106,6 +116,7 @@ class Loop:
 
         Raises:
             Interrupted: after SIGINT or SIGTERM, with everything saved.
+            UserError: training diverged; ``last.pt`` holds the last state that had not.
         """
         total = self.config.epochs * self.batches
         done = self.progress.epoch * self.batches + self.progress.batch
@@ -121,42 +132,62 @@ class Loop:
             self._save(self.last)
             while self.progress.epoch < self.config.epochs:
                 bar.set_description(f"epoch {self.progress.epoch + 1}/{self.config.epochs}", refresh=False)
-                self._epoch(objective, stop, bar.update)
+                try:
+                    self._epoch(objective, stop, bar.update)
+                except OrthogonalizationError as error:
+                    raise diverged(self, objective) from error
                 metrics = self._finish_epoch(objective, tracker)
                 bar.set_postfix(_short(metrics), refresh=False)
-                if stop.number is not None:  # asked for during validation; everything is saved
-                    raise Interrupted(stop.number)
+                (number,) = distributed.largest(stop.number or 0)
+                if number:  # asked for during validation; everything is saved
+                    raise Interrupted(int(number))
 
     def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[], Any]) -> None:
         self.model.train()
         progress = self.progress
         if progress.totals is None:
             progress.totals = torch.zeros(len(objective.sums), dtype=torch.float64)
-        totals = progress.totals.to(self.split.device)
+        totals = _of_main(progress.totals).to(self.split.device)
         started = saved = time.perf_counter()
         batches = self.split.training_batches(
             self.config.batch_size, self.config.seed, progress.epoch, first=progress.batch
         )
-        for images, labels in batches:
-            self._set_rate(self.rate(progress.epoch * self.batches + progress.batch))
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
-                loss, sums = objective.step(self.trained, images, labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            if (progress.epoch * self.batches + progress.batch + 1) % _RECONDITION_STEPS == 0:
-                recondition(self.model)
-            totals += sums.double()
-            progress.batch += 1
+        for inputs, targets in batches:
+            totals += self.step(objective, inputs, targets)
             advance()
             now = time.perf_counter()
-            if stop.number is not None or now - saved > _CHECKPOINT_SECONDS:
-                progress.totals, started, saved = totals.cpu(), self._clock(started), now
+            number, due = distributed.largest(stop.number or 0, now - saved > _CHECKPOINT_SECONDS)
+            if number or due:
+                progress.totals, started, saved = distributed.total(totals).cpu(), self._clock(started), now
+                totals = _of_main(progress.totals).to(totals.device)
+                self._check_finite(objective)
                 self._save(self.last)
-                if stop.number is not None:
-                    raise Interrupted(stop.number)
-        progress.totals = totals.cpu()
+                if number:
+                    raise Interrupted(int(number))
+        progress.totals = distributed.total(totals).cpu()
         self._clock(started)
+        self._check_finite(objective)
+
+    def step(self, objective: Objective, inputs: Tensor, targets: Tensor) -> Tensor:
+        """One step of the optimizer; returns the objective's sums over this process's share of the batch, float64."""
+        images, labels, weight = distributed.own_share(inputs, targets)
+        done = self.progress.epoch * self.batches + self.progress.batch
+        self._set_rate(self.rate(done))
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
+            loss, sums = objective.step(self.trained, images, labels)
+        self.optimizer.zero_grad()
+        (weight * loss).backward()
+        self.optimizer.step()
+        if (done + 1) % _RECONDITION_STEPS == 0:
+            recondition(self.model)
+        self.progress.batch += 1
+        return sums.double() * (weight > 0)
+
+    def _check_finite(self, objective: Objective) -> None:
+        """Before every checkpoint, so that each is a good state, and not at every step, which would wait for it."""
+        assert self.progress.totals is not None
+        if not all_finite([self.progress.totals, *self.model.state_dict().values()]):
+            raise diverged(self, objective)
 
     def _clock(self, started: float) -> float:
         now = time.perf_counter()
@@ -172,11 +203,6 @@ class Loop:
             f"train/{name}": total / examples
             for name, total in zip(objective.sums, progress.totals.tolist(), strict=True)
         }
-        if not all(math.isfinite(value) for value in metrics.values()):
-            raise UserError(
-                f"the training loss is not finite in epoch {progress.epoch + 1}; a smaller optimizer.lr avoids it. "
-                f"{self.last} holds the state before."
-            )
         metrics["optimizer/learning_rate"] = self.optimizer.param_groups[0]["lr"]
         metrics["time/seconds"] = progress.epoch_seconds
         metrics["time/samples_per_second"] = examples / max(progress.epoch_seconds, 1e-9)
@@ -197,6 +223,8 @@ class Loop:
             group["lr"] = rate
 
     def _save(self, path: Path) -> None:
+        if not distributed.is_main():
+            return
         checkpoint.save(
             path,
             {
@@ -206,7 +234,13 @@ class Loop:
                 "rng": torch.get_rng_state(),
                 **self.facts,
             },
+            previous=self.previous if path == self.last else None,
         )
+
+
+def _of_main(totals: Tensor) -> Tensor:
+    """Sums over all processes as what each goes on from: the first has them, the others nothing."""
+    return totals if distributed.is_main() else torch.zeros_like(totals)
 
 
 _BAR_TAGS = ("train/loss", "validation/clean_accuracy", "validation/estimate")

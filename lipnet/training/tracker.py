@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from lipnet.schema import Config
 from lipnet.sweeps.identity import NO_RESULT_KEYS
+from lipnet.training import distributed
 from lipnet.training.files import read_csv, write_csv
 
 # Keys that change no result.
@@ -67,6 +68,23 @@ class Tracker:
 
     def close(self) -> None:
         self.writer.close()
+
+
+class _Silent:
+    """Stands for the tracker where another process writes: takes everything, keeps nothing."""
+
+    fresh = False
+
+    def __getattr__(self, name: str) -> "_Silent":
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+def open_tracker(directory: Path, finished: int = 0) -> Tracker:
+    """The tracker of this process: only the first of those that share a run writes."""
+    return Tracker(directory, finished) if distributed.is_main() else cast(Tracker, _Silent())
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, bool | int | float | str]:

@@ -13,7 +13,7 @@ def folder(make_run, tmp_path):
     """Two seeds of one method whose radii, singular values and gradients are known, and a run of another."""
     for seed, radii in enumerate(([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])):
         _leave(make_run(f"runs/{seed}", seed=seed), radii, 1.0 + seed, 0.5)
-    _leave(make_run("runs/rko", {"conv.name": "rko"}), [0.25] * 4, 0.5, 0.001)
+    _leave(make_run("runs/rko", {"conv.name": "rko", "optimizer.lr": 0.01}), [0.25] * 4, 0.5, 0.001)
     return tmp_path / "runs"
 
 
@@ -22,6 +22,7 @@ def _leave(run, radii, value, relative):
     write_csv(run / "singular_values.csv", [{"quantile": q / 100, "1_Conv2d": value * q / 100} for q in range(101)])
     norms = [{"layer": name, "relative": value} for name, value in (("input", relative), ("1_Conv2d", 1.0))]
     write_csv(run / "gradient_norms.csv", norms)
+    write_csv(run / "metrics.csv", [{"epoch": 1, "train_loss": value, "time_seconds": 2.0, "validation_estimate": 1.0}])
 
 
 def draw(name, folder):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from lipnet.data.images import generator, load_files
+from lipnet.data.images import Split, generator, load_files
 from lipnet.data.pairs.cones import distances
 from lipnet.data.pairs.pair import Pair
 from lipnet.errors import UserError
@@ -18,9 +18,14 @@ _BOX = 2.5  # the funnels' base law is uniform on [-2.5, 2.5]^dimension
 _TRUTH_SAMPLES = 2**17
 
 
+def source_files(option: ImagePair) -> tuple[Split, Split]:
+    """The source's training and test split as they are stored, with labels."""
+    return load_files(SimpleNamespace(name=option.source, root=option.root, download=option.download))
+
+
 def source_images(option: ImagePair) -> tuple[Tensor, Tensor]:
     """All training and all test images of the source, float64 in [0, 1]."""
-    train, test = load_files(SimpleNamespace(name=option.source, root=option.root, download=option.download))
+    train, test = source_files(option)
     return train.images.double() / train.maximum, test.images.double() / test.maximum
 
 

@@ -1,0 +1,69 @@
+"""What the figures over many runs have in common: axes, colours, and curves with a band over seeds."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lipnet.results.groups import Group
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
+
+MARKERS = "vs^D*PX"
+COLOURS = [f"C{number}" for number in range(10)]
+
+Named = list[tuple[str, Group]]  # label, group
+
+
+def new_figure() -> "tuple[Figure, Axes]":
+    """A figure of one panel."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4.3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def new_panels(count: int, title: str) -> "tuple[Figure, list[Axes]]":
+    """A figure of some panels side by side, with room for a legend below them."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2 * count + 1, 4.3), layout="constrained")
+    figure.suptitle(title)
+    panels = list(figure.subplots(1, count, squeeze=False)[0])
+    for axes in panels:
+        axes.grid(alpha=0.3)
+    return figure, panels
+
+
+def legend_below(figure: "Figure", axes: "Axes") -> None:
+    """One legend for all panels: curves leave no corner free."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.set_figheight(figure.get_figheight() + 0.17 * len(labels))
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center")
+
+
+def band(
+    axes: "Axes", x: Sequence[float], curves: list[list[float]], colour: str, label: str, marker: str | None = None
+) -> None:
+    """The mean of equally long curves, and a band from the least to the greatest."""
+    if not curves:
+        return
+    columns = list(zip(*curves, strict=True))
+    axes.plot(x, list(map(mean, columns)), color=colour, label=label, marker=marker, markersize=4)
+    if len(curves) > 1:
+        axes.fill_between(x, list(map(min, columns)), list(map(max, columns)), color=colour, alpha=0.2, linewidth=0)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Of at least one value."""
+    return sum(values) / len(values)
+
+
+def colours(named: Named) -> list[str]:
+    """One for each label; they repeat after ten."""
+    return [COLOURS[number % len(COLOURS)] for number in range(len(named))]

@@ -1,0 +1,111 @@
+"""Figures of training, from ``metrics.csv``: they can be drawn while runs go on."""
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+from lipnet.results.collect import Run
+from lipnet.results.drawing import Named, colours, legend_below, mean, new_figure, new_panels
+from lipnet.results.groups import Group
+from lipnet.results.scores import readable, score_column
+from lipnet.training.files import read_csv
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curves = dict[str, list[float]]  # column of metrics.csv -> a value an epoch
+
+
+def training_curves(named: Named, title: str) -> "Figure | None":
+    """Loss, clean accuracy and the score, epoch by epoch: on validation data; dashed, in training.
+
+    Means over the seeds that have come so far, and a band from the least to the greatest.
+    """
+    curves = {label: _of_runs(group) for label, group in named}
+    columns = list(dict.fromkeys(column for found in curves.values() for run in found for column in run))
+    shown = _panels(columns)
+    if not shown:
+        return None
+    figure, panels = new_panels(len(shown), f"{title}: training")
+    for axes, (name, (solid, dashed)) in zip(panels, shown.items(), strict=True):
+        for colour, (label, found) in zip(colours(named), curves.items(), strict=True):
+            _seeds(axes, [run[solid] for run in found if solid in run], colour, label)
+            _dashed(axes, [run[dashed] for run in found if dashed in run], colour)
+        axes.set(xlabel="epoch", ylabel=name)
+    if any(dashed in columns for _, dashed in shown.values()):
+        panels[0].plot([], [], color="grey", linestyle="--", label="in training")
+    legend_below(figure, panels[0])
+    return figure
+
+
+def score_against_seconds(named: Named, title: str) -> "Figure | None":
+    """What a run has reached after so many seconds of training: a line a run, a colour a configuration."""
+    curves = {label: _of_runs(group) for label, group in named}
+    column = score_column([column for found in curves.values() for run in found for column in run])
+    if column is None:
+        return None
+    figure, axes = new_figure()
+    ends = []
+    for colour, (label, found) in zip(colours(named), curves.items(), strict=True):
+        timed = [run for run in found if column in run and "time_seconds" in run]
+        for number, run in enumerate(timed):
+            seconds = list(itertools.accumulate(run["time_seconds"]))
+            ends.append(seconds[-1])
+            axes.plot(seconds, run[column], color=colour, alpha=0.8, linewidth=1.2, label=None if number else label)
+    if not ends:
+        return None
+    if min(ends) > 0 and max(ends) > 10 * min(ends):
+        axes.set_xscale("log")
+    axes.set(title=title, xlabel="seconds of training", ylabel=f"{readable(column)} (validation)")
+    legend_below(figure, axes)
+    return figure
+
+
+def _panels(columns: list[str]) -> dict[str, tuple[str, str]]:
+    """Panel -> the column of validation and that of training."""
+    loss = "validation_loss" if "validation_loss" in columns else "train_loss"
+    score = score_column(columns)
+    wanted = [loss, "validation_clean_accuracy", *([score] if score else [])]
+    shown = [column for column in dict.fromkeys(wanted) if column in columns]
+    return {
+        readable(column): (column, column.replace("validation_", "train_") if column != "train_loss" else "")
+        for column in shown
+    }
+
+
+def _of_runs(group: Group) -> list[Curves]:
+    return [curves for run in group.runs if (curves := _curves(run))]
+
+
+def _curves(run: Run) -> Curves:
+    """Finite values only: a column with another is left out, and so is what an unfinished row lacks."""
+    rows = read_csv(run.directory / "metrics.csv")
+    found: Curves = {}
+    for column in rows[0] if rows else ():
+        try:
+            values = [float(row[column]) for row in rows]
+        except (TypeError, ValueError):
+            continue
+        if all(map(math.isfinite, values)):
+            found[column] = values
+    return found
+
+
+def _seeds(axes: "Axes", curves: list[list[float]], colour: str, label: str) -> None:
+    columns = _by_epoch(curves)
+    epochs = range(1, len(columns) + 1)
+    marker = "o" if len(columns) == 1 else None  # a line of one point cannot be seen
+    axes.plot(epochs, list(map(mean, columns)), color=colour, label=label, marker=marker, markersize=4)
+    if len(curves) > 1:
+        axes.fill_between(epochs, list(map(min, columns)), list(map(max, columns)), color=colour, alpha=0.2, lw=0)
+
+
+def _dashed(axes: "Axes", curves: list[list[float]], colour: str) -> None:
+    columns = _by_epoch(curves)
+    axes.plot(range(1, len(columns) + 1), list(map(mean, columns)), color=colour, linestyle="--", linewidth=0.9)
+
+
+def _by_epoch(curves: list[list[float]]) -> list[list[float]]:
+    """The values of each epoch, of the runs that have come so far."""
+    return [[value for value in values if value is not None] for values in itertools.zip_longest(*curves)]

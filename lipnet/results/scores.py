@@ -1,0 +1,35 @@
+"""By which one number runs are compared: in training, and once they are finished."""
+
+from lipnet.checks import radius_value
+from lipnet.results.groups import Group
+from lipnet.results.measures import Measure
+
+_CERTIFIED = "validation_certified_accuracy@"
+_OTHERS = ("validation_estimate", "validation_clean_accuracy")
+
+
+def score(groups: list[Group]) -> Measure | None:
+    """Certified accuracy at the largest radius that most groups have, the estimate of a distance, or clean accuracy."""
+    found = [measure for group in groups for measure in group.statistics()]
+    certified = {measure for measure in found if measure.name == "certified_accuracy"}
+    if certified:
+        return max(certified, key=lambda measure: (found.count(measure), measure.radius or 0.0))
+    return next((Measure(name) for name in ("estimate", "clean_accuracy") if Measure(name) in found), None)
+
+
+def score_column(columns: list[str]) -> str | None:
+    """The same of a row of ``metrics.csv``: the column to look at, if there is any."""
+    certified = [column for column in columns if column.startswith(_CERTIFIED)]
+    if certified:
+        return max(certified, key=_radius)
+    return next((column for column in _OTHERS if column in columns), None)
+
+
+def _radius(column: str) -> float:
+    return radius_value(column.removeprefix(_CERTIFIED).replace("_", "/"))
+
+
+def readable(column: str) -> str:
+    """``validation_certified_accuracy@36_255`` -> ``certified accuracy at 36/255``."""
+    name, at, radius = column.removeprefix("validation_").removeprefix("train_").partition("@")
+    return name.replace("_", " ") + (f" at {radius.replace('_', '/')}" if at else "")

@@ -1,0 +1,112 @@
+"""What a swept key does: the score against each key whose values are numbers."""
+
+import itertools
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from lipnet.results.drawing import COLOURS, Named, new_panels
+from lipnet.results.groups import Group, varying_keys
+from lipnet.results.measures import Measure, Statistic
+from lipnet.results.scores import score
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LINES, _KEYS = 10, 4
+
+Points = list[tuple[float, Group]]
+
+
+def score_against_key(named: Named, title: str) -> "Figure | None":
+    """A panel a key, a line for each choice of everything else; dashed, clean accuracy. Points where no line has two.
+
+    Mean and standard deviation over seeds. Of more than ten lines the ones that reach highest are drawn.
+    """
+    groups = [group for _, group in named]
+    measure, keys = score(groups), _numeric_keys(groups)[:_KEYS]
+    if measure is None or not keys:
+        return None
+    figure, panels = new_panels(len(keys), title)
+    labels: dict[str, str] = {}  # -> colour, the same in all panels
+    for axes, key in zip(panels, keys, strict=True):
+        lines = _lines(groups, key)
+        highest = sorted(lines, key=lambda label: -_highest(lines[label], measure))[:_LINES]
+        for label in sorted(highest):
+            colour = labels.setdefault(label, COLOURS[len(labels) % len(COLOURS)])
+            _line(axes, lines[label], measure, colour, "o-", label)
+            if measure.name == "certified_accuracy":
+                _line(axes, lines[label], Measure("clean_accuracy"), colour, ".--")
+        values = [value for points in lines.values() for value, _ in points]
+        if min(values) > 0 and max(values) >= 20 * min(values):
+            axes.set_xscale("log")
+        more = f" ({_LINES} of {len(lines)} lines)" if len(lines) > _LINES else ""
+        axes.set(xlabel=f"{key}{more}", ylabel=_described(measure))
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _described(measure: Measure) -> str:
+    if measure.radius is None:
+        return measure.name.replace("_", " ")
+    return f"certified accuracy at {measure.radius:.4g} (dashed: clean)"
+
+
+def _numeric_keys(groups: list[Group]) -> list[str]:
+    """Keys that vary over numbers; of keys that move together, the first."""
+    found: dict[str, list[float | None]] = {}
+    for key in varying_keys(groups):
+        values = _values(groups, key)
+        if len(set(values) - {None}) > 1 and not any(_together(values, others) for others in found.values()):
+            found[key] = values
+    return list(found)
+
+
+def _together(one: list[float | None], other: list[float | None]) -> bool:
+    """Whether each is a monotone function of the other, as ``epochs`` and ``batch_size`` in a sweep of both at once."""
+    pairs = sorted({(x, y) for x, y in zip(one, other, strict=True) if x is not None and y is not None})
+    steps = [b[1] - a[1] for a, b in itertools.pairwise(pairs)]
+    same = len(pairs) == len({x for x, _ in pairs}) and None not in (*one, *other)
+    return same and (all(step > 0 for step in steps) or all(step < 0 for step in steps))
+
+
+def _lines(groups: list[Group], key: str) -> dict[str, Points]:
+    """Label -> groups that differ in this key alone, by its value; all points by method where none differ so."""
+    column = _values(groups, key)
+    others = [other for other in varying_keys(groups) if other != key and not _together(column, _values(groups, other))]
+    for shown in (others, []):
+        lines: dict[str, Points] = defaultdict(list)
+        for group in groups:
+            value = _number(group.config.get(key, ""))
+            if value is not None:
+                rest = [f"{other}={group.config[other]}" for other in shown if other in group.config]
+                lines[" ".join([group.labels["method"], *rest])].append((value, group))
+        several = {label: points for label, points in lines.items() if len({value for value, _ in points}) > 1}
+        if several:
+            return several
+    return dict(lines)
+
+
+def _line(axes: "Axes", points: Points, measure: Measure, colour: str, style: str, label: str | None = None) -> None:
+    found = [(value, of) for value, group in points if (of := group.statistics().get(measure)) is not None]
+    found.sort(key=lambda pair: pair[0])
+    if len({value for value, _ in found}) < len(found):  # other keys differ too: no line joins these
+        style = style.rstrip("-")
+    x, y, spread = [value for value, _ in found], [of.mean for _, of in found], [of.std for _, of in found]
+    axes.errorbar(x, y, spread, fmt=style, color=colour, label=label, markersize=5, linewidth=1.2, capsize=2)
+
+
+def _highest(points: Points, measure: Measure) -> float:
+    found: list[Statistic] = [of for _, group in points if (of := group.statistics().get(measure)) is not None]
+    return max((of.mean for of in found), default=float("-inf"))
+
+
+def _values(groups: list[Group], key: str) -> list[float | None]:
+    return [_number(group.config.get(key, "")) for group in groups]
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,76 @@
+import pytest
+
+from lipnet.results.collect import find_runs
+from lipnet.results.groups import group_runs
+from lipnet.results.swept_figure import score_against_key
+
+
+def draw(folder):
+    return score_against_key([("", group) for group in group_runs(find_runs([folder]))], "title")
+
+
+def lines(axes):
+    """label -> points of the score; those of clean accuracy have no label."""
+    return {
+        container.get_label(): list(zip(*container[0].get_data(), strict=True))
+        for container in axes.containers
+        if not container.get_label().startswith("_")
+    }
+
+
+def sweep(make_run, **choices):
+    """Learning rates 0.1 and 1 for each method, whose certified accuracy says which run it was; two seeds of one."""
+    for method, offset in choices.items():
+        for rate in (0.1, 1.0):
+            changes = {"conv.name": method, "optimizer.lr": rate}
+            accuracy = {"0.3": 0.8, "1.58": offset + rate / 10}
+            make_run(f"runs/{method}{rate}", changes, certified_accuracy=accuracy)
+    make_run("runs/again", {"optimizer.lr": 1.0}, seed=1, certified_accuracy={"0.3": 0.8, "1.58": 0.3})
+
+
+def test_a_line_for_each_method_through_means_over_seeds(make_run, tmp_path):
+    sweep(make_run, bcop=0.0, rko=0.5)
+    (axes,) = draw(tmp_path / "runs").axes
+    assert lines(axes) == {
+        "bcop": [(0.1, pytest.approx(0.01)), (1.0, pytest.approx(0.2))],
+        "rko": [(0.1, pytest.approx(0.51)), (1.0, pytest.approx(0.6))],
+    }
+    assert (axes.get_xlabel(), axes.get_xscale()) == ("optimizer.lr", "linear")
+    assert "at 1.58" in axes.get_ylabel()
+
+
+def test_keys_that_move_together_share_a_panel_and_a_grid_has_one_each(make_run, tmp_path):
+    for rate in (0.001, 0.1):
+        for epochs in (1, 2):
+            changes = {"optimizer.lr": rate, "epochs": epochs, "batch_size": 10 * epochs}
+            make_run(f"runs/{rate}-{epochs}", changes)
+    panels = draw(tmp_path / "runs").axes
+    assert [axes.get_xlabel() for axes in panels] == ["batch_size", "optimizer.lr"]
+    assert sorted(lines(panels[0])) == ["bcop optimizer.lr=0.001", "bcop optimizer.lr=0.1"]
+    assert panels[1].get_xscale() == "log"
+
+
+def test_a_random_search_gives_points(make_run, tmp_path):
+    for number in range(4):
+        make_run(f"runs/{number}", {"optimizer.lr": 0.1 * (number + 1), "loss.epsilon": (1.5, 0.5, 2.5, 1.0)[number]})
+    first, second = draw(tmp_path / "runs").axes
+    assert {label: len(points) for label, points in lines(first).items()} == {"bcop": 4}
+    assert {first.get_xlabel(), second.get_xlabel()} == {"optimizer.lr", "loss.epsilon"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"attack.names": "[pgd]"}], ids=["nothing", "a text"])
+def test_without_swept_numbers_there_is_no_figure(make_run, tmp_path, changes):
+    make_run("runs/a")
+    make_run("runs/b", changes, seed=1)
+    assert draw(tmp_path / "runs") is None
+
+
+def test_of_many_lines_the_highest_are_drawn(make_run, tmp_path):
+    for padding in range(12):
+        for rate in (0.1, 1.0):
+            accuracy = {"1.58": padding / 20}
+            changes = {"optimizer.lr": rate, "conv.padding_mode": f"p{padding}"}
+            make_run(f"runs/{padding}-{rate}", changes, certified_accuracy=accuracy)
+    (axes,) = draw(tmp_path / "runs").axes
+    assert {label.rpartition("=")[2] for label in lines(axes)} == {f"p{padding}" for padding in range(2, 12)}
+    assert axes.get_xlabel() == "optimizer.lr (10 of 12 lines)"

@@ -246,6 +246,10 @@ BAD = [
         "resume=nowhere",
         "resume=nowhere: not a run directory (nowhere/.hydra/overrides.yaml is missing); give one from outputs/.",
     ),
+    (
+        "resume=cut",
+        "resume=cut: not a run directory (cut/.hydra/overrides.yaml is empty); give one from outputs/.",
+    ),
     ("resume=done epochs=4", f"epochs: {RESUME_CHANGES}"),
     ("resume=done model=large seed=3", f"model: {RESUME_CHANGES}", f"seed: {RESUME_CHANGES}"),
     ("task=evaluate run=done epochs=4", f"epochs: {EVALUATE_CHANGES}"),
@@ -374,6 +378,7 @@ def _folder(tmp_path, monkeypatch):
         "recipe": ["experiment=paper/mnist_small_bcop", "seed=3"],
         "my run": SAVED,
         "evaluated": [*SAVED, "task=evaluate", "run=done"],
+        "cut": [],
     }.items():
         saved = tmp_path / name / ".hydra" / "overrides.yaml"
         saved.parent.mkdir(parents=True)

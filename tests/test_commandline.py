@@ -69,7 +69,7 @@ BAD = [
         "task=robust",
         "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, evaluate, export.",
     ),
-    ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic."),
+    ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic, cones."),
     (
         "conv=bcp",
         "conv=bcp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain.",
@@ -106,7 +106,10 @@ BAD = [
         "experiment=paper/mnist_larg_bcop",
         "experiment=paper/mnist_larg_bcop: no such option; did you mean paper/mnist_large_bcop?" + EXPERIMENTS,
     ),
-    ("-m model=small,smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic."),
+    (
+        "-m model=small,smal",
+        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, cones.",
+    ),
     # a key that nothing reads
     ("mdel=fc", f"mdel: {NOT_READ} did you mean model?{KEYS}"),
     ("epoch=3", f"epoch: {NOT_READ} did you mean epochs?{KEYS}"),
@@ -255,7 +258,7 @@ BAD = [
     (
         ["epochs=0", "optimizer.lr=-1", "lrr=3", "model=smal", "a b"],
         "a b: not KEY=VALUE as Hydra reads it (token recognition error at: ' '); quote special characters.",
-        "model=smal: no such option; did you mean small? model takes small, large, fc, critic.",
+        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, cones.",
         f"lrr: {NOT_READ} see --help for the names.{KEYS}",
         f"optimizer.lr=-1: {LR}",
         "epochs=0: must be a whole number >= 1.",
@@ -448,3 +451,21 @@ def test_an_optional_package_is_asked_for_before_anything_starts(monkeypatch, na
     assert problem == (
         f"attack.names: {name} needs the package foolbox, which is not installed; pip install foolbox, or leave it out."
     )
+
+
+def test_runs_that_begin_beside_each_other_do_not_stumble_over_their_folders(tmp_path, monkeypatch):
+    """Another run makes the same parent just before this one does, or its own folder in it just after."""
+    original = Path.mkdir
+
+    def mkdir(path, *arguments, **keywords):
+        if path == tmp_path / "early":
+            original(path, *arguments, **keywords)
+        original(path, *arguments, **keywords)
+        if path == tmp_path / "late":
+            original(path / "other")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    for parent in ("early", "late"):
+        assert prepare([f"hydra.run.dir={tmp_path / parent / 'run'}"])
+        assert not (tmp_path / parent / "run").exists()
+    assert (tmp_path / "late" / "other").exists()

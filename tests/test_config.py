@@ -13,7 +13,7 @@ from lipnet.errors import UserError
 
 NUMBER = "must be a finite number"
 OF_RUNS = [f"task={name}" for name in RUN_READERS]
-FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", *(f"dataset={name}" for name in PAIRS)]
+FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
 OPTION_SETS = [
     ["task=wasserstein", "dataset=cone", f"{group}={option}"] if f"{group}={option}" in FOR_PAIRS
     else [f"{group}={option}"]
@@ -157,7 +157,11 @@ PROBLEMS = [
     ([], {"attack": 3}, ["attack=3: must be a group of keys; choose an option or override a key in it."]),
     ([], {"attack": None}, ["attack=null: must be a group of keys; choose an option or override a key in it."]),
     ([], {"model": "small"}, ["model=small: must be a group of keys; choose an option or override a key in it."]),
-    ([], {"model": 3}, ["model=3: no such option; see --help for the names. model takes small, large, fc, critic."]),
+    (
+        [],
+        {"model": 3},
+        ["model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones."],
+    ),
     (
         [],
         {"conv": {"name": "bcopp"}},

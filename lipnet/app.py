@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lipnet import commandline
 from lipnet.config import parse
+from lipnet.data.facts import trained_on
 from lipnet.debug import apply_debug
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
@@ -40,6 +41,7 @@ def _output_subdir(resume: str | None) -> str | None:
 
 
 OmegaConf.register_new_resolver("lipnet.run_dir", _run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.trained_on", trained_on, replace=True)
 OmegaConf.register_new_resolver("lipnet.output_subdir", _output_subdir, replace=True)
 OmegaConf.register_new_resolver("lipnet.groups", commandline.listed_groups, replace=True)
 

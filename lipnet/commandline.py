@@ -299,9 +299,10 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     for read, name in (("task=evaluate", "an evaluation"), ("task=export", "an export")):
         if read in texts:
             raise UserError(f"{key}={directory}: {name}, not a training run; give the run that it was made from.")
-    if evaluates:  # the options of the task that trained it are none of this one's
+    if evaluates:  # the options of the task that trained it are none of this one's, and run is now that run
         texts = [text for text in texts if not text.startswith("task.")]
-    return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run")]
+        texts = [f"dataset.{text}" if text.startswith("run=") else text for text in texts]
+    return [text for text in texts if text.partition("=")[0] not in (*given, "resume")]
 
 
 def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:

@@ -313,7 +313,7 @@ class Stress:
     def _damage(self, folder: Path, kind: str) -> None:
         names = ("last", "previous") if kind.startswith("all") else (kind.split()[1].removesuffix(".pt"),)
         for name in names:
-            if (folder / f"{name}.pt").exists():
+            if (folder / f"{name}.pt").exists() and (folder / f"{name}.pt").stat().st_size:  # not empty already
                 damage(folder / f"{name}.pt", self.chance)
 
     @contextlib.contextmanager

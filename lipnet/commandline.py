@@ -4,6 +4,7 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -16,7 +17,6 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -417,8 +417,9 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
     made = []
     try:
         for path in reversed(missing):
-            path.mkdir()
-            made.append(path)
+            with contextlib.suppress(FileExistsError):  # another run, beginning beside this one, was first
+                path.mkdir()
+                made.append(path)
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(bytes(_PROBE_BYTES))
     except OSError as error:
@@ -426,7 +427,8 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
         return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({error.strerror}); {cure}."]
     finally:
         for path in reversed(made):
-            path.rmdir()
+            with contextlib.suppress(OSError):  # another run has begun in it
+                path.rmdir()
     return []
 
 
@@ -469,7 +471,7 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-@contextmanager
+@contextlib.contextmanager
 def _hydra(extra_dir: str | None = None) -> Iterator[None]:
     """Composes from the configurations of the program and, as Hydra does, of a folder given with ``--config-dir``."""
     GlobalHydra.instance().clear()

@@ -512,3 +512,21 @@ def test_an_optional_package_is_asked_for_before_anything_starts(monkeypatch, na
     assert problem == (
         f"attack.names: {name} needs the package foolbox, which is not installed; pip install foolbox, or leave it out."
     )
+
+
+def test_runs_that_begin_beside_each_other_do_not_stumble_over_their_folders(tmp_path, monkeypatch):
+    """Another run makes the same parent just before this one does, or its own folder in it just after."""
+    original = Path.mkdir
+
+    def mkdir(path, *arguments, **keywords):
+        if path == tmp_path / "early":
+            original(path, *arguments, **keywords)
+        original(path, *arguments, **keywords)
+        if path == tmp_path / "late":
+            original(path / "other")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    for parent in ("early", "late"):
+        assert prepare([f"hydra.run.dir={tmp_path / parent / 'run'}"])
+        assert not (tmp_path / parent / "run").exists()
+    assert (tmp_path / "late" / "other").exists()

@@ -3,6 +3,7 @@
 from lipnet.layers.activations import Abs, GroupSort, MaxMin
 from lipnet.layers.bcop import BCOPConv2d
 from lipnet.layers.composition import Concat, Residual
+from lipnet.layers.cones import Cones
 from lipnet.layers.constrained import ConstrainedConv2d
 from lipnet.layers.conv import PaddedConv2d
 from lipnet.layers.l2ne import L2NEConv2d
@@ -21,6 +22,7 @@ __all__ = [
     "Abs",
     "BCOPConv2d",
     "Concat",
+    "Cones",
     "ConstrainedConv2d",
     "GroupSort",
     "L2NEConv2d",

@@ -1,4 +1,4 @@
-"""Activations: the largest slope."""
+"""Activations, and others without a linear part: the largest slope."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from torch import nn
 
 from lipnet.certify.bound import Refusal, Shape, register_rule
 from lipnet.certify.norm import up
-from lipnet.layers import Abs, GroupSort, MaxMin
+from lipnet.layers import Abs, Cones, GroupSort, MaxMin
 
 # The largest slope of each, rounded up; GELU's is 1.12890 (at sqrt(2)) and its approximation's 1.12898.
 SLOPES: dict[type[nn.Module], float] = {
@@ -21,8 +21,8 @@ SLOPES: dict[type[nn.Module], float] = {
 
 
 @register_rule(
-    Abs, GroupSort, MaxMin, nn.Hardtanh, nn.LogSigmoid, nn.ReLU, nn.ReLU6, nn.Softshrink, nn.Softsign, nn.Tanh,
-    nn.Tanhshrink,
+    Abs, Cones, GroupSort, MaxMin, nn.Hardtanh, nn.LogSigmoid, nn.ReLU, nn.ReLU6, nn.Softshrink, nn.Softsign,
+    nn.Tanh, nn.Tanhshrink,
 )  # fmt: skip
 def _one(module: nn.Module, shape: Shape) -> float:
     return 1.0

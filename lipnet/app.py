@@ -1,10 +1,12 @@
 """The program: from the command line to a finished run. Torch is imported only once a run starts."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import logging
 import secrets
+import shlex
 import sys
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lipnet import commandline
 from lipnet.config import parse
+from lipnet.data.facts import trained_on
+from lipnet.debug import apply_debug
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
 
@@ -31,7 +35,14 @@ def _run_dir(resume: str | None, parent: str) -> str:
     return f"{parent}/{now}_{secrets.token_hex(3)}"
 
 
+def _output_subdir(resume: str | None) -> str | None:
+    """Where Hydra writes the configuration: nowhere when a run is continued, as it empties the old files first."""
+    return ".hydra" if resume in (None, "", "null") else None
+
+
 OmegaConf.register_new_resolver("lipnet.run_dir", _run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.trained_on", trained_on, replace=True)
+OmegaConf.register_new_resolver("lipnet.output_subdir", _output_subdir, replace=True)
 OmegaConf.register_new_resolver("lipnet.groups", commandline.listed_groups, replace=True)
 
 
@@ -39,7 +50,7 @@ def run(config: DictConfig) -> None:
     """One run of a composed configuration. A user's mistake or a failed run ends with exit code 1."""
     sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        _run(parse(config), HydraConfig.get())
+        _run(config, HydraConfig.get())
     except UserError as error:
         if sweep:  # the other jobs go on; Hydra reports this one at the end
             raise CompactHydraException(str(error)) from error
@@ -52,17 +63,30 @@ class _Followed(Exception):
     """Another process of this run failed, and has said why."""
 
 
-def _run(config: Config, hydra_config: HydraConf) -> None:
+def _run(config: DictConfig, hydra_config: HydraConf) -> None:
+    from lipnet.training.interrupt import Interrupted, StopRequest
+
+    directory = Path(hydra_config.runtime.output_dir)
+    try:
+        with StopRequest(at_once=True):
+            _carry_out(parse(config), config, hydra_config, directory)
+    except Interrupted as stop:
+        log.warning("stopped by %s%s", stop, _continuation(directory, "; continue with: "))
+        sys.exit(128 + stop.number)
+
+
+def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, directory: Path) -> None:
     from lipnet.layers import OrthogonalizationError
+    from lipnet.results.closing import closing_lines
     from lipnet.results.record import write_results
     from lipnet.tasks import DISTRIBUTED, TASKS
     from lipnet.tasks.attacking import CertificateViolation
     from lipnet.tasks.session import Session
     from lipnet.training import distributed
-    from lipnet.training.interrupt import Interrupted, StopRequest
+    from lipnet.training.notices import log_notices
     from lipnet.training.seeding import choose_device, start_clean
+    from lipnet.training.storage import silent_writers, storage_problem
 
-    directory = Path(hydra_config.runtime.output_dir)
     if distributed.size() > 1:
         _check_shared(config, distributed.size(), DISTRIBUTED)
     if not distributed.is_main():
@@ -74,28 +98,49 @@ def _run(config: Config, hydra_config: HydraConf) -> None:
     choices = {
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
+    config = apply_debug(config)
     start_clean(config.seed, config.threads)
+    log_notices(config.threads)
     device = distributed.own_device(choose_device(config.device))
     session = Session(directory, device, choices, list(hydra_config.overrides.task), config)
     try:
-        with StopRequest(at_once=True):
+        with silent_writers():
+            if distributed.is_main():
+                _save_configuration(directory, composed, session.overrides)
             TASKS[config.task.name](config, session)
-    except Interrupted as stop:
-        again = f"; continue with: {_program()} resume={directory}" if (directory / "checkpoints").is_dir() else ""
-        log.warning("stopped by %s%s", stop, again)
-        sys.exit(128 + stop.number)
     except Exception as error:
         distributed.outlive_the_others()
         if not distributed.first_to_fail():
             raise _Followed from error
         if distributed.is_lost_connection(error):
             error = UserError(f"another process of this run has ended; {_program()} resume={directory} goes on.")
-        write_results(directory, session.header | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
+        failure = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        with contextlib.suppress(OSError):  # the failure itself may be that nothing can be written
+            write_results(directory, session.header | failure)
+        if problem := storage_problem(error, directory):
+            then = _continuation(directory, ", then continue with: ")
+            raise UserError(f"{problem}. Make room, or make it writable{then}") from error
         if isinstance(error, OrthogonalizationError | CertificateViolation):  # their messages say it all
             raise UserError(str(error)) from error
         raise error
+    log.info("%s", closing_lines(directory, _program(), config.task.name))
+    if config.bell and distributed.is_main():
+        sys.stderr.write("\a")
     distributed.finish()
-    log.info("everything is in %s\nlook at it: tensorboard --logdir %s", directory, directory)
+
+
+def _save_configuration(directory: Path, config: DictConfig, overrides: list[str]) -> None:
+    """Once more what Hydra writes, so that no crash leaves a run without the overrides that ``resume=`` reads."""
+    from lipnet.training.files import write_text
+
+    for name, content in (("config", config), ("overrides", OmegaConf.create(overrides))):
+        write_text(directory / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
+
+
+def _continuation(directory: Path, introduction: str) -> str:
+    """The command that goes on from the run's checkpoints; nothing where there are none."""
+    found = (directory / "checkpoints").is_dir()
+    return f"{introduction}{_program()} {shlex.quote(f'resume={directory}')}" if found else ""
 
 
 def _is_complete(directory: Path) -> bool:

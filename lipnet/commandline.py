@@ -4,6 +4,8 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 """
 
 import argparse
+import dataclasses
+import functools
 import importlib.util
 import itertools
 import math
@@ -13,11 +15,13 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
@@ -27,19 +31,27 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
 from lipnet.errors import UserError
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
+from lipnet.trust import check_folder, read_overrides
 
+_PROBE_BYTES = 2**16  # an empty file fits on a full disk
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 
 # What a command may change when it evaluates a finished run; everything else is the run's own.
 EVALUATION_KEYS = (
-    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
+    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
     "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.foolbox_examples",
     "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
     "estimate.confidence", "estimate.transport_samples",
 )  # fmt: skip
+# What may change when a finished run is exported.
+EXPORT_KEYS = (
+    "task", "task.onnx", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
+    "dataset.root", "dataset.download", "dataset.limit_test",
+)  # fmt: skip
 # What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
 _NOT_ON_RESUME = ("task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples")
-RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
+RESUME_KEYS = ("resume", "profile", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
+RUN_READERS = {"evaluate": EVALUATION_KEYS, "export": EXPORT_KEYS}  # tasks that take run=DIR, and what each may change
 
 
 def config_dir() -> Path:
@@ -64,20 +76,32 @@ def prepare(argv: list[str]) -> list[str]:
         UserError: with every problem of the command line.
     """
     arguments = get_args_parser().parse_args(argv)
+    if arguments.info == "all" and "all" not in argv:  # without a word after it: not Hydra's own
+        from lipnet.info import describe
+
+        print(describe())
+        sys.exit(0)
     if any((arguments.help, arguments.hydra_help, arguments.shell_completion, arguments.info)):
         return argv
+    untrusted = list(_untrusted(arguments))
+    if untrusted:
+        raise UserError(*untrusted)
     overrides, problems = _parse(arguments.overrides)
     if problems:  # nothing else can be said of a line that cannot be read
-        with _hydra():
+        with _hydra(arguments.config_dir):
             _, found = _check(overrides, arguments)
         raise UserError(*problems, *found)
     saved = _saved_overrides(overrides)
-    with _hydra():
+    with _hydra(arguments.config_dir):
         saved += _left_over(saved, overrides)
-        composed, problems = _check([*_parse(saved)[0], *overrides], arguments)
-    swept = [_text(override) for override in overrides if override.is_sweep_override()]
+        kept, problems = _parse(saved)
+        if problems:
+            raise UserError(*problems)
+        composed, problems = _check([*kept, *overrides], arguments)
+    swept = [_text(override) for override in (*kept, *overrides) if override.is_sweep_override()]
     if swept and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
+    problems += _escaping(composed)
     if not problems and not arguments.cfg:
         problems += _unwritable(composed, arguments.multirun)
     if problems:
@@ -161,6 +185,12 @@ def _missing_packages(composed: DictConfig) -> Iterator[str]:
             f"attack.names: {' and '.join(wanted)} needs the package foolbox, which is not installed; "
             "pip install foolbox, or leave it out."
         )
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if OmegaConf.select(composed, "task.onnx") is True and missing:
+        yield (
+            f"task.onnx=true: needs {' and '.join(missing)}, not installed; pip install 'lipnet[onnx]', or "
+            "task.onnx=false for the other files alone."
+        )
 
 
 def _combinations(choices: list[list[str]]) -> list[tuple[str, ...]]:
@@ -241,49 +271,66 @@ def _compose(overrides: list[str], problems: list[str]) -> DictConfig | None:
 
 
 def _saved_overrides(overrides: list[Override]) -> list[str]:
-    """The overrides of the run that ``resume=DIR`` continues or ``task=evaluate run=DIR`` evaluates, less those given.
+    """The overrides of the run that ``resume=DIR`` continues or a task with ``run=DIR`` reads, less those given.
 
     Raises:
         UserError: DIR is not a run directory, or an override would change what is the run's own.
     """
     given = {override.key_or_group: override for override in overrides}
-    evaluates = "task" in given and given["task"].value() == "evaluate"
-    key, allowed = ("run", EVALUATION_KEYS) if evaluates else ("resume", RESUME_KEYS)
+    task = str(given["task"].value()) if "task" in given else ""
+    evaluates = task in RUN_READERS
+    key, allowed = ("run", RUN_READERS[task]) if evaluates else ("resume", RESUME_KEYS)
     directory = given[key].value() if key in given else None
     if directory is None or given[key].is_sweep_override():
         return []
     saved = Path(str(directory)) / ".hydra" / "overrides.yaml"
-    if not saved.is_file():
-        raise UserError(f"{key}={directory}: not a run directory ({saved} is missing); give one from outputs/.")
+    if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
+        state = "empty" if saved.exists() else "missing"
+        raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
     refused = [
         name for name in given if name not in allowed and (name == "hydra.run.dir" or not name.startswith("hydra"))
     ]
     if evaluates:
         refused = [name for name in refused if name != "hydra.run.dir"]
     if refused:
-        does = "evaluates a run as it is" if evaluates else "continues a run as it was"
+        does = f"{task}s a run as it is" if evaluates else "continues a run as it was"
         raise UserError(*(f"{name}: {key}=DIR {does}; it can change {', '.join(allowed)}." for name in refused))
-    texts = [str(text) for text in OmegaConf.load(saved) or []]
-    if "task=evaluate" in texts:
-        raise UserError(f"{key}={directory}: an evaluation, not a training run; give the run that it evaluated.")
-    if evaluates:  # the options of the task that trained it are none of this one's
+    texts = read_overrides(saved)
+    for read, name in (("task=evaluate", "an evaluation"), ("task=export", "an export")):
+        if read in texts:
+            raise UserError(f"{key}={directory}: {name}, not a training run; give the run that it was made from.")
+    if evaluates:  # the options of the task that trained it are none of this one's, and run is now that run
         texts = [text for text in texts if not text.startswith("task.")]
-    return [text for text in texts if text.partition("=")[0] not in (*given, "resume", "run")]
+        texts = [f"dataset.{text}" if text.startswith("run=") else text for text in texts]
+    return [text for text in texts if text.partition("=")[0] not in (*given, "resume")]
 
 
 def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:
-    """Deletions of what the evaluated run's experiment chose for the task that trained it."""
-    if not saved or not any(override.key_or_group == "task" for override in overrides):
+    """Deletions of what the run's experiment chose for the task that trained it."""
+    task = next((str(override.value()) for override in overrides if override.key_or_group == "task"), None)
+    if not saved or task not in RUN_READERS:
         return []
-    composed = _compose([*saved, "task=evaluate"], [])
-    return [] if composed is None else [f"~task.{key}" for key in composed.task if key != "name"]
+    composed = _compose([*saved, f"task={task}"], [])
+    own = {field.name for field in dataclasses.fields(GROUPS["task"][task])}
+    return [] if composed is None else [f"~task.{key}" for key in composed.task if key not in own]
+
+
+def _escaping(composed: DictConfig | None) -> Iterator[str]:
+    """Names of files inside a run or sweep directory that would lead out of it."""
+    if composed is not None:
+        hydra = OmegaConf.to_container(composed.hydra, resolve=False)
+        for key in ("job.name", "output_subdir", "sweep.subdir"):
+            value = functools.reduce(lambda node, part: node[part], key.split("."), hydra)
+            parts = Path(str(value)).parts
+            if value is not None and (".." in parts or parts[:1] == ("/",) or (key == "job.name" and len(parts) > 1)):
+                yield f"hydra.{key}={value}: leads out of the run directory; give a name inside it."
 
 
 def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
     """A problem if the run directory cannot be made; what is made to find out is removed again."""
     if composed is None:
         return []
-    key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+    key = "hydra.sweep.dir" if multirun else "resume" if composed.resume is not None else "hydra.run.dir"
     directory = Path(str(OmegaConf.select(composed, key))).absolute()
     missing = list(itertools.takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
     made = []
@@ -291,11 +338,11 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
         for path in reversed(missing):
             path.mkdir()
             made.append(path)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(_PROBE_BYTES))
     except OSError as error:
-        shown = OmegaConf.select(composed, key)
-        return [f"{key}={shown}: cannot write there ({error.strerror}); choose another with {key}=DIR."]
+        cure = "make room, or make it writable" if key == "resume" else f"choose another with {key}=DIR"
+        return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({error.strerror}); {cure}."]
     finally:
         for path in reversed(made):
             path.rmdir()
@@ -341,9 +388,32 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-def _hydra() -> AbstractContextManager:
+@contextmanager
+def _hydra(extra_dir: str | None = None) -> Iterator[None]:
+    """Composes from the configurations of the program and, as Hydra does, of a folder given with ``--config-dir``."""
     GlobalHydra.instance().clear()
-    return initialize_config_dir(str(config_dir()), version_base="1.3")
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        if extra_dir is not None:
+            path = create_config_search_path(str(config_dir()))
+            folder, last = f"file://{Path(extra_dir).absolute()}", SearchPathQuery(provider="schema")
+            path.prepend("command-line", folder, last)
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2("lipnet", path)
+        yield
+
+
+def _untrusted(arguments: argparse.Namespace) -> Iterator[str]:
+    """Flags of Hydra that would have the program read another configuration than the one checked here, or a pickle."""
+    for flag in ("config_path", "config_name"):
+        if getattr(arguments, flag) is not None:
+            name = flag.replace("_", "-")
+            yield f"--{name}: the program has its own configuration; put files of yours in a folder, --config-dir DIR."
+    if any(text.lstrip("+").startswith("hydra.searchpath") for text in arguments.overrides):
+        yield "hydra.searchpath: files there are not checked; use --config-dir DIR."
+    if arguments.experimental_rerun is not None:
+        yield "--experimental-rerun: unpickles a file, which can run code; use resume=DIR."
+    if arguments.config_dir is not None:
+        yield from check_folder(Path(arguments.config_dir))
 
 
 def _is_shared() -> bool:

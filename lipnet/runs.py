@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from lipnet.commandline import config_dir
 from lipnet.config import NODES, parse
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.errors import UserError
-from lipnet.models import build_model
+from lipnet.models import build_gan, build_model
 from lipnet.schema import GROUPS, Config
 from lipnet.training import checkpoint
+from lipnet.training.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,14 @@ def load_run(directory: str | Path, which: str = "best") -> Run:
     """
     path = Path(directory) / "checkpoints" / f"{which}.pt"
     saved = checkpoint.load(path)
+    checkpoint.require(saved, path, model=dict, config=dict, choices=dict, progress=dict)
     config = saved_config(saved)
     model = new_model(config)
-    try:
-        model.load_state_dict(saved["model"])
-    except RuntimeError as error:
-        raise UserError(
-            f"{path}: its weights do not fit its configuration ({' '.join(str(error).split())[:300]})."
-        ) from None
-    return Run(model.eval(), config, saved["choices"], saved["progress"]["epoch"])
+    load_weights(model, saved["model"], str(path))
+    epoch = saved["progress"].get("epoch")
+    if type(epoch) is not int:
+        raise UserError(f"{path}: its progress names no epoch.")
+    return Run(model.eval(), config, saved["choices"], epoch)
 
 
 def saved_config(saved: dict[str, Any]) -> Config:
@@ -63,12 +64,17 @@ def saved_config(saved: dict[str, Any]) -> Config:
     defaults = _read("config.yaml")
     config = {field.name: defaults[field.name] for field in dataclasses.fields(Config) if field.name in defaults}
     for key, value in saved["config"].items():
-        if key in GROUPS and value["name"] in GROUPS[key]:
+        if "${" in str(value):
+            raise UserError(f"{key}={value}: a saved configuration holds values, no interpolations.")
+        if key in GROUPS and isinstance(value, dict) and str(value.get("name")) in GROUPS[key]:
             value = _read(f"{key}/{value['name']}.yaml") | value
-        elif key in NODES:
+        elif key in NODES and isinstance(value, dict):
             value = config[key] | value
         config[key] = value
-    return parse(OmegaConf.create(config))
+    try:
+        return parse(OmegaConf.create(config))
+    except OmegaConfBaseException as error:
+        raise UserError(f"the saved configuration cannot be read ({str(error).splitlines()[0]}).") from None
 
 
 def _read(file: str) -> dict[str, Any]:
@@ -77,8 +83,23 @@ def _read(file: str) -> dict[str, Any]:
 
 
 def new_model(config: Config) -> nn.Sequential:
-    """The configuration's network with fresh weights."""
+    """The configuration's network with fresh weights; of ``task=gan``, a ``Gan``: the generator and its critic."""
+    if config.task.name == "gan":
+        return build_gan(config, inputs_and_outputs(config.dataset)[0])
     return build_model(config, *inputs_and_outputs(config.dataset))
+
+
+def refuse_gan(config: Config, directory: str) -> None:
+    """Refuses the configuration of a run of ``task=gan`` where a certificate is asked for.
+
+    Raises:
+        UserError: it is one.
+    """
+    if config.task.name == "gan":
+        raise UserError(
+            f"run={directory}: a GAN has no certificate; compare its images with real ones by task=wasserstein "
+            f"dataset=gan run={directory}."
+        )
 
 
 def refuse_changes(saved: Config, given: Config, allowed: tuple[str, ...], command: str) -> None:

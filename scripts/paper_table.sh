@@ -20,6 +20,7 @@ while (($#)); do
   shift
 done
 source "$(dirname "$0")/environment.sh"
+source "$(dirname "$0")/runs.sh"
 make_environment ""
 
 available=(conf/experiment/paper/"$dataset"_*.yaml)  # each has a twin of the same name in quick
@@ -34,59 +35,17 @@ if ((${#overrides[@]})); then  # runs with other settings are other runs: they h
   root+=$(printf -- '-%s' "${overrides[@]}" | tr -c 'A-Za-z0-9._-' _)
 fi
 mkdir -p "$root"
-if command -v flock >/dev/null; then
-  exec 9>"$root/.$dataset.lock"  # kept by a run that outlives this script
-  flock -n 9 || { echo "$root: this table is already being made" >&2; exit 1; }
-fi
-
-child='' stopping=''
-stop() {
-  stopping=yes
-  [[ -z $child ]] || kill -TERM "$child" 2>/dev/null || true
-}
+only_one "$root/.$dataset.lock" "$root"
 trap stop INT TERM
 
-# In a process group of its own, so that Ctrl-C reaches it once, through stop: a second signal would not let it save.
-train() {
-  local code
-  set -m
-  python train.py "$@" &
-  child=$!
-  set +m
-  while true; do
-    wait "$child" && code=0 || code=$?
-    kill -0 "$child" 2>/dev/null || break  # not merely interrupted by a signal
-  done
-  child=''
-  return "$code"
-}
-
-number=0 total=$((${#names[@]} * ${#seeds[@]})) failed=()
+so_far="lipnet-results $root --paper" number=0 total=$((${#names[@]} * ${#seeds[@]})) failed=()
 for seed in "${seeds[@]}"; do
   for name in "${names[@]}"; do
-    directory=$root/$name/seed-$seed
     label="[$((number += 1))/$total] $kind/$name, seed $seed"
-    if grep -qs '"status": "completed"' "$directory/results.json"; then
-      echo "$label: completed in $directory"
-      continue
-    elif [[ -f $directory/.hydra/overrides.yaml ]]; then
-      echo "$label: continuing $directory"
-      arguments=("resume=$directory")
-    else
-      echo "$label: starting in $directory"
-      arguments=("experiment=$kind/$name" "seed=$seed" "hydra.run.dir=$directory" ${overrides[@]+"${overrides[@]}"})
-    fi
-    train "${arguments[@]}" && code=0 || code=$?
-    if [[ -n $stopping || $code == 130 || $code == 143 ]]; then
-      echo "stopped; the same command goes on from here. The table so far: lipnet-results $root --paper"
-      exit 130
-    fi
-    ((code == 0)) || failed+=("$name seed $seed")
+    run_once "$kind/$name" "$seed" "$root/$name/seed-$seed" ${overrides[@]+"${overrides[@]}"} ||
+      failed+=("$name seed $seed")
   done
 done
 python -m lipnet.results "${names[@]/#/$root/}" --paper
-if ((${#failed[@]})); then
-  printf 'failed: %s\n' "${failed[@]}" >&2
-  exit 1
-fi
+finish ${failed[@]+"${failed[@]}"}
 echo "Next: lipnet-results $root --paper --format latex --figures figures"

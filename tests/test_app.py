@@ -10,11 +10,13 @@ from launching import (
     RADII,
     ROOT,
     TINY,
+    charts_without_curves,
     curves,
     events,
     finish,
     finished_run,
     launch,
+    layout,
     outcome_of,
     results,
     table,
@@ -185,6 +187,13 @@ def test_tensorboard_scalars_of_the_test_split_equal_the_results(run):
     for tag, value in expected.items():
         ((_, point),) = shown[tag]
         assert point == pytest.approx(value, rel=1e-6), tag
+
+
+def test_tensorboard_charts_have_curves(run):
+    sections, charts = layout(run)
+    assert sections == ["training and validation", "certificates"]
+    assert {"loss", "clean_accuracy", "certified_accuracy"} <= {title for title, _ in charts}
+    assert charts_without_curves(run) == []
 
 
 def test_tensorboard_singular_values(run):

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify.bound import lipschitz_bound, output_shape
+from lipnet.certify.bound import Shape, lipschitz_bound, output_shape
 from lipnet.certify.radius import any_pair
-from lipnet.certify.spectrum import DENSE_LAYERS, Shape
+from lipnet.certify.spectrum import DENSE_LAYERS
 
 
 def pairwise_lipschitz_bounds(model: nn.Module, input_shape: Shape) -> Tensor:

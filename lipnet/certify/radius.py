@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-# The forward pass rounds. Its error relative to the largest logit stays below this many ulps of the arithmetic for
-# networks of the sizes here (1e-9 in float64); a margin must exceed it before any radius is granted.
+# An allowance for the forward pass' rounding where nothing is known of the network: this many ulps of the largest logit
+# (1e-9 in float64; 2^10 ulps in float32). ``certify`` proves one.
 _ROUNDING_ULPS = 2.0**22
 
 
@@ -17,7 +17,7 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     return true - others.amax(1)
 
 
-def certified_radii(logits: Tensor, labels: Tensor, lipschitz: float) -> Tensor:
+def certified_radii(logits: Tensor, labels: Tensor, lipschitz: float, slack: Tensor | None = None) -> Tensor:
     """L2 radii within which the prediction is proved to stay ``labels``, float64 ``(examples,)``.
 
     ``(z_y - max_{j != y} z_j - slack) / (sqrt(2) L)``, and 0 where that is not positive: two logits of an L-Lipschitz
@@ -27,10 +27,12 @@ def certified_radii(logits: Tensor, labels: Tensor, lipschitz: float) -> Tensor:
         logits: ``(examples, classes)``, float32 or float64; lower precisions are refused.
         labels: ``(examples,)`` true classes.
         lipschitz: an upper bound on the network's constant, from ``lipschitz_bound``.
+        slack: ``(examples,)``, what rounding may have taken from a difference of two logits. ``certify`` gives proved
+            ones; without it a generous, unproved allowance is made.
     """
     if not lipschitz > 0:
         raise ValueError(f"certified_radii needs a Lipschitz bound > 0, got {lipschitz}")
-    slack = _slack(logits)
+    slack = _slack(logits, slack)
     return _outward((margins(logits.double(), labels) - slack) / any_pair(lipschitz))
 
 
@@ -39,14 +41,14 @@ def any_pair(lipschitz: float) -> float:
     return math.sqrt(2) * math.nextafter(lipschitz, math.inf)  # the square root is already above the true one
 
 
-def pairwise_certified_radii(logits: Tensor, labels: Tensor, constants: Tensor) -> Tensor:
+def pairwise_certified_radii(logits: Tensor, labels: Tensor, constants: Tensor, slack: Tensor | None = None) -> Tensor:
     """L2 radii within which the prediction is proved to stay ``labels``, from a constant for each pair of classes.
 
     ``min_{j != y} (z_y - z_j - slack) / C_yj``, and 0 where that is not positive (Singla et al. 2022, arXiv
     2108.04062). Never below ``certified_radii`` where ``constants`` are from ``pairwise_lipschitz_bounds``.
 
     Args:
-        logits, labels: as for ``certified_radii``.
+        logits, labels, slack: as for ``certified_radii``.
         constants: ``(classes, classes)``; entry i, j is an upper bound on the constant of ``z_i - z_j``, > 0.
     """
     classes = logits.shape[1]
@@ -55,17 +57,19 @@ def pairwise_certified_radii(logits: Tensor, labels: Tensor, constants: Tensor) 
             f"pairwise_certified_radii needs constants > 0 of shape ({classes}, {classes}), one for each pair of "
             f"classes, got {tuple(constants.shape)}"
         )
-    slack = _slack(logits)
+    slack = _slack(logits, slack)
     logits = logits.double()
     gaps = logits.gather(1, labels[:, None]) - logits - slack[:, None]
     radii = gaps / constants.to(logits)[labels]
     return _outward(radii.scatter(1, labels[:, None], math.inf).amin(1))
 
 
-def _slack(logits: Tensor) -> Tensor:
+def _slack(logits: Tensor, proved: Tensor | None) -> Tensor:
     """What rounding may have added to the difference of two logits of an example, float64 ``(examples,)``."""
     if logits.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"certified radii need float32 or float64 logits, got {logits.dtype}: it rounds too coarsely")
+    if proved is not None:
+        return proved
     precision = torch.finfo(logits.dtype).eps
     ulps = _ROUNDING_ULPS if precision < 1e-10 else 2.0**10
     return ulps * precision * logits.double().abs().amax(1).clamp_min(1.0)

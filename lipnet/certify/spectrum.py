@@ -5,6 +5,7 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from lipnet.certify.norm import small_gram
 from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear, UnitRowLinear
 from lipnet.layers.frequency import conv_operator
 
@@ -26,12 +27,6 @@ def singular_values(layer: nn.Module, input_shape: Shape) -> Tensor:
     with torch.no_grad():
         gram = small_gram(linear_operator(layer, input_shape))
         return torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flatten()
-
-
-def small_gram(matrices: Tensor) -> Tensor:
-    """``M Mᴴ`` or ``Mᴴ M`` of ``(..., m, n)``, the smaller one; its eigenvalues are the squared singular values."""
-    small = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mH
-    return small @ small.mH
 
 
 @functools.singledispatch

@@ -2,6 +2,8 @@
 
 from lipnet.layers.activations import Abs, GroupSort, MaxMin
 from lipnet.layers.bcop import BCOPConv2d
+from lipnet.layers.composition import Concat, Residual
+from lipnet.layers.cones import Cones
 from lipnet.layers.constrained import ConstrainedConv2d
 from lipnet.layers.conv import PaddedConv2d
 from lipnet.layers.l2ne import L2NEConv2d
@@ -19,6 +21,8 @@ __all__ = [
     "ORTHOGONALIZERS",
     "Abs",
     "BCOPConv2d",
+    "Concat",
+    "Cones",
     "ConstrainedConv2d",
     "GroupSort",
     "L2NEConv2d",
@@ -30,6 +34,7 @@ __all__ = [
     "PaddedConv2d",
     "PixelUnshuffle",
     "RKOConv2d",
+    "Residual",
     "SVCMConv2d",
     "Scale",
     "SpectralLinear",

@@ -23,7 +23,7 @@ _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 # What may differ between runs of one configuration: the seed, and where and how a run is shown and stored. Device and
 # threads change results by rounding alone; rows that mix them say so.
 _NOT_CONFIGURATION = (
-    "seed", "resume", "run", "progress", "device", "threads", "dataset.root", "dataset.download",
+    "seed", "resume", "run", "progress", "profile", "bell", "device", "threads", "dataset.root", "dataset.download",
 )  # fmt: skip
 
 
@@ -55,7 +55,9 @@ class Run:
 
     @property
     def method(self) -> str:
-        """The kind of convolution; in a network without any, of the linear layers."""
+        """The kind of convolution; in a network without any, of the linear layers; cones are neither."""
+        if self.config.get("model") == "cones":
+            return "–"
         return self.config.get("linear" if self.config.get("model") == "fc" else "conv", "?")
 
     @property

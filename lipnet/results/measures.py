@@ -11,10 +11,13 @@ _SHORT = {
     "train_seconds": "train_s",
 }  # fmt: skip
 
+# Estimates of the MinFunnel pairs (Korotin, Kolesov & Burnaev 2022); only sort_out's is a lower bound.
+PUBLISHED = {"sort_out": "SO", "wgan_gp": "GP", "wgan_lp": "LP", "sn_gan": "SN"}
+_SHORT |= {f"published_{name}": f"{short}/true" for name, short in PUBLISHED.items()}
 
 _DISTANCE = (
     "true_value", "estimate", "ci_low", "ci_high", "certified_lower_bound", "estimate_over_true", "estimate_on_sample",
-    "exact_on_sample",
+    "exact_on_sample", "cosine",
 )  # fmt: skip
 
 
@@ -69,6 +72,7 @@ def measures(results: dict[str, Any]) -> dict[Measure, float]:
     found = {Measure(name): results[name] for name in ("clean_accuracy", *_SHORT) if name in results}
     distance = results.get("wasserstein", {})
     found |= {Measure(name): distance[name] for name in _DISTANCE if name in distance}
+    found |= {Measure(name): value for name, value in _distance_measures(results).items()}
     certified, per_pair = results.get("certified_accuracy", {}), results.get("certified_accuracy_per_pair", {})
     by_radius = {"certified": certified, **results.get("attacked_accuracy", {})}
     if per_pair != certified:  # equal columns would only widen the table
@@ -76,3 +80,15 @@ def measures(results: dict[str, Any]) -> dict[Measure, float]:
     for name, accuracies in by_radius.items():
         found |= {Measure(f"{name}_accuracy", radius_value(text)): value for text, value in accuracies.items()}
     return {measure: float(value) for measure, value in found.items() if value is not None}
+
+
+def _distance_measures(results: dict[str, Any]) -> dict[str, float]:
+    """Of a critic's ``results.json``: the cosine of its gradient with the optimal one, and published estimate / truth.
+
+    The cosine is taken at samples of the first law, as published; each estimate is over the published true value.
+    """
+    found = results.get("wasserstein", {})
+    published = found.get("published", {})
+    measured = {f"published_{name}": published[name] / published["true_value"] for name in PUBLISHED if published}
+    cosine = found.get("gradient", {}).get("first", {}).get("cosine")
+    return measured if cosine is None else {"cosine": cosine, **measured}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lipnet.results.collect import Run
+from lipnet.results.distances import distance_notes
 from lipnet.results.groups import Group
 
 _SHOWN_REPEATS = 10
@@ -16,7 +17,7 @@ def notes(groups: list[Group], runs: list[Run]) -> list[str]:
 def notes_on_groups(groups: list[Group]) -> list[str]:
     """Those that are about the table itself."""
     mixed = (note for group in groups for note in _mixed(group))
-    return list(dict.fromkeys([*_reading(groups), *mixed, *_repeats(groups)]))
+    return list(dict.fromkeys([*_reading(groups), *distance_notes(groups), *mixed, *_repeats(groups)]))
 
 
 def _reading(groups: list[Group]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lipnet.errors import UserError
 from lipnet.results.collect import Run
+from lipnet.results.compare import by_name
 from lipnet.results.drawing import COLOURS, MARKERS, Named, band, colours, legend_below, mean, new_figure
 from lipnet.results.groups import Group, varying_keys, varying_labels
 from lipnet.results.measures import Measure
@@ -48,19 +49,20 @@ def write_figures(groups: list[Group], folder: Path) -> list[Path]:
 def by_network(groups: list[Group]) -> dict[tuple[str, str], list[Group]]:
     """Groups by data set and model: what one figure can compare."""
     found: dict[tuple[str, str], list[Group]] = defaultdict(list)
-    for group in sorted(groups, key=lambda group: tuple(group.labels.values())):
+    for group in sorted(groups, key=by_name):
         found[group.labels["dataset"], group.labels["model"]].append(group)
     return found
 
 
 def label_groups(groups: list[Group]) -> Iterator[tuple[str, Group]]:
     """The method, with what else tells its configurations apart."""
-    methods = [group.labels["method"] for group in groups]
+    by_method: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
-        method = group.labels["method"]
-        same = [other for other in groups if other.labels["method"] == method]
-        extra = varying_labels(group, varying_keys(same)) if methods.count(method) > 1 else {}
-        seeds = len(group.runs)
+        by_method[group.labels["method"]].append(group)
+    varying = {method: varying_keys(same) if len(same) > 1 else [] for method, same in by_method.items()}
+    for group in groups:
+        method, seeds = group.labels["method"], len(group.runs)
+        extra = varying_labels(group, varying[method])
         yield " ".join([method, *(f"{key}={value}" for key, value in extra.items())]) + f" (n={seeds})", group
 
 

@@ -28,6 +28,11 @@ class Session:
     config: Config
 
     @property
+    def typed_keys(self) -> set[str]:
+        """The keys of the overrides."""
+        return {text.partition("=")[0].lstrip("+~") for text in self.overrides}
+
+    @property
     def header(self) -> dict[str, Any]:
         """The part of ``results.json`` that is known before anything is computed."""
         return {

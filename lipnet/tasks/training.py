@@ -19,6 +19,7 @@ from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import Config
 from lipnet.tasks.session import Session
 from lipnet.training import checkpoint, distributed
+from lipnet.training.files import remove_parts
 from lipnet.training.loop import Batches, Loop, Objective
 from lipnet.training.tracker import Tracker, open_tracker
 
@@ -34,6 +35,8 @@ def train_and_evaluate(
     objective: Callable[[Tracker], Objective],
     evaluate: Evaluation,
     metrics: list[str],
+    rates: dict[str, float] | None = None,
+    prepare: Callable[[nn.Module], None] = lambda model: None,
 ) -> dict[str, Any]:
     """Trains (or continues) the configuration's network and evaluates its best epoch.
 
@@ -42,17 +45,24 @@ def train_and_evaluate(
         objective: ``tracker -> objective``.
         evaluate: ``(best network, tracker, results so far) -> results``; it writes them.
         metrics: tags that ``evaluate`` will write, for the HPARAMS page.
+        rates: child module -> what multiplies the learning rate for its parameters.
+        prepare: changes a fresh network in place, where its start depends on data.
     """
-    model = new_model(config)
+    model = new_model(config).eval()
+    prepare(model)
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
+    if len(batches) < config.batch_size:
+        log.info("batch_size=%d: an epoch is one step of all %d examples", config.batch_size, len(batches))
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
-    loop = Loop(model.to(session.device), batches, config, session.directory, facts)
+    loop = Loop(model.to(session.device), batches, config, session.directory, facts, rates or {})
+    if distributed.is_main():
+        remove_parts(session.directory)
     _restore(loop)
     tracker = open_tracker(session.directory, loop.progress.epoch)
     try:
         if tracker.fresh:
-            tracker.hyperparameters(config, metrics)
+            tracker.hyperparameters(config, metrics, session.typed_keys)
             tracker.text("network", summary, 0)
         loop.run(objective(tracker), tracker)
         results = session.header | {
@@ -63,7 +73,10 @@ def train_and_evaluate(
             "samples_per_second": loop.progress.epoch * len(batches) / loop.progress.seconds,
         }
         best = distributed.from_main(lambda: load_run(session.directory).model)
-        return evaluate(best.to(session.device), tracker, results)
+        results = evaluate(best.to(session.device), tracker, results)
+        if distributed.is_main():
+            loop.previous.unlink(missing_ok=True)  # a complete run is not continued
+        return results
     finally:
         tracker.close()
 
@@ -80,8 +93,9 @@ def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker:
 
 
 def _restore(loop: Loop) -> None:
-    saved = distributed.from_main(lambda: checkpoint.load(loop.last) if loop.last.is_file() else None)
+    saved = loop.saved()
     if saved is not None:
+        checkpoint.require(saved, loop.last, config=dict)
         refuse_changes(saved_config(saved), loop.config, RESUME_KEYS, f"resume={loop.directory}")
         loop.restore()
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.data.images import generator
 from lipnet.data.pairs import Pair, PairBatches, load_pair
+from lipnet.data.pairs.pair import PARTS
+from lipnet.layers import Cones
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import wasserstein_table
 from lipnet.results.wasserstein_figure import wasserstein_figure
@@ -18,11 +21,19 @@ from lipnet.tasks.estimation import Estimation, critic_values, estimate_distance
 from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
 from lipnet.training import distributed
-from lipnet.training.files import read_csv
+from lipnet.training.files import read_csv, write_csv
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
 
+_CHARTS = {
+    "training and validation": {
+        "loss": ["Multiline", ["(train|validation)/loss"]],
+        "estimate with interval": ["Margin", [f"validation/{name}" for name in ("estimate", "ci_low", "ci_high")]],
+        "estimate and truth": ["Multiline", ["validation/(estimate|true_value)"]],
+    },
+    "certificates": {"lipschitz": ["Multiline", ["lipschitz/.*"]]},
+}
 _KNOWN = ("estimate", "certified_lower_bound", "true_value", "estimate_over_true", "exact_on_sample")
 
 
@@ -36,9 +47,7 @@ class Kantorovich:
         samples = pair.samples("selection", config.dataset.selection_samples, config.seed)
         self.first, self.second = (part.float().to(device) for part in samples)
         if tracker.fresh:
-            tracker.writer.add_custom_scalars_marginchart(
-                [f"validation/{name}" for name in ("estimate", "ci_low", "ci_high")], title="estimate with interval"
-            )
+            tracker.layout(_CHARTS)
 
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One forward pass for both laws; ``labels`` are 1 for samples of the first and -1 for those of the second."""
@@ -68,8 +77,22 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         PairBatches(pair, config.dataset.steps_per_epoch * config.batch_size, session.device),
         objective=lambda tracker: Kantorovich(config, pair, session.device, tracker),
         evaluate=lambda model, tracker, results: evaluate(model, pair, config, session, tracker, results),
-        metrics=[f"test/{name}" for name in _KNOWN[: 4 if pair.true_value else 2]],
+        metrics=compared_metrics(pair),
+        prepare=lambda model: place_cones(model, pair, config),
     )
+
+
+def compared_metrics(pair: Pair) -> list[str]:
+    """The tags of the results by which runs are compared, for the HPARAMS page."""
+    return [f"test/{name}" for name in _KNOWN[: 4 if pair.true_value else 2]]
+
+
+def place_cones(model: nn.Module, pair: Pair, config: Config) -> None:
+    """Puts the apices of cones at training samples of the law that they are for."""
+    for layer in model.modules():
+        if isinstance(layer, Cones):
+            samples = pair.draw("training", layer.cones, generator(config.seed, PARTS["training"]))
+            layer.place(samples[layer.upward])
 
 
 def evaluate(
@@ -100,6 +123,7 @@ def _show(
         if name in results["wasserstein"]:
             tracker.writer.add_scalar(f"test/{name}", results["wasserstein"][name], step)
     tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
+    write_csv(session.directory / "critic_values.csv", found.rows())
     title = f"{config.dataset.name}, {config.model.name}"
     rows = read_csv(session.directory / "metrics.csv")
     figure = wasserstein_figure(found, results["wasserstein"], rows, config.dataset.steps_per_epoch, title)

@@ -59,6 +59,15 @@ def from_main(function: Callable[[], T]) -> T:
     return box[0]
 
 
+def first(value: T | None) -> T | None:
+    """The value of the first process that has one, for all of them."""
+    if size() == 1:
+        return value
+    values: list[T | None] = [None] * size()
+    distributed.all_gather_object(values, value)
+    return next((found for found in values if found is not None), None)
+
+
 def first_of_machine_first(function: Callable[[], T]) -> T:
     """``function()`` in every process, but in a machine's first one before the others: what it fetches is there."""
     waits = size() > 1 and os.environ.get("LOCAL_RANK", "0") != "0"

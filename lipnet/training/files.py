@@ -1,5 +1,6 @@
 """Files that are either whole or not there."""
 
+import contextlib
 import csv
 import itertools
 import json
@@ -9,23 +10,60 @@ from pathlib import Path
 from typing import IO, Any
 
 
-def write_atomically(path: Path, write: Callable[[IO], None], mode: str = "w") -> None:
-    """Writes beside ``path``, syncs, and renames over it: a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def write_atomically(path: Path, write: Callable[[IO], object], mode: str = "w", previous: Path | None = None) -> None:
+    """Writes beside ``path``, syncs, and renames over it: a crash leaves the old file or the new one.
+
+    Args:
+        path: the file; its folder is made.
+        write: writes the content to a file that is open.
+        mode: ``w`` or ``wb``.
+        previous: what becomes of the old file. A crash may leave it under this name, and none at ``path`` yet.
+
+    Raises:
+        OSError: with ``path`` as its file name.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, mode, newline=None if "b" in mode else "") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            os.replace(path, previous)
         os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it would hide why nothing can be written
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Renames reach the disk in the order in which they were made, whatever the file system."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_parts(directory: Path) -> None:
+    """Removes what a killed process left half written in a folder and those below it."""
+    for part in directory.rglob(".*.part"):
+        part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Plain data as indented JSON; NaN and infinity are refused."""
     write_atomically(path, lambda file: json.dump(content, file, indent=2, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text as it is."""
+    write_atomically(path, lambda file: print(text, end="", file=file))
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -14,12 +14,16 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lipnet.errors import UserError
-from lipnet.layers import recondition
+from lipnet.layers import OrthogonalizationError, recondition
 from lipnet.schema import Config
-from lipnet.training import checkpoint, distributed
+from lipnet.training import checkpoint, distributed, recovery
+from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
-from lipnet.training.schedules import build_optimizer, learning_rate
+from lipnet.training.notices import length_notice
+from lipnet.training.profiling import profiled
+from lipnet.training.schedules import build_optimizer, learning_rate, parameter_groups
 from lipnet.training.tracker import Tracker
+from lipnet.training.weights import load_weights
 
 log = logging.getLogger("lipnet")
 
@@ -67,14 +71,24 @@ class Progress:
     seconds: float = 0.0  # spent in training steps, over all attempts
     epoch_seconds: float = 0.0  # the part of it in the present epoch
 
+    def __post_init__(self) -> None:
+        counts, sizes = (self.epoch, self.batch, self.best_epoch), (self.best_score, self.seconds, self.epoch_seconds)
+        right = all(type(count) is int and count >= 0 for count in counts) and all(
+            type(size) is float for size in sizes
+        )
+        if not right or not isinstance(self.totals, Tensor | None):
+            raise ValueError(f"no progress of a run: {vars(self)}")
+
 
 @dataclass
 class Loop:
     """Trains ``model`` on ``split``; every epoch is validated, tracked and saved.
 
     Attributes:
-        directory: the run directory; ``checkpoints/last.pt`` and ``best.pt`` appear in it.
+        directory: the run directory; ``checkpoints/last.pt``, ``previous.pt`` (the one before it) and ``best.pt``
+            appear in it.
         facts: plain data saved in every checkpoint (the configuration, the choices, versions).
+        rates: child module -> what multiplies the learning rate for its parameters; 1 for all others.
     """
 
     model: nn.Module
@@ -82,31 +96,44 @@ class Loop:
     config: Config
     directory: Path
     facts: dict[str, Any]
+    rates: dict[str, float] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        self.last, self.best = (self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "best"))
-        trained = distributed.parallel(self.model)
-        self.trained = _compiled(trained) if self.config.compile else trained
-        self.optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
+        self.last, self.previous, self.best = (
+            self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "previous", "best")
+        )
+        self.eager = distributed.parallel(self.model)
+        self.trained = _compiled(self.eager) if self.config.compile else self.eager
+        self.optimizer = build_optimizer(self.config.optimizer, parameter_groups(self.model, self.rates))
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         steps = self.config.epochs * self.batches
         self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, steps, self.batches)
 
+    def saved(self) -> dict[str, Any] | None:
+        """The checkpoint that an earlier attempt left: ``last.pt``, or where that is damaged ``previous.pt``."""
+        return distributed.from_main(lambda: recovery.newest(self.last, self.previous, self.best))
+
     def restore(self) -> None:
-        """Continues from ``last.pt`` where there is one; the rest of the run is then as if it had never stopped."""
-        saved = distributed.from_main(lambda: checkpoint.load(self.last) if self.last.is_file() else None)
+        """Continues from what is saved, if anything; the rest of the run is then as if it had never stopped."""
+        saved = self.saved()
         if saved is not None:
-            self.model.load_state_dict(saved["model"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.progress = Progress(**saved["progress"])
-            torch.set_rng_state(saved["rng"])
+            checkpoint.require(saved, self.last, optimizer=dict, rng=Tensor)
+            load_weights(self.model, saved["model"], str(self.last))
+            try:
+                self.optimizer.load_state_dict(saved["optimizer"])
+                self.progress = Progress(**saved["progress"])
+                torch.set_rng_state(saved["rng"])
+            except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(f"{self.last}: its state does not fit this run ({reason}).") from error
 
     def run(self, objective: Objective, tracker: Tracker) -> None:
         """Trains to the last epoch.
 
         Raises:
             Interrupted: after SIGINT or SIGTERM, with everything saved.
+            UserError: training diverged; ``last.pt`` holds the last state that had not.
         """
         total = self.config.epochs * self.batches
         done = self.progress.epoch * self.batches + self.progress.batch
@@ -118,18 +145,31 @@ class Loop:
             mininterval=0.5,
             dynamic_ncols=True,
         )
-        with bar, logging_redirect_tqdm(), StopRequest() as stop:
+        figures: dict[str, str] = {}
+
+        def advance(totals: Tensor) -> None:
+            trace_step()
+            if bar.update() and distributed.size() == 1:  # drawn twice a second; to look at the loss more often costs
+                seen = min(self.progress.batch * self.config.batch_size, len(self.split))
+                bar.set_postfix(figures | {objective.sums[0]: f"{float(totals[0]) / seen:.3f}"}, refresh=False)
+
+        trace = profiled(self.directory, self.config.profile and distributed.is_main())
+        with bar, logging_redirect_tqdm(), StopRequest() as stop, trace as trace_step:
             self._save(self.last)
             while self.progress.epoch < self.config.epochs:
                 bar.set_description(f"epoch {self.progress.epoch + 1}/{self.config.epochs}", refresh=False)
-                self._epoch(objective, stop, bar.update)
+                try:
+                    self._epoch(objective, stop, advance)
+                except OrthogonalizationError as error:
+                    raise diverged(self, objective) from error
                 metrics = self._finish_epoch(objective, tracker)
-                bar.set_postfix(_short(metrics), refresh=False)
+                figures |= _short(metrics)
+                bar.set_postfix(figures, refresh=False)
                 (number,) = distributed.largest(stop.number or 0)
                 if number:  # asked for during validation; everything is saved
                     raise Interrupted(int(number))
 
-    def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[], Any]) -> None:
+    def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[Tensor], None]) -> None:
         self.model.train()
         progress = self.progress
         if progress.totals is None:
@@ -139,29 +179,42 @@ class Loop:
         batches = self.split.training_batches(
             self.config.batch_size, self.config.seed, progress.epoch, first=progress.batch
         )
-        for batch in batches:
-            images, labels, weight = distributed.own_share(*batch)
-            self._set_rate(self.rate(progress.epoch * self.batches + progress.batch))
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
-                loss, sums = objective.step(self.trained, images, labels)
-            self.optimizer.zero_grad()
-            (weight * loss).backward()
-            self.optimizer.step()
-            if (progress.epoch * self.batches + progress.batch + 1) % _RECONDITION_STEPS == 0:
-                recondition(self.model)
-            totals += sums.double() * (weight > 0)
-            progress.batch += 1
-            advance()
+        for inputs, targets in batches:
+            totals += self.step(objective, inputs, targets)
+            advance(totals)
             now = time.perf_counter()
             number, due = distributed.largest(stop.number or 0, now - saved > _CHECKPOINT_SECONDS)
             if number or due:
                 progress.totals, started, saved = distributed.total(totals).cpu(), self._clock(started), now
                 totals = _of_main(progress.totals).to(totals.device)
+                self._check_finite(objective)
                 self._save(self.last)
                 if number:
                     raise Interrupted(int(number))
         progress.totals = distributed.total(totals).cpu()
         self._clock(started)
+        self._check_finite(objective)
+
+    def step(self, objective: Objective, inputs: Tensor, targets: Tensor) -> Tensor:
+        """One step of the optimizer; returns the objective's sums over this process's share of the batch, float64."""
+        images, labels, weight = distributed.own_share(inputs, targets)
+        done = self.progress.epoch * self.batches + self.progress.batch
+        self._set_rate(self.rate(done))
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
+            loss, sums = objective.step(self.trained, images, labels)
+        self.optimizer.zero_grad()
+        (weight * loss).backward()
+        self.optimizer.step()
+        if (done + 1) % _RECONDITION_STEPS == 0:
+            recondition(self.model)
+        self.progress.batch += 1
+        return sums.double() * (weight > 0)
+
+    def _check_finite(self, objective: Objective) -> None:
+        """Before every checkpoint, so that each is a good state, and not at every step, which would wait for it."""
+        assert self.progress.totals is not None
+        if not all_finite([self.progress.totals, *self.model.state_dict().values()]):
+            raise diverged(self, objective)
 
     def _clock(self, started: float) -> float:
         now = time.perf_counter()
@@ -177,11 +230,6 @@ class Loop:
             f"train/{name}": total / examples
             for name, total in zip(objective.sums, progress.totals.tolist(), strict=True)
         }
-        if not all(math.isfinite(value) for value in metrics.values()):
-            raise UserError(
-                f"the training loss is not finite in epoch {progress.epoch + 1}; a smaller optimizer.lr avoids it. "
-                f"{self.last} holds the state before."
-            )
         metrics["optimizer/learning_rate"] = self.optimizer.param_groups[0]["lr"]
         metrics["time/seconds"] = progress.epoch_seconds
         metrics["time/samples_per_second"] = examples / max(progress.epoch_seconds, 1e-9)
@@ -195,11 +243,15 @@ class Loop:
         tracker.epoch(progress.epoch, metrics)
         self._save(self.last)
         log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, _line(metrics))
+        if progress.epoch == 1:
+            left = (self.config.epochs - 1) * metrics["time/seconds"]
+            if notice := length_notice(left, self.split.device, torch.get_num_threads()):
+                log.warning("%s", notice)
         return metrics
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
 
     def _save(self, path: Path) -> None:
         if not distributed.is_main():
@@ -213,6 +265,7 @@ class Loop:
                 "rng": torch.get_rng_state(),
                 **self.facts,
             },
+            previous=self.previous if path == self.last else None,
         )
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.integrate import simpson
 from scipy.stats import chi
+from scipy.stats import t as student
 from torch import Tensor
 
 from lipnet.certify.transport import transport_cost
@@ -31,11 +32,12 @@ OPTIONS = {
     "nearest_anchor": [(), ("anchors=1", "shrink=0.25", "seed=5")],
     "discrete": [(), ("atoms=1",), ("dimension=3", "atoms=40", "seed=1")],
     "two_images": [(), ("first=7", "second=3")],
+    "two_classes": [(), ("classes=[1,0]", "atoms=20", "seed=2")],
     "minfunnel": [(), ("dimension=2", "funnels=16"), ("dimension=1", "funnels=1"), ("degree=2.0", "seed=1")],
 }
 ROWS = [(name, options) for name, variants in OPTIONS.items() for options in variants]
 
-FINITE = ("discrete", "two_images", "nearest_anchor")
+FINITE = ("discrete", "two_classes", "two_images", "nearest_anchor")
 
 # How far a sample x of the first law moves against the potential's gradient to its partner in the second law, from the
 # potential's value f and the option. Where a law's partner is drawn with it or found in another way: not here.
@@ -84,7 +86,7 @@ def couple(name, option, pair, count):
     if name == "partial_mass":  # the second law's sampler is the first one's at distance 0, with the same numbers
         still = LOADERS[name](dataclasses.replace(option, distance=1e-300))
         return first, still.samples("evaluation", count, 0)[0]
-    if name == "discrete":
+    if name in ("discrete", "two_classes"):
         first, second = (torch.unique(pair.samples("evaluation", 4000, 0)[side], dim=0) for side in (0, 1))
         assert len(first) == len(second) == option.atoms
         return first, second  # some numbering: the cost of a coupling is not known, that of the transport is
@@ -97,12 +99,12 @@ def test_the_truth_is_the_exact_transport_cost_of_a_coupling(name, options, load
     first, second = couple(name, option, pair, 150)
     cost = transport_cost(first, second)
     lengths = (first - second).flatten(1).norm(dim=1)
-    if name != "discrete":
+    if name not in ("discrete", "two_classes"):
         assert cost == pytest.approx(float(lengths.mean()), rel=1e-9)
     gap = float(pair.potential(first).mean() - pair.potential(second).mean())
     assert gap == pytest.approx(cost, rel=1e-9)  # the potential proves that nothing is cheaper
     spread = 0.0 if len(first) == 1 else float(lengths.std()) / math.sqrt(len(lengths))
-    exact = name in ("discrete", "two_images") or spread < 1e-6
+    exact = name in ("discrete", "two_classes", "two_images") or spread < 1e-6
     tolerance = 1e-9 if exact else 4.5 * math.hypot(spread, pair.true_value_error or 0.0)
     assert cost == pytest.approx(pair.true_value, rel=1e-9, abs=tolerance)
 
@@ -180,6 +182,17 @@ def test_no_image_is_in_two_parts(load):
     assert not parts[1] & parts[2]
 
 
+@pytest.mark.parametrize("name", ["discrete", "two_classes"])
+def test_a_batch_of_all_atoms_is_all_of_them(name, load):
+    option, pair = load(name, ("atoms=20",))
+    atoms = couple(name, option, pair, 0)
+    for batch, points in zip(pair.draw("training", 20, generator(1)), atoms, strict=True):
+        assert torch.equal(torch.unique(batch, dim=0), points)
+    assert len(pair.draw("training", 21, generator(1))[0]) == 21
+    evaluation = pair.samples("evaluation", 20, 0)[0]  # independent: some twice
+    assert len(torch.unique(evaluation, dim=0)) < 20
+
+
 def test_minfunnel_draws_the_benchmark_s_numbers(load):
     """The order in which the benchmark's code draws from torch's global generator."""
     option, _ = load("minfunnel", ("dimension=16", "funnels=16"))
@@ -219,6 +232,8 @@ def test_other_funnels_are_not_published(load, change):
     [
         ("two_images", ("first=3", "second=3"), ["dataset.first=3", "dataset.second=3", "same image"]),
         ("two_images", ("second=1437",), ["dataset.second=1437", "1,437", "0 to 1436"]),
+        ("two_classes", ("classes=[3,12]", "atoms=9"), ["dataset.classes=[3, 12]", "classes 0 to 9"]),
+        ("two_classes", ("atoms=170",), ["dataset.atoms=170", "training images of class"]),
         ("nearest_anchor", ("evaluation_samples=1700",), ["dataset.evaluation_samples=1700", "1,781"]),
     ],
 )
@@ -241,6 +256,23 @@ def test_samplers_that_do_not_fit(first, second, words):
     with pytest.raises(UserError) as error:
         check_pair(pair, (3,))
     assert [word for word in words if word not in str(error.value)] == []
+
+
+@pytest.mark.parametrize("degrees", [0.7, 1.0, 2.0, 5.0])
+def test_a_law_needs_a_first_moment(degrees):
+    """Student's laws have moments below their degrees of freedom; 1 is Cauchy's."""
+
+    def draw(count: int, random: torch.Generator) -> Tensor:
+        quantiles = torch.rand(count, 3, generator=random, dtype=torch.float64)
+        return torch.from_numpy(student.ppf(quantiles.numpy(), degrees))
+
+    pair = Pair(draw=independent(lambda count, random: torch.zeros(count, 3, dtype=torch.float64), draw))
+    if degrees > 1:
+        return check_pair(pair, (3,))
+    with pytest.raises(
+        UserError, match=r"the second law of this pair seems to have no first moment: the tail index of"
+    ):
+        check_pair(pair, (3,))
 
 
 def test_an_epoch_can_be_entered_anywhere(load):

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from launching import curves, events, launch, outcome_of, results, table
+from launching import charts_without_curves, curves, events, launch, layout, outcome_of, results, table
 from matplotlib.figure import Figure
 
 from lipnet import load_run
@@ -83,6 +83,8 @@ def test_what_a_run_leaves_behind(run):
     assert {"validation/estimate", "validation/true_value", "test/estimate", "test/certified_lower_bound",
             "test/estimate_over_true", "lipschitz/lower_bound"} <= set(tags["scalars"])  # fmt: skip
     assert any(tag.startswith("singular_values/") for tag in tags["histograms"])
+    assert layout(run["directory"])[0] == ["training and validation", "certificates"]
+    assert charts_without_curves(run["directory"]) == []
 
 
 def test_the_closing_table_says_what_each_figure_means(run):
@@ -137,6 +139,7 @@ def test_an_evaluation_repeats_and_varies_the_estimate(run, tmp_path):
         ("dataset=translation", "optimizer=rmsprop"),
         ("dataset=minfunnel", "dataset.dimension=2", "dataset.funnels=4", "conv=plain", "linear=plain"),
         ("dataset=nearest_anchor", "dataset.selection_samples=100", "model=small", "model.channels=[4,4]"),
+        ("dataset=two_classes", "model=cones", "model.cones=100", "model.apices=second"),
         ("dataset=two_images", "model=critic", "model.channels=[2,4,4,4]", "model.hidden=[]", "model.image_size=32",
          "conv=rko"),
         ("dataset=nuisance", "dataset.dimension=6", "linear=spectral", "activation=groupsort",
@@ -145,7 +148,11 @@ def test_an_evaluation_repeats_and_varies_the_estimate(run, tmp_path):
     ids=lambda overrides: overrides[0],
 )  # fmt: skip
 def test_every_kind_of_pair_and_critic(overrides, tmp_path):
-    hidden = [part for part in TINY if not (part.startswith("model.hidden") and "model.hidden=[]" in overrides)]
+    hidden = [
+        part
+        for part in TINY
+        if not (part.startswith("model.hidden") and {"model.hidden=[]", "model=cones"} & set(overrides))
+    ]
     hidden.remove("dataset=three_cones")
     if "dataset=nearest_anchor" in overrides:
         hidden.remove("dataset.selection_samples=200")
@@ -163,6 +170,10 @@ def test_every_kind_of_pair_and_critic(overrides, tmp_path):
     [
         (("dataset=two_images", "dataset.first=4", "dataset.second=4"), "are the same image of digits"),
         (("dataset=nearest_anchor", "dataset.evaluation_samples=1790"), "some must be left to train on"),
+        (("dataset=two_classes", "dataset.classes=[3,12]"), "dataset.classes=[3, 12]: digits has classes 0 to 9"),
+        (("dataset=two_classes", "dataset.classes=[3,3]"), "dataset.classes=[3,3]: two equal laws"),
+        (("dataset=two_classes", "dataset.atoms=400"), "training images of class 3; use fewer"),
+        (("dataset=digits", "model=cones", "task=robustness"), "model=cones: has one output, and dataset=digits has"),
         (("dataset=cone", "dataset.evaluation_samples=5"), "too few to prove anything"),
         (("dataset=digits",), "task=wasserstein compares two laws"),
         (("dataset=cone", "model=critic"), "model=critic: needs images"),

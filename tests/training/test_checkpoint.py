@@ -36,6 +36,14 @@ def test_what_cannot_be_saved_leaves_the_old_checkpoint(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_old_checkpoint_can_be_kept(tmp_path):
+    path, previous = tmp_path / "last.pt", tmp_path / "previous.pt"
+    checkpoint.save(path, {"number": 1}, previous)
+    assert not previous.exists()
+    checkpoint.save(path, {"number": 2}, previous)
+    assert [checkpoint.load(file)["number"] for file in (path, previous)] == [2, 1]
+
+
 class _Malicious:
     def __reduce__(self):
         return (print, ("code ran",))
@@ -46,12 +54,19 @@ def _whole(path):
     return path.read_bytes()
 
 
+def _flipped(content):
+    """One bit of the first weight's storage, which a load without checksums takes for another number."""
+    place = content.index(CONTENT["model"]["weight"].numpy().tobytes())
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
 DAMAGED = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_bytes(b"not a checkpoint at all"),
     "first-byte-only": lambda path: path.write_bytes(_whole(path)[:1]),
     "first-half": lambda path: path.write_bytes(_whole(path)[: len(_whole(path)) // 2]),
     "without-its-end": lambda path: path.write_bytes(_whole(path)[:-1]),
+    "a-flipped-bit": lambda path: path.write_bytes(_flipped(_whole(path))),
     "zeros": lambda path: path.write_bytes(bytes(len(_whole(path)))),
     "a-pickle": lambda path: path.write_bytes(pickle.dumps({"format": 1}, protocol=2)[:-2]),
     "code": lambda path: torch.save({"format": 1, "model": _Malicious()}, path),

@@ -1,9 +1,10 @@
+import errno
 import json
 import math
 
 import pytest
 
-from lipnet.training.files import read_csv, write_atomically, write_csv, write_json
+from lipnet.training.files import read_csv, remove_parts, write_atomically, write_csv, write_json, write_text
 
 
 def _fails_half_way(file):
@@ -51,6 +52,44 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path):
     write_atomically(path, write)
     assert seen == ["old"]
     assert path.read_text() == "new"
+
+
+def test_the_old_file_can_be_kept(tmp_path):
+    path, previous = tmp_path / "text.txt", tmp_path / "previous.txt"
+    seen = []
+    for text in ("first", "second", "third"):
+        write_atomically(path, lambda file, text=text: file.write(text), previous=previous)
+        seen.append((path.read_text(), previous.read_text() if previous.exists() else None))
+    assert seen == [("first", None), ("second", "first"), ("third", "second")]
+
+
+def test_a_failing_writer_leaves_both_files(tmp_path):
+    path, previous = tmp_path / "text.txt", tmp_path / "previous.txt"
+    path.write_text("old")
+    previous.write_text("older")
+    with pytest.raises(RuntimeError, match="on fire"):
+        write_atomically(path, _fails_half_way, previous=previous)
+    assert (path.read_text(), previous.read_text()) == ("old", "older")
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    def write(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "text.txt"
+    with pytest.raises(OSError, match="No space left") as error:
+        write_atomically(path, write)
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    kept = [tmp_path / "last.pt", tmp_path / ".hidden", tmp_path / "a.part"]
+    for path in (*kept, tmp_path / ".last.pt.12.part", tmp_path / "folder" / ".best.pt.345.part"):
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, "content")
+    remove_parts(tmp_path)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, object()], ids=["NaN", "infinity", "object"])

@@ -172,7 +172,9 @@ def test_long_epochs_are_saved_in_between(config, tmp_path, monkeypatch, seconds
     monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", seconds)
     written = []
     save = checkpoint.save
-    monkeypatch.setattr(checkpoint, "save", lambda path, content: (written.append(path.name), save(path, content)))
+    monkeypatch.setattr(
+        checkpoint, "save", lambda path, *rest, **options: (written.append(path.name), save(path, *rest, **options))
+    )
     _train(config, tmp_path, Objective())
     assert written.count("last.pt") == saves
 

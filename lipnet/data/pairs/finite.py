@@ -3,28 +3,49 @@
 import torch
 from torch import Tensor
 
-from lipnet.certify.transport import assignment
+from lipnet.certify.transport import assignment, cost_matrix
+from lipnet.data.facts import DATASETS
 from lipnet.data.images import generator
 from lipnet.data.pairs.cones import distances
 from lipnet.data.pairs.lines import gaussian
 from lipnet.data.pairs.pair import Pair, Potential, Sampler, independent
-from lipnet.data.pairs.rays import source_images
+from lipnet.data.pairs.rays import source_files, source_images
 from lipnet.errors import UserError
-from lipnet.schema import Discrete, TwoImages
+from lipnet.schema import Discrete, TwoClasses, TwoImages
 
 
 def discrete(option: Discrete) -> Pair:
     """The uniform laws on two Gaussian clouds of ``atoms`` points: exact optimal transport, and its dual potential."""
     draw = gaussian(option.dimension)
     random = generator(option.seed, 7)
-    first, second = draw(option.atoms, random), draw(option.atoms, random)
-    cost = distances(first, second)
-    partner = assignment(cost)
-    return Pair(
-        draw=independent(_atoms(first), _atoms(second)),
-        true_value=float(cost[torch.arange(option.atoms), partner].mean()),
-        potential=_dual_potential(cost, second, partner),
-    )
+    return _between_atoms(draw(option.atoms, random), draw(option.atoms, random), Pair.units)
+
+
+def two_classes(option: TwoClasses) -> Pair:
+    """The uniform laws on ``atoms`` training images of either class: exact optimal transport, and its dual potential.
+
+    A critic may see every image in training: the truth is the distance between these two sets, not between the classes,
+    and what it falls short of that is the critic's error alone.
+
+    Raises:
+        UserError: there is no such class, or it has too few images.
+    """
+    train = source_files(option)[0]
+    classes, random = DATASETS[option.source][1], generator(option.seed, 7)
+    sides = []
+    for number in option.classes:
+        if number >= classes:
+            raise UserError(f"dataset.classes={option.classes}: {option.source} has classes 0 to {classes - 1}.")
+        rows = (train.labels == number).nonzero()[:, 0]
+        if len(rows) < option.atoms:
+            raise UserError(
+                f"dataset.atoms={option.atoms}: {option.source} has {len(rows):,} training images of class {number}; "
+                "use fewer."
+            )
+        chosen = rows[torch.randperm(len(rows), generator=random)[: option.atoms]]
+        sides.append(train.images[chosen].double() / train.maximum)
+    first, second = sides
+    return _between_atoms(first, second, units="L2 distance between images with pixels in [0, 1]")
 
 
 def two_images(option: TwoImages) -> Pair:
@@ -56,6 +77,30 @@ def two_images(option: TwoImages) -> Pair:
     )
 
 
+def _between_atoms(first: Tensor, second: Tensor, units: str) -> Pair:
+    """The uniform laws on equally many points."""
+    cost = cost_matrix(first, second)
+    partner = assignment(cost)
+    samples = independent(_atoms(first), _atoms(second))
+
+    def draw(part: str, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        if part != "training" or count > len(first):
+            return samples(part, count, random)
+        return _some(first, count, random), _some(second, count, random)
+
+    return Pair(
+        draw=draw,
+        units=units,
+        true_value=float(cost[torch.arange(len(cost)), partner].mean()),
+        potential=_dual_potential(cost, second.flatten(1), partner),
+    )
+
+
+def _some(points: Tensor, count: int, random: torch.Generator) -> Tensor:
+    """Different points, in random order: batches vary less than with repetitions, and have the same mean."""
+    return points[torch.randperm(len(points), generator=random)[:count]]
+
+
 def _atoms(points: Tensor) -> Sampler:
     return lambda count, random: points[torch.randint(len(points), (count,), generator=random)]
 
@@ -70,5 +115,7 @@ def _dual_potential(cost: Tensor, second: Tensor, partner: Tensor) -> Potential:
     length = cost[:, partner] - cost[:, partner].diagonal()[:, None]
     values = torch.zeros(len(second), dtype=torch.float64)
     for _ in range(len(second)):
-        values = torch.minimum(values, (values + length).amin(1))
-    return lambda points: (values + distances(points, second)).amin(1)
+        values, before = torch.minimum(values, (values + length).amin(1)), values
+        if torch.equal(values, before):
+            break
+    return lambda points: (values + distances(points.flatten(1), second)).amin(1)

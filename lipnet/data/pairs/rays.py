@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from lipnet.data.images import generator, load_files
+from lipnet.data.images import Split, generator, load_files
 from lipnet.data.pairs.cones import distances
 from lipnet.data.pairs.pair import Pair
 from lipnet.errors import UserError
@@ -18,9 +18,14 @@ _BOX = 2.5  # the funnels' base law is uniform on [-2.5, 2.5]^dimension
 _TRUTH_SAMPLES = 2**17
 
 
+def source_files(option: ImagePair) -> tuple[Split, Split]:
+    """The source's training and test split as they are stored, with labels."""
+    return load_files(SimpleNamespace(name=option.source, root=option.root, download=option.download))
+
+
 def source_images(option: ImagePair) -> tuple[Tensor, Tensor]:
     """All training and all test images of the source, float64 in [0, 1]."""
-    train, test = load_files(SimpleNamespace(name=option.source, root=option.root, download=option.download))
+    train, test = source_files(option)
     return train.images.double() / train.maximum, test.images.double() / test.maximum
 
 
@@ -110,10 +115,9 @@ def _funnels(option: MinFunnel) -> tuple[Tensor, Tensor]:
 
 def move_to_tips(points: Tensor, centres: Tensor, offsets: Tensor, degree: float) -> Tensor:
     """Moves points ``(n, d)`` along their rays: position t becomes ``t^degree``."""
-    to_tips = distances(points, centres)
-    nearest = (to_tips + offsets).argmin(1)
+    nearest = (torch.cdist(points, centres) + offsets).argmin(1)  # by inner products: fast, and exact but for ties
     tips = centres[nearest]
-    position = to_tips.gather(1, nearest[:, None])[:, 0]
+    position = (points - tips).norm(dim=1)
     direction = (points - tips) / position[:, None]
     # On the ray a_n + r v, funnel m is as low as n at r = (|w|² - c²) / (2 (c - w.v)), w = a_n - a_m, c = b_n - b_m.
     lower = offsets[nearest][:, None] - offsets

@@ -1,0 +1,60 @@
+"""Activations, and others without a linear part: the largest slope."""
+
+from typing import Any
+
+from torch import nn
+
+from lipnet.certify.bound import Refusal, Shape, register_rule
+from lipnet.certify.norm import up
+from lipnet.layers import Abs, Cones, GroupSort, MaxMin
+
+# The largest slope of each, rounded up; GELU's is 1.12890 (at sqrt(2)) and its approximation's 1.12898.
+SLOPES: dict[type[nn.Module], float] = {
+    nn.GELU: 1.129,
+    nn.Hardsigmoid: 0.16666669,  # torch takes a float32 sixth for its gradient
+    nn.Hardswish: 1.5,
+    nn.Mish: 1.0885,
+    nn.SELU: 1.7580993408473768,
+    nn.Sigmoid: 0.25,
+    nn.SiLU: 1.0999,
+}
+
+
+@register_rule(
+    Abs, Cones, GroupSort, MaxMin, nn.Hardtanh, nn.LogSigmoid, nn.ReLU, nn.ReLU6, nn.Softshrink, nn.Softsign,
+    nn.Tanh, nn.Tanhshrink,
+)  # fmt: skip
+def _one(module: nn.Module, shape: Shape) -> float:
+    return 1.0
+
+
+@register_rule(*SLOPES)
+def _largest_slope(module: nn.Module, shape: Shape) -> float:
+    return SLOPES[next(kind for kind in type(module).__mro__ if kind in SLOPES)]
+
+
+@register_rule(nn.LeakyReLU)
+def _leaky(module: nn.LeakyReLU, shape: Shape) -> float:
+    return max(1.0, abs(module.negative_slope))
+
+
+@register_rule(nn.PReLU)
+def _learned(module: nn.PReLU, shape: Shape) -> float:
+    return max(1.0, float(module.weight.abs().max()))
+
+
+@register_rule(nn.RReLU)
+def _randomized(module: nn.RReLU, shape: Shape) -> float:
+    if module.training:
+        raise Refusal("in training mode its slopes are random; call .eval() first")
+    return max(1.0, up(abs(module.lower + module.upper) / 2))
+
+
+@register_rule(nn.ELU, nn.CELU)
+def _exponential(module: Any, shape: Shape) -> float:
+    """``α (exp x - 1)`` has slopes up to ``|α|``; CELU's ``α (exp(x / α) - 1)`` up to 1, for positive α."""
+    if isinstance(module, nn.ELU):
+        return max(1.0, abs(module.alpha))
+    if module.alpha <= 0:
+        raise Refusal(f"alpha={module.alpha} makes it grow without bound; use alpha > 0")
+    return 1.0

@@ -1,0 +1,68 @@
+"""Pooling: averages are linear maps, one axis after the other; maxima of disjoint windows are 1-Lipschitz."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lipnet.certify.bound import Refusal, Shape, register_rule
+from lipnet.certify.norm import EPS, norm_bound, up
+
+
+def _each(value: Any, count: int) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,) * count
+
+
+@register_rule(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+def _average(module: Any, shape: Shape) -> float:
+    axes = shape[1:]
+    options = [_each(value, len(axes)) for value in (module.kernel_size, module.stride, module.padding)]
+    divisor = getattr(module, "divisor_override", None)
+    bound = 1.0 if divisor is None else up(1 / abs(divisor))
+    for pixels, kernel, stride, padding in zip(axes, *options, strict=True):
+        basis = torch.eye(pixels, dtype=torch.float64)[:, None, :, None]
+        matrix = functional.avg_pool2d(
+            basis, (kernel, 1), (stride, 1), (padding, 0), module.ceil_mode, module.count_include_pad,
+            None if divisor is None else 1,
+        )  # fmt: skip
+        bound = up(bound * _matrix_bound(matrix))
+    return bound
+
+
+@register_rule(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+def _adaptive_average(module: Any, shape: Shape) -> float:
+    bound = 1.0
+    for pixels, size in zip(shape[1:], _each(module.output_size, len(shape) - 1), strict=True):
+        basis = torch.eye(pixels, dtype=torch.float64)[:, None, :, None]
+        bound = up(bound * _matrix_bound(functional.adaptive_avg_pool2d(basis, (size, 1))))
+    return bound
+
+
+def _matrix_bound(images: Tensor) -> float:
+    matrix = images[:, 0, :, 0]
+    return norm_bound(matrix, 4 * EPS * float(torch.linalg.matrix_norm(matrix)))
+
+
+@register_rule(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+def _maximum(module: Any, shape: Shape) -> float:
+    options = [_each(value, len(shape) - 1) for value in (module.kernel_size, module.stride, module.dilation)]
+    if module.return_indices:
+        raise Refusal("return_indices=True returns more than the maxima; use return_indices=False")
+    for kernel, stride, dilation in zip(*options, strict=True):
+        if dilation * (kernel - 1) + 1 > stride:
+            raise Refusal(
+                f"its windows overlap (kernel_size {kernel}, stride {stride}, dilation {dilation}), so that a pixel "
+                "may count several times; use a stride of at least the window's size"
+            )
+    return 1.0
+
+
+@register_rule(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+def _adaptive_maximum(module: Any, shape: Shape) -> float:
+    if module.return_indices:
+        raise Refusal("return_indices=True returns more than the maxima; use return_indices=False")
+    for pixels, size in zip(shape[1:], _each(module.output_size, len(shape) - 1), strict=True):
+        if size is not None and pixels % size:
+            raise Refusal(f"its windows overlap where {pixels} pixels become {size}; use a size that divides them")
+    return 1.0

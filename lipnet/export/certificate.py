@@ -1,0 +1,84 @@
+"""``certificate.json``: what is claimed of an exported network, and all that it takes to check the claim."""
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.certify.bound import Shape, lipschitz_bound, output_shape
+from lipnet.export.parts import rebuild
+
+FORMAT = 1
+WEIGHTS, CERTIFICATE = "weights.pt", "certificate.json"
+FILES = (WEIGHTS, "network.py", "network.onnx")  # those that a certificate may speak of
+
+
+def certify_export(directory: Path, layers: list[dict[str, Any]], state: dict[str, Tensor], shape: Shape) -> dict:
+    """The certificate of the files in ``directory``, from the exported layers and weights alone.
+
+    Args:
+        layers: as ``describe`` gives them.
+        shape: of one input, without batch axis.
+    """
+    network = rebuild(layers, state)
+    bounds = layer_bounds(network, shape)
+    means, stds = preprocessing(layers, state)
+    return {
+        "format": FORMAT,
+        "norm": "L2",
+        "lipschitz_upper_bound": lipschitz_bound(network, shape),
+        "input": {"shape": list(shape), "dtype": "float32", "mean": means, "std": stds},
+        "outputs": output_shape(network, shape)[0],
+        "layers": [
+            layer | {"lipschitz_upper_bound": bound} for layer, bound in zip(layers, bounds, strict=True)
+        ],
+        "weights": {name: fingerprint(tensor) for name, tensor in state.items()},
+        "probe": probe(network, shape),
+        "files": {name: file_hash(directory / name) for name in FILES if (directory / name).is_file()},
+    }  # fmt: skip
+
+
+def layer_bounds(network: nn.Sequential, shape: Shape) -> list[float]:
+    """The Lipschitz bound of each layer."""
+    bounds = []
+    for layer in network:
+        bounds.append(lipschitz_bound(layer, shape))
+        shape = output_shape(layer, shape)
+    return bounds
+
+
+def preprocessing(layers: list[dict[str, Any]], state: dict[str, Tensor]) -> tuple[list[float] | None, ...]:
+    """Mean and std of the first layer's normalisation, which is part of the network; ``None`` where there is none."""
+    if not layers or layers[0]["type"] != "Normalize":
+        return None, None
+    return tuple(state[f"0.{key}"].flatten().tolist() for key in ("mean", "std"))
+
+
+@torch.no_grad()
+def probe(network: nn.Sequential, shape: Shape) -> list[float]:
+    """The outputs at one fixed input: they depend on every layer, activations and mean included."""
+    count = torch.Size(shape).numel()
+    pixels = torch.frac(torch.arange(1, count + 1, dtype=torch.float64) * 0.6180339887498949)  # spread over [0, 1)
+    return copy.deepcopy(network).double()(pixels.view(1, *shape))[0].tolist()
+
+
+def fingerprint(tensor: Tensor) -> dict[str, Any]:
+    """Shape, type, and SHA-256 of the little-endian numbers in row-major order."""
+    digest = hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
+    return {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch."), "sha256": digest}
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def sealed(certificate: dict[str, Any]) -> dict[str, Any]:
+    """The certificate with its own SHA-256 (of its JSON with sorted keys), which shows any later edit."""
+    content = {key: value for key, value in certificate.items() if key != "sha256"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return content | {"sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -1,0 +1,64 @@
+"""A network that lipnet exported; it needs torch alone.
+
+>>> from network import load
+>>> logits = load()(images)  # float32 in [0, 1], (batch, channels, height, width)
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalize(nn.Module):
+    """``(x - mean) / std`` per channel; both are in the weights file."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("std", torch.ones(channels, 1, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (inputs - self.mean) / self.std
+
+
+class MaxMin(nn.Module):
+    """``[max(a, b), min(a, b)]`` for the two halves a, b of axis 1."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        first, second = inputs.chunk(2, dim=1)
+        return torch.cat((torch.maximum(first, second), torch.minimum(first, second)), dim=1)
+
+
+class GroupSort(nn.Module):
+    """Sorts channels ``i, i + C/g, i + 2C/g, ...`` of each i, largest first; without a group size g, all channels."""
+
+    def __init__(self, group_size: int | None) -> None:
+        super().__init__()
+        self.group_size = group_size
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        groups = inputs.unflatten(1, (self.group_size or inputs.shape[1], -1))
+        return groups.sort(dim=1, descending=True).values.flatten(1, 2)
+
+
+class Abs(nn.Module):
+    """The absolute value of every entry."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.abs()
+
+
+def load() -> nn.Sequential:
+    """The network with the weights beside this file, in evaluation mode."""
+    network, weights = build(), Path(__file__).with_name("weights.pt")
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
+def build() -> nn.Sequential:
+    """The network with fresh weights."""
+    return nn.Sequential()

@@ -1,0 +1,90 @@
+"""A finished run's network for other programs: weights, torch code, ONNX, and the certificate of exactly these."""
+
+import dataclasses
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+
+from lipnet.checks import radius_value
+from lipnet.commandline import EXPORT_KEYS
+from lipnet.data.facts import inputs_and_outputs
+from lipnet.data.images import load_splits
+from lipnet.export import certify_export, describe, exported_state, rebuild
+from lipnet.export.certificate import CERTIFICATE, WEIGHTS, sealed
+from lipnet.export.onnx_file import write_onnx
+from lipnet.export.source import network_source
+from lipnet.models import to_plain
+from lipnet.models.summary import count_parameters
+from lipnet.results.record import versions, write_results
+from lipnet.runs import load_run, refuse_changes, refuse_gan
+from lipnet.schema import Config, Dataset
+from lipnet.tasks.certification import Certification, certify_and_attack
+from lipnet.tasks.session import Session
+from lipnet.training.files import write_atomically, write_json, write_text
+
+log = logging.getLogger("lipnet")
+
+_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def export(config: Config, session: Session) -> dict[str, Any]:
+    """Writes the best network of ``config.run`` into the run directory; returns the content of ``results.json``."""
+    run = load_run(str(config.run))
+    refuse_gan(run.config, str(config.run))
+    refuse_changes(run.config, config, EXPORT_KEYS, f"task=export run={config.run}")
+    shape: tuple[int, ...] = inputs_and_outputs(config.dataset)[0]
+    plain: Any = to_plain(run.model)
+    layers, state, directory = describe(plain), exported_state(plain), session.directory
+    write_atomically(directory / WEIGHTS, lambda file: torch.save(state, file), "wb")
+    write_text(directory / "network.py", network_source(layers))
+    if config.task.onnx:
+        write_onnx(directory / "network.onnx", plain, shape)
+    certificate = certify_export(directory, layers, state, shape)
+    results = session.header | {
+        "run": str(config.run),
+        "parameters": count_parameters(run.model),
+        "best_epoch": run.epoch,
+        "lipschitz_upper_bound": certificate["lipschitz_upper_bound"],
+    }
+    if isinstance(config.dataset, Dataset):
+        found = _certify(rebuild(layers, state).to(session.device), config, session)
+        certificate["radii"] = _radii(found, config)
+        results |= {
+            "test_examples": len(found.radii),
+            "clean_accuracy": found.clean_accuracy,
+            "certified_accuracy": certificate["radii"]["certified_accuracy"],
+            "lipschitz_lower_bound": found.lower,
+        }
+    origin = {key: results[key] for key in ("choices", "seed", "git_commit", "best_epoch")}
+    write_json(directory / CERTIFICATE, sealed(certificate | {"versions": versions(), "trained": origin}))
+    results |= {"status": "completed"}
+    write_results(directory, results)
+    log.info(
+        "exported weights of epoch %d: %s, %s; Lipschitz constant at most %.9f\ncheck it: python -m lipnet.certify %s",
+        run.epoch, ", ".join(certificate["files"]), CERTIFICATE, certificate["lipschitz_upper_bound"], directory,
+    )  # fmt: skip
+    return results
+
+
+def _certify(network: nn.Module, config: Config, session: Session) -> Certification:
+    test = load_splits(config.dataset, config.seed).test
+    unattacked = dataclasses.replace(config, attack=dataclasses.replace(config.attack, names=[]))
+    return certify_and_attack(network, test.to(session.device), unattacked)
+
+
+def _radii(found: Certification, config: Config) -> dict[str, Any]:
+    """The certified radii of the test split, in brief."""
+    quantiles = torch.quantile(found.radii, torch.tensor(_QUANTILES, dtype=found.radii.dtype)).tolist()
+    return {
+        "dataset": config.dataset.name,
+        "test_examples": len(found.radii),
+        "arithmetic": config.certify_dtype,
+        "clean_accuracy": found.clean_accuracy,
+        "certified_accuracy": {
+            radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii
+        },
+        "mean_radius": float(found.radii.mean()),
+        "radius_quantiles": dict(zip(map(str, _QUANTILES), quantiles, strict=True)),
+    }  # fmt: skip

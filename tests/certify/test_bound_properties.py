@@ -1,0 +1,61 @@
+"""Bounds of random modules and networks against their Jacobians and the steepest pairs of points found."""
+
+import sys
+from statistics import median
+
+import pytest
+from hypothesis import HealthCheck, given, settings, target
+from hypothesis import strategies as st
+from launching import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import check_bounds
+from check_bounds import check, random_layer, random_network, random_shape
+
+from lipnet.certify.bound import output_shape
+
+quick = settings(
+    derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=100
+)
+randoms = st.randoms(use_true_random=False)
+
+
+def _check(module, shape):
+    if min(output_shape(module, shape)) < 1:
+        return None
+    outcome = check(module, shape, points=2)
+    assert not outcome.broken, f"{module} on {shape}: bound {outcome.bound!r}, found {outcome.found!r}"
+    return outcome if outcome.found > 0 else None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:hypothesis")
+def test_no_layer_is_steeper_than_its_bound():
+    ratios = []
+
+    @quick
+    @given(randoms)
+    def every_layer(draw):
+        shape = random_shape(draw)
+        outcome = _check(random_layer(draw, shape), shape)
+        if outcome:
+            ratios.append(outcome.tightness)
+
+    every_layer()
+    assert len(ratios) > 80
+    assert median(ratios) <= 1.01
+
+
+@quick
+@given(randoms)
+def test_no_network_is_steeper_than_its_bound(draw):
+    shape = random_shape(draw)
+    outcome = _check(random_network(draw, shape, draw.randint(2, 5)), shape)
+    if outcome:
+        target(-outcome.tightness)
+
+
+def test_a_wrong_bound_is_found_out(monkeypatch):
+    """The search finds what it should: slopes, and quotients of nonlinear networks."""
+    monkeypatch.setattr(check_bounds, "lipschitz_bound", lambda module, shape: 1.0)
+    outcomes = check_bounds.random_outcomes(check_bounds.Random(1), 20)
+    assert sum(outcome.broken for _, outcome in outcomes) >= 8

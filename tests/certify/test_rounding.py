@@ -1,0 +1,124 @@
+"""A-priori bounds on rounding against float32 and float64 passes, and against sums in the worst order."""
+
+import copy
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import nn
+
+from lipnet import to_plain
+from lipnet.certify import lipschitz_bound, rounding_bound
+from lipnet.layers import (
+    Abs,
+    BCOPConv2d,
+    Concat,
+    GroupSort,
+    MaxMin,
+    Normalize,
+    OrthogonalLinear,
+    PaddedConv2d,
+    Residual,
+    Scale,
+)
+
+
+def batch_norm():
+    module = nn.BatchNorm2d(3)
+    module.running_mean.normal_()
+    module.running_var.uniform_(0.1, 2)
+    nn.init.normal_(module.weight)
+    nn.init.normal_(module.bias)
+    return module
+
+
+NETWORKS = {
+    "linear": (lambda: nn.Linear(300, 40), (300,)),
+    "linear without bias": (lambda: nn.Linear(50, 7, bias=False), (50,)),
+    "conv": (lambda: nn.Conv2d(3, 8, 3, 2, 1, 1), (3, 9, 8)),
+    "grouped conv": (lambda: nn.Conv2d(4, 8, 3, padding=1, groups=2), (4, 8, 8)),
+    "circular conv": (lambda: PaddedConv2d(3, 8, 4, stride=2), (3, 8, 8)),
+    "normalize": (lambda: Normalize([0.4, 0.5, 0.1], [0.2, 0.3, 0.1]), (3, 8, 8)),
+    "normalize, later": (lambda: nn.Sequential(Scale(1.7), Normalize([0.4, 0.5, 0.1], [0.2, 0.3, 0.1])), (3, 8, 8)),
+    "batch norm": (batch_norm, (3, 8, 8)),
+    "average": (lambda: nn.AvgPool2d(3, 2, 1), (3, 9, 8)),
+    "global average": (lambda: nn.AdaptiveAvgPool2d(1), (3, 9, 8)),
+    "activations": (lambda: nn.Sequential(nn.LeakyReLU(0.3), nn.ELU(1.5), nn.Tanh(), nn.GELU(), nn.SiLU()), (200,)),
+    "sigmoid": (lambda: nn.Sequential(nn.Sigmoid(), nn.Linear(50, 5)), (50,)),
+    "exact modules": (lambda: nn.Sequential(Abs(), MaxMin(), GroupSort(4), nn.MaxPool2d(2), nn.Flatten()), (4, 8, 8)),
+    "residual": (lambda: Residual(nn.Sequential(nn.Linear(30, 60), nn.ReLU(), nn.Linear(60, 30))), (30,)),
+    "concatenation": (lambda: nn.Sequential(Concat(nn.Linear(30, 60), nn.Tanh()), nn.Linear(90, 4)), (30,)),
+    "bcop": (
+        lambda: nn.Sequential(
+            Normalize([0.1307], [0.3081]), BCOPConv2d(1, 16, 4, stride=2), MaxMin(), BCOPConv2d(16, 32, 4, stride=2),
+            MaxMin(), nn.Flatten(), OrthogonalLinear(288, 100), MaxMin(), OrthogonalLinear(100, 10),
+        ),
+        (1, 12, 12),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_float32_passes_stay_within_the_bound(name, scale):
+    make, shape = NETWORKS[name]
+    network = to_plain(make().eval()).requires_grad_(False)
+    found = rounding_bound(network, shape, torch.float32)
+    inputs = scale * torch.rand(20, *shape)
+    norms = (inputs.double() - found.centre).flatten(1).norm(dim=1)
+    coarse, exact = network(inputs).double(), copy.deepcopy(network).double()(inputs.double())
+    error, allowed = (coarse - exact).flatten(1).norm(dim=1), found.error.at(norms)
+    assert bool((error <= allowed).all())
+    assert bool((coarse.flatten(1).norm(dim=1) <= found.size.at(norms)).all())
+    assert bool((coarse.flatten(1).abs().amax(1) <= found.peak.at(norms)).all())
+    # Not vacuous: float64's errors are as much smaller as its ulp.
+    fine = rounding_bound(copy.deepcopy(network).double(), shape, torch.float64).error.at(norms)
+    assert bool((fine <= 2.0**-20 * allowed).all())
+    if name != "exact modules":
+        assert bool((error > 0).any())
+        assert bool((allowed < 0.05 * found.size.at(norms)).all())
+
+
+def test_the_worst_order_of_a_sum_stays_within_the_bound():
+    """One huge product first: every small one after it is rounded away, in the direction that hurts."""
+    terms = 2000
+    linear = nn.Linear(terms, 1, bias=False).requires_grad_(False)
+    linear.weight.fill_(1.0)
+    inputs = torch.full((1, terms), 2.0**-24 * 0.999)
+    inputs[0, 0] = 1.0
+    total = torch.zeros(())
+    for value in inputs[0]:
+        total = total + value  # one after the other
+    exact = sum(Fraction(float(value)) for value in inputs[0])
+    allowed = rounding_bound(linear, (terms,), torch.float32).error.at(inputs.double().norm()[None])
+    lost = abs(Fraction(float(total)) - exact)
+    assert Fraction(1, 2**14) < lost <= Fraction(float(allowed))
+
+
+def test_layers_add_up():
+    """Two layers of constant 2: the first one's error is doubled by the second."""
+    double = nn.Linear(10, 10, bias=False).requires_grad_(False)
+    double.weight.copy_(2 * torch.eye(10))
+    one, two = (rounding_bound(nn.Sequential(*[double] * count), (10,), torch.float32) for count in (1, 2))
+    assert two.error.slope == pytest.approx(4 * one.error.slope, rel=1e-5)
+    assert lipschitz_bound(double, (10,)) == pytest.approx(2)
+
+
+def test_lower_precisions_are_refused():
+    for dtype in (torch.bfloat16, torch.float16):
+        with pytest.raises(TypeError, match="only float32 and float64 forward passes are certified"):
+            rounding_bound(nn.Linear(3, 2), (3,), dtype)
+
+
+def test_modules_that_round_in_an_unknown_way_are_refused():
+    with pytest.raises(TypeError, match="how Upsample rounds"):
+        rounding_bound(
+            nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Flatten()), (1, 4, 4), torch.float32
+        )
+
+
+def test_weights_that_diverged_have_no_finite_error():
+    linear = nn.Linear(3, 2).requires_grad_(False)
+    linear.weight[0, 0] = math.nan
+    assert not math.isfinite(rounding_bound(linear, (3,), torch.float32).error.slope)

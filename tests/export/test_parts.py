@@ -1,0 +1,112 @@
+"""Networks as data and as torch code: the same function, and nothing else can be read back."""
+
+import sys
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from lipnet.errors import UserError
+from lipnet.export import describe, exported_state, rebuild
+from lipnet.export.source import network_source
+from lipnet.models import build_model, to_plain
+
+OPTIONS = {  # overrides, input shape, outputs
+    "small": (["model=small"], (1, 8, 8), 10),
+    "normalised": (["model=small", "dataset.mean=[0.3]", "dataset.std=[0.2]", "activation=relu"], (1, 8, 8), 10),
+    "colours": (["dataset=cifar10", "dataset.mean=[0.5,0.4,0.3]", "dataset.std=[0.2,0.3,0.7]", "model.hidden=[8]",
+                 "conv.padding_mode=zeros", "activation=groupsort"], (3, 32, 32), 10),
+    "fc": (["model=fc", "model.hidden=[32,32]", "activation=abs", "linear=bjorck"], (1, 8, 8), 10),
+    "all channels sorted": (["model=fc", "model.hidden=[8]", "activation=groupsort", "activation.group_size=null"],
+                            (1, 8, 8), 10),
+    "critic": (["task=wasserstein", "dataset=two_images", "model=critic", "model.image_size=64", "model.channels=[4]",
+                "model.kernel_sizes=[4]", "model.strides=[4]", "model.hidden=[]"], (1, 28, 28), 1),
+    "vectors": (["task=wasserstein", "dataset=absolute_value", "activation=identity"], (1,), 1),
+    "unconstrained": (["conv=plain", "linear=plain", "conv.padding_mode=circular"], (1, 8, 8), 10),
+}  # fmt: skip
+
+
+@pytest.fixture(params=OPTIONS.values(), ids=OPTIONS)
+def network(request, make_config):
+    overrides, shape, outputs = request.param
+    return to_plain(build_model(make_config(*overrides), shape, outputs)).eval(), torch.rand(3, *shape)
+
+
+@torch.no_grad()
+def test_what_is_read_back_is_the_same_function(network):
+    plain, images = network
+    again = rebuild(describe(plain), exported_state(plain))
+    assert torch.equal(again(images), plain(images))
+    assert describe(again) == describe(plain)
+    assert not again.training
+
+
+@torch.no_grad()
+def test_the_code_is_the_same_function(network, tmp_path, monkeypatch):
+    plain, images = network
+    source = network_source(describe(plain))
+    assert not [line for line in source.splitlines() if "import" in line and "lipnet" in line]
+    (tmp_path / "network.py").write_text(source)
+    torch.save(exported_state(plain), tmp_path / "weights.pt")
+    module = types.ModuleType("network")
+    module.__file__ = str(tmp_path / "network.py")
+    exec(compile(source, module.__file__, "exec"), module.__dict__)
+    loaded = module.load()
+    assert "lipnet" not in {part.__module__.partition(".")[0] for part in map(type, loaded.modules())}
+    torch.testing.assert_close(loaded(images), plain(images), rtol=0, atol=1e-6)
+
+
+def test_weights_are_copies(network):
+    plain, _ = network
+    for tensor in exported_state(plain).values():
+        assert not tensor.requires_grad
+        tensor.zero_()
+    assert all(bool(parameter.any()) for name, parameter in plain.named_parameters() if name.endswith("weight"))
+
+
+def test_layers_that_cannot_be_exported_are_named():
+    with pytest.raises(UserError, match=r"^layer 1 \(Conv2d\(1, 2.*cannot be exported; these can: Normalize, "):
+        describe(nn.Sequential(nn.ReLU(), nn.Conv2d(1, 2, 3)))
+
+
+LINEAR = {"name": "0", "type": "Linear", "in_features": 3, "out_features": 2, "bias": True}
+CONVOLUTION = {
+    "name": "0", "type": "PaddedConv2d", "in_channels": 3, "out_channels": 2, "kernel_size": 3, "stride": 1,
+    "dilation": 1, "groups": 1, "bias": True, "padding_mode": "zeros",
+}  # fmt: skip
+STATE = {"0.weight": torch.ones(2, 3), "0.bias": torch.ones(2)}
+NORMALIZE = {"name": "0", "type": "Normalize", "channels": 2}
+REFUSED = {
+    "a type of torch that is not in the table": (LINEAR | {"type": "Conv3d"}, STATE, "not described as one of"),
+    "a path of Python": (LINEAR | {"type": "os.system"}, STATE, "not described as one of"),
+    "no text for a type": (LINEAR | {"type": ["Linear"]}, STATE, "not described as one of"),
+    "no layer": (7, STATE, "not described as one of"),
+    "another name": (LINEAR | {"name": "1"}, STATE, "not described as one of"),
+    "an argument too many": (LINEAR | {"device": "cuda"}, STATE, "Linear takes in_features, out_features, bias"),
+    "an argument too few": ({key: LINEAR[key] for key in ("name", "type", "bias")}, STATE, "Linear takes"),
+    "an argument of another type": (LINEAR | {"bias": 1}, STATE, "must be true or false"),
+    "a size that no memory holds": (LINEAR | {"in_features": 10**12}, STATE, "must be a whole number <= 1048576"),
+    "another size": (LINEAR | {"in_features": 2**20}, STATE, "the weights do not fit the layers"),
+    "a missing tensor": (LINEAR, {"0.weight": STATE["0.weight"]}, r"Missing key\(s\).*0\.bias"),
+    "a tensor too many": (LINEAR | {"bias": False}, STATE, r"Unexpected key\(s\).*0\.bias"),
+    "a padding without proof": (CONVOLUTION | {"padding_mode": "reflect"}, {}, "must be one of circular, zeros"),
+    "groups that do not divide": (CONVOLUTION | {"groups": 2}, {}, "in_channels must be divisible by groups"),
+    "no mean": (NORMALIZE, {"0.std": torch.ones(2, 1, 1)}, r"0\.mean: the normalisation's mean is missing"),
+    "std of another shape": (NORMALIZE, {"0.mean": torch.ones(2, 1, 1), "0.std": torch.ones(2)}, r"0\.std: "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_nothing_else_is_built(case):
+    layer, state, message = REFUSED[case]
+    with pytest.raises(UserError, match=message) as error:
+        rebuild([layer], state)
+    assert "\n" not in str(error.value)
+
+
+def test_no_module_is_imported_for_a_name():
+    before = set(sys.modules)
+    with pytest.raises(UserError):
+        rebuild([LINEAR | {"type": "antigravity"}], STATE)
+    assert set(sys.modules) == before

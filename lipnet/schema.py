@@ -217,9 +217,10 @@ class TwoImages(ImagePair):
 
 
 @dataclass(frozen=True)
-class GanPair(ImagePair):
-    # None where ``run`` does not say; whoever builds the pair has refused that before.
-    source: str | None = checked(optional(one_of(*IMAGE_SETS)))  # type: ignore[assignment]
+class GanPair(Pair):
+    source: str | None = checked(optional(one_of(*IMAGE_SETS)))  # None: ``run`` does not say
+    root: str = checked(text)
+    download: bool = checked(boolean)
     run: str | None = checked(optional(path))
 
 
@@ -360,6 +361,9 @@ class Config:
     bell: bool = checked(boolean)
     resume: str | None = checked(optional(path))
     run: str | None = checked(optional(path))
+    rerun: str | None = checked(optional(path))
+    objective: str | None = checked(optional(text))
+    fail_fast: bool = checked(boolean)
 
     @property
     def bars_hidden(self) -> bool | None:

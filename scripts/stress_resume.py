@@ -311,7 +311,8 @@ class Stress:
             again = [(chance.uniform(0, 0.3), number)] if kind != "SIGKILL" and chance.random() < 0.3 else []
             done = attempt(arguments, _nothing, [(wait, number), *again])
         if done.code and damages:
-            done.kind = kind if self._damage(directory / "checkpoints", kind) else "SIGKILL"
+            hit = not is_complete(directory) and self._damage(directory / "checkpoints", kind)
+            done.kind = kind if hit else "SIGKILL"
         return done
 
     def _damage(self, folder: Path, kind: str) -> bool:

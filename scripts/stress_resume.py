@@ -186,7 +186,9 @@ def outcome_of(directory: Path) -> dict[str, Any]:
             found[f"TensorBoard {tag}"] = [(point.step, point.value) for point in curves.Scalars(tag)]
     for kind in kinds[1:]:
         for tag in curves.Tags()[kind]:
-            found[f"TensorBoard {tag}"] = [point.step for point in getattr(curves, kind.capitalize())(tag)]
+            steps = [point.step for point in getattr(curves, kind.capitalize())(tag)]
+            # This reader drops what a restart repeats, but for texts; TensorBoard's own shows the last of a step.
+            found[f"TensorBoard {tag}"] = sorted(set(steps)) if kind == "tensors" else steps
     return found
 
 
@@ -309,7 +311,8 @@ class Stress:
             again = [(chance.uniform(0, 0.3), number)] if kind != "SIGKILL" and chance.random() < 0.3 else []
             done = attempt(arguments, _nothing, [(wait, number), *again])
         if done.code and damages:
-            done.kind = kind if self._damage(directory / "checkpoints", kind) else "SIGKILL"
+            hit = not is_complete(directory) and self._damage(directory / "checkpoints", kind)
+            done.kind = kind if hit else "SIGKILL"
         return done
 
     def _damage(self, folder: Path, kind: str) -> bool:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lipnet import commandline
 from lipnet.config import parse
+from lipnet.debug import apply_debug
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
 from lipnet.sweeps import names
@@ -74,11 +75,13 @@ def _run(config: Config, composed: DictConfig, hydra_config: HydraConf) -> None:
 
 def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, directory: Path) -> None:
     from lipnet.layers import OrthogonalizationError
+    from lipnet.results.closing import closing_lines
     from lipnet.results.record import write_results
     from lipnet.tasks import DISTRIBUTED, TASKS
     from lipnet.tasks.attacking import CertificateViolation
     from lipnet.tasks.session import Session
     from lipnet.training import distributed
+    from lipnet.training.notices import log_notices
     from lipnet.training.seeding import choose_device, start_clean
     from lipnet.training.storage import silent_writers, storage_problem
 
@@ -95,7 +98,9 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
     choices = {
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
+    config = apply_debug(config)
     start_clean(config.seed, config.threads)
+    log_notices(config.threads)
     device = distributed.own_device(choose_device(config.device))
     session = Session(directory, device, choices, list(hydra_config.overrides.task), config)
     try:
@@ -118,8 +123,10 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
         if isinstance(error, OrthogonalizationError | CertificateViolation):  # their messages say it all
             raise UserError(str(error)) from error
         raise error
+    log.info("%s", closing_lines(directory, _program(), config.task.name))
+    if config.bell and distributed.is_main():
+        sys.stderr.write("\a")
     distributed.finish()
-    log.info("everything is in %s\nlook at it: tensorboard --logdir %s", directory, directory)
 
 
 def _save_configuration(directory: Path, config: DictConfig, overrides: list[str]) -> None:

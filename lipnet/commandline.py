@@ -5,6 +5,7 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 
 import argparse
 import dataclasses
+import functools
 import importlib.util
 import itertools
 import math
@@ -15,12 +16,14 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
@@ -33,6 +36,7 @@ from lipnet.errors import UserError
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
 from lipnet.sweeps.launch import Launch, quoted
 from lipnet.sweeps.plan import Plan, plan_sweep
+from lipnet.trust import check_folder, read_overrides
 
 _PROBE_BYTES = 2**16  # an empty file fits on a full disk
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
@@ -41,21 +45,21 @@ _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submi
 
 # What a command may change when it evaluates a finished run; everything else is the run's own.
 EVALUATION_KEYS = (
-    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
+    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
     "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.foolbox_examples",
     "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
     "estimate.confidence", "estimate.transport_samples", "objective", "fail_fast",
 )  # fmt: skip
 # What may change when a finished run is exported.
 EXPORT_KEYS = (
-    "task", "task.onnx", "run", "eval_radii", "certify_dtype", "device", "threads", "progress",
+    "task", "task.onnx", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
     "dataset.root", "dataset.download", "dataset.limit_test",
 )  # fmt: skip
 # What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
 _NOT_ON_RESUME = (
     "task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples", "objective", "fail_fast",
 )  # fmt: skip
-RESUME_KEYS = ("resume", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
+RESUME_KEYS = ("resume", "profile", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
 RUN_READERS = {"evaluate": EVALUATION_KEYS, "export": EXPORT_KEYS}  # tasks that take run=DIR, and what each may change
 
 
@@ -87,22 +91,33 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
     """What Hydra is to see, and the sweep that it will be."""
     argv = list(map(_without_links, argv))
     arguments = get_args_parser().parse_args(argv)
+    if arguments.info == "all" and "all" not in argv:  # without a word after it: not Hydra's own
+        from lipnet.info import describe
+
+        print(describe())
+        sys.exit(0)
     if any((arguments.help, arguments.hydra_help, arguments.shell_completion, arguments.info)):
         return argv, None
+    untrusted = list(_untrusted(arguments))
+    if untrusted:
+        raise UserError(*untrusted)
     overrides, problems = _parse(arguments.overrides)
     if problems:  # nothing else can be said of a line that cannot be read
-        with _hydra():
+        with _hydra(arguments.config_dir):
             _, found = _check(overrides, arguments)
         raise UserError(*problems, *found)
     saved = _saved_overrides(overrides)
-    with _hydra():
+    with _hydra(arguments.config_dir):
         saved += _left_over(saved, overrides)
         if not arguments.multirun and any(text.startswith("sweep=") for text in saved):
             saved.append("hydra.mode=RUN")  # one job of a ready-made sweep, by itself
-        complete = [*_parse(saved)[0], *overrides]
+        kept, problems = _parse(saved)
+        if problems:
+            raise UserError(*problems)
+        complete = [*kept, *overrides]
         plan = _plan(complete, arguments)
         composed, problems = _check(plan.overrides if plan else complete, arguments)
-    swept = [_text(override) for override in overrides if override.is_sweep_override()]
+    swept = [_text(override) for override in complete if override.is_sweep_override()]
     if plan and any(override.key_or_group == "resume" for override in overrides):
         problems.append("resume: continues one run; a sweep launched again, by the same command, continues its jobs.")
     if swept and not plan and not arguments.multirun:
@@ -111,6 +126,7 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         problems.append(
             "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
         )
+    problems += _escaping(composed)
     if not problems and not arguments.cfg:
         problems += _unwritable(composed, bool(plan))
     if problems:
@@ -363,7 +379,7 @@ def _read_overrides(key: str, directory: Any) -> list[str]:
     if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
         state = "empty" if saved.exists() else "missing"
         raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
-    texts = [str(text) for text in OmegaConf.load(saved) or []]
+    texts = read_overrides(saved)
     dropped = ("resume", "objective", "fail_fast") if key == "rerun" else ("resume", "objective", "fail_fast", "run")
     return [text for text in texts if _key(text) not in dropped]
 
@@ -380,6 +396,17 @@ def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:
     composed = _compose([*saved, f"task={task}"], [])
     own = {field.name for field in dataclasses.fields(GROUPS["task"][task])}
     return [] if composed is None else [f"~task.{key}" for key in composed.task if key not in own]
+
+
+def _escaping(composed: DictConfig | None) -> Iterator[str]:
+    """Names of files inside a run or sweep directory that would lead out of it."""
+    if composed is not None:
+        hydra = OmegaConf.to_container(composed.hydra, resolve=False)
+        for key in ("job.name", "output_subdir", "sweep.subdir"):
+            value = functools.reduce(lambda node, part: node[part], key.split("."), hydra)
+            parts = Path(str(value)).parts
+            if value is not None and (".." in parts or parts[:1] == ("/",) or (key == "job.name" and len(parts) > 1)):
+                yield f"hydra.{key}={value}: leads out of the run directory; give a name inside it."
 
 
 def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
@@ -444,9 +471,32 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-def _hydra() -> AbstractContextManager:
+@contextmanager
+def _hydra(extra_dir: str | None = None) -> Iterator[None]:
+    """Composes from the configurations of the program and, as Hydra does, of a folder given with ``--config-dir``."""
     GlobalHydra.instance().clear()
-    return initialize_config_dir(str(config_dir()), version_base="1.3")
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        if extra_dir is not None:
+            path = create_config_search_path(str(config_dir()))
+            folder, last = f"file://{Path(extra_dir).absolute()}", SearchPathQuery(provider="schema")
+            path.prepend("command-line", folder, last)
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2("lipnet", path)
+        yield
+
+
+def _untrusted(arguments: argparse.Namespace) -> Iterator[str]:
+    """Flags of Hydra that would have the program read another configuration than the one checked here, or a pickle."""
+    for flag in ("config_path", "config_name"):
+        if getattr(arguments, flag) is not None:
+            name = flag.replace("_", "-")
+            yield f"--{name}: the program has its own configuration; put files of yours in a folder, --config-dir DIR."
+    if any(text.lstrip("+").startswith("hydra.searchpath") for text in arguments.overrides):
+        yield "hydra.searchpath: files there are not checked; use --config-dir DIR."
+    if arguments.experimental_rerun is not None:
+        yield "--experimental-rerun: unpickles a file, which can run code; use resume=DIR."
+    if arguments.config_dir is not None:
+        yield from check_folder(Path(arguments.config_dir))
 
 
 def _is_shared() -> bool:

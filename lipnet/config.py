@@ -95,7 +95,8 @@ def _parse_option(group: str, raw: Any, problems: list[str]) -> Any:
 
 
 def _name(raw: Any) -> Any:
-    return raw.get("name") if isinstance(raw, Mapping) else raw
+    name = raw.get("name") if isinstance(raw, Mapping) else raw
+    return name if name is None or isinstance(name, str) else show(name)
 
 
 def show(value: Any) -> str:
@@ -175,6 +176,8 @@ def unread_keys(config: Any) -> dict[str, str]:
 
 def _between_keys(config: Any) -> Iterator[str]:
     """What must hold between keys, as far as the keys themselves are right (a wrong one is ``None``)."""
+    if config.debug == "overfit" and isinstance(config.dataset, Pair):
+        yield f"debug=overfit: needs labels, and dataset={config.dataset.name} is a pair of laws; use debug=fast."
     if config.task is not None:
         yield from _check_task(config)
     if config.dataset is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from lipnet.commandline import config_dir
@@ -49,10 +50,14 @@ def load_run(directory: str | Path, which: str = "best") -> Run:
     """
     path = Path(directory) / "checkpoints" / f"{which}.pt"
     saved = checkpoint.load(path)
+    checkpoint.require(saved, path, model=dict, config=dict, choices=dict, progress=dict)
     config = saved_config(saved)
     model = new_model(config)
     load_weights(model, saved["model"], str(path))
-    return Run(model.eval(), config, saved["choices"], saved["progress"]["epoch"])
+    epoch = saved["progress"].get("epoch")
+    if type(epoch) is not int:
+        raise UserError(f"{path}: its progress names no epoch.")
+    return Run(model.eval(), config, saved["choices"], epoch)
 
 
 def saved_config(saved: dict[str, Any]) -> Config:
@@ -60,12 +65,17 @@ def saved_config(saved: dict[str, Any]) -> Config:
     defaults = _read("config.yaml")
     config = {field.name: defaults[field.name] for field in dataclasses.fields(Config) if field.name in defaults}
     for key, value in saved["config"].items():
-        if key in GROUPS and value["name"] in GROUPS[key]:
+        if "${" in str(value):
+            raise UserError(f"{key}={value}: a saved configuration holds values, no interpolations.")
+        if key in GROUPS and isinstance(value, dict) and str(value.get("name")) in GROUPS[key]:
             value = _read(f"{key}/{value['name']}.yaml") | value
-        elif key in NODES:
+        elif key in NODES and isinstance(value, dict):
             value = config[key] | value
         config[key] = value
-    return parse(OmegaConf.create(config))
+    try:
+        return parse(OmegaConf.create(config))
+    except OmegaConfBaseException as error:
+        raise UserError(f"the saved configuration cannot be read ({str(error).splitlines()[0]}).") from None
 
 
 def _read(file: str) -> dict[str, Any]:

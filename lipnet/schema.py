@@ -319,6 +319,9 @@ class Config:
     eval_radii: list[str] = checked(radii_or_none)  # None for a pair of laws: nothing that reads it is run
     certify_dtype: str = checked(one_of("float64", "float32"))
     singular_values_every: int = checked(whole(0))
+    debug: str = checked(one_of("none", "fast", "overfit"))
+    profile: bool = checked(boolean)
+    bell: bool = checked(boolean)
     resume: str | None = checked(optional(path))
     run: str | None = checked(optional(path))
     rerun: str | None = checked(optional(path))

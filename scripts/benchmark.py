@@ -208,7 +208,7 @@ def end_to_end_suite(arguments: argparse.Namespace) -> dict:
 
     def epoch() -> None:
         loop.progress.batch = 0
-        loop._epoch(Objective(), NoStop(), lambda: None)
+        loop._epoch(Objective(), NoStop(), lambda totals: None)
 
     def steps() -> None:
         bare.train()

@@ -114,6 +114,7 @@ def in_child(arguments: list[str], arm: Callable[[], None]) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     except KeyboardInterrupt:
+        print("KeyboardInterrupt")
         return 128 + signal.SIGINT
     except BaseException:
         traceback.print_exc()

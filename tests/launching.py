@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from unittest import mock
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Chart, Layout
 
 from lipnet import app
 
@@ -92,6 +94,27 @@ def outcome_of(directory: Path) -> dict[str, Any]:
         **{path.name: path.read_text() for path in directory.glob("certificates.csv")},
         **{f"results.json {key}": value for key, value in results(directory).items() if key not in VOLATILE},
     }
+
+
+def layout(directory: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The CUSTOM SCALARS page: its sections, and all charts with the patterns of their tags."""
+    (point,) = events(directory).Tensors("custom_scalars__config__")
+    sections = Layout.FromString(point.tensor_proto.string_val[0]).category
+    charts = [
+        (chart.title, [*chart.multiline.tag, *_margins(chart)]) for section in sections for chart in section.chart
+    ]
+    return [section.title for section in sections], charts
+
+
+def _margins(chart: Chart) -> list[str]:
+    return [tag for series in chart.margin.series for tag in (series.value, series.lower, series.upper)]
+
+
+def charts_without_curves(directory: Path) -> list[str]:
+    """Charts of the CUSTOM SCALARS page one of whose patterns no scalar of the run has."""
+    tags = events(directory).Tags()["scalars"]
+    charts = layout(directory)[1]
+    return [title for title, wanted in charts if not all(any(re.match(one, tag) for tag in tags) for one in wanted)]
 
 
 def curves(directory: Path) -> dict[str, list]:

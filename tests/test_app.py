@@ -11,11 +11,13 @@ from launching import (
     RADII,
     ROOT,
     TINY,
+    charts_without_curves,
     curves,
     events,
     finish,
     finished_run,
     launch,
+    layout,
     outcome_of,
     results,
     table,
@@ -61,6 +63,7 @@ RESULTS = {
     and _is_fraction(value["clean_accuracy"]) and list(value["certified_accuracy"]) == list(RADII),
     "versions": lambda value: torch.__version__.startswith(value["torch"]) and value["lipnet"] == lipnet.__version__,
     "device": lambda value: value == "cpu",
+    "processes": lambda value: value == 1,
     "threads": lambda value: value == 1,
     "parameters": lambda value: isinstance(value, int) and value > 100,
     "epochs": lambda value: value == EPOCHS,
@@ -190,6 +193,13 @@ def test_tensorboard_scalars_of_the_test_split_equal_the_results(run):
     for tag, value in expected.items():
         ((_, point),) = shown[tag]
         assert point == pytest.approx(value, rel=1e-6), tag
+
+
+def test_tensorboard_charts_have_curves(run):
+    sections, charts = layout(run)
+    assert sections == ["training and validation", "certificates"]
+    assert {"loss", "clean_accuracy", "certified_accuracy"} <= {title for title, _ in charts}
+    assert charts_without_curves(run) == []
 
 
 def test_tensorboard_singular_values(run):

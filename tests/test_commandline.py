@@ -17,7 +17,7 @@ from lipnet.schema import PAIRS
 KEYS = (
     " Keys there: task, model, conv, linear, activation, loss, optimizer, scheduler, dataset, attack, estimate, seed, "
     "epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, "
-    "resume, run, rerun, objective, fail_fast."
+    "debug, profile, bell, resume, run, rerun, objective, fail_fast."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 METHODS = ("bcop", "bcop_fixed", "l2ne", "ossn", "rko", "svcm")

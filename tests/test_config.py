@@ -200,6 +200,9 @@ PROBLEMS = [
             ("partial_mass", "fraction", 1.5, "1.5", f"{NUMBER} > 0 and <= 1"),
             ("nearest_anchor", "source", "cone", "cone", "must be one of digits, mnist, fashion_mnist, cifar10"),
             ("discrete", "atoms", 3000, "3000", "must be a whole number <= 2000"),
+            ("two_classes", "atoms", 6000, "6000", "must be a whole number <= 5000"),
+            ("two_classes", "classes", [3], "[3]", "must have 2 entries"),
+            ("two_classes", "classes", [3, 3], "[3,3]", "two equal laws, at distance 0; use different numbers"),
             ("minfunnel", "degree", 0.5, "0.5", f"{NUMBER} >= 1"),
         )
     ),
@@ -240,6 +243,12 @@ PROBLEMS = [
         ["loss=kantorovich: needs a pair of laws, not dataset=digits; use loss=margin, cross_entropy."],
     ),
     ([], {"eval_radii": None}, ["eval_radii=null: a classifier is certified at radii > 0, such as [0.3,36/255]."]),
+    (
+        ["task=wasserstein", "dataset=cone", "model=cones"],
+        {"model.cones": 0, "model.apices": "third"},
+        ["model.cones=0: must be a whole number >= 1.", "model.apices=third: must be one of first, second."],
+    ),
+    (["model=cones"], {}, ["model=cones: has one output, and dataset=digits has classes; use small, large, fc."]),
     (["model=critic"], {"model.image_size": 0}, ["model.image_size=0: must be a whole number >= 1."]),
     (
         ["model=critic"],
@@ -278,8 +287,8 @@ PROBLEMS = [
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: task, model, conv, "
             "linear, activation, loss, optimizer, scheduler, dataset, attack, estimate, seed, epochs, batch_size, "
-            "device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, resume, run, "
-            "rerun, objective, fail_fast.",
+            "device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, debug, "
+            "profile, bell, resume, run, rerun, objective, fail_fast.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "

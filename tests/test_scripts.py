@@ -1,4 +1,4 @@
-"""The script that fills a table: it can be stopped and launched again."""
+"""The scripts that fill tables: they can be stopped and launched again."""
 
 import json
 import os
@@ -30,8 +30,8 @@ def environment(tmp_path):
     return os.environ | chosen | {"LIPNET_VENV": str(tmp_path / "venv"), "OUTPUTS": str(tmp_path / "outputs")}
 
 
-def start(environment, log, *arguments):
-    command = ["bash", str(ROOT / "scripts" / "paper_table.sh"), *arguments]
+def start(environment, log, *arguments, script="paper_table.sh"):
+    command = ["bash", str(ROOT / "scripts" / script), *arguments]
     return subprocess.Popen(
         command, env=environment, stdout=log.open("w"), stderr=subprocess.STDOUT, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored
@@ -76,5 +76,41 @@ def test_the_table_survives_ctrl_c(environment, tmp_path):
 def test_mistakes_are_said_before_anything_starts(environment, tmp_path, arguments, chosen, message):
     log = tmp_path / "log"
     assert start(environment | chosen, log, *arguments).wait(60) == 1
+    assert message in log.read_text()
+    assert not (tmp_path / "outputs").exists()
+
+
+TINY = (
+    "epochs=1", "batch_size=8", "dataset.steps_per_epoch=2", "dataset.selection_samples=50", "threads=1", "device=cpu",
+    "dataset.evaluation_samples=50", "estimate.transport_samples=20", "progress=off",
+)  # fmt: skip
+DISTANCES = {"EXPERIMENTS": "minfunnel_cones", "DIMENSIONS": "2", "FUNNELS": "4"}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_wasserstein_benchmark_ends_in_its_table(environment, tmp_path):
+    log = tmp_path / "log"
+    arguments = ("--", *TINY)
+    script = start(environment | DISTANCES, log, *arguments, script="wasserstein_benchmark.sh")
+    assert script.wait(300) == 0, log.read_text()
+    text = log.read_text()
+    assert "[1/1] minfunnel_cones-2-4, seed 0: starting" in text
+    (found,) = (tmp_path / "outputs").rglob("results.json")
+    assert json.loads(found.read_text())["wasserstein"]["true_value"] == pytest.approx(0.8214, rel=1e-3)
+    assert "SO/true" in text
+    assert "cones –, 1 published pairs" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen", "message"),
+    [
+        (("cone",), {}, "scripts/wasserstein_benchmark.sh [--quick]"),
+        ((), {"EXPERIMENTS": "conee"}, "EXPERIMENTS: no wasserstein/conee; there are absolute_value cone"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_wasserstein_benchmark_takes_no_wrong_name(environment, tmp_path, arguments, chosen, message):
+    log = tmp_path / "log"
+    assert start(environment | chosen, log, *arguments, script="wasserstein_benchmark.sh").wait(60) == 1
     assert message in log.read_text()
     assert not (tmp_path / "outputs").exists()

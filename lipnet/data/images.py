@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lipnet.config import show
 from lipnet.data.augment import crop_and_flip
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
@@ -99,12 +100,18 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     """
     train, test = load_files(config)
     held_out = round(config.validation * len(train))
+    if config.validation and not held_out:
+        raise UserError(
+            f"dataset.validation={config.validation}: holds out none of {len(train)} training examples; use at least "
+            f"{1 / len(train):.1g}, or 0 for none (the last epoch is then taken for the best)."
+        )
     order = torch.randperm(len(train), generator=generator(seed, 0))
     validation, train = train.take(order[:held_out]), train.take(order[held_out:])
     if config.limit_train is not None:
         train = train.take(torch.arange(min(config.limit_train, len(train))))  # already shuffled
     if config.limit_test is not None:
         test = test.take(torch.randperm(len(test), generator=generator(seed, 1))[: config.limit_test])
+    _check_classes(train, config)
     augment = crop_and_flip if getattr(config, "augment", False) else None
     return Splits(Split(train.images, train.labels, train.maximum, train.indices, augment), validation, test)
 
@@ -177,8 +184,22 @@ def _split(images: Tensor, targets: Any) -> Split:
     return Split(images, labels, 255, torch.arange(len(labels)))
 
 
+def _check_classes(train: Split, config: Dataset) -> None:
+    """One class has no margin: every network classifies it, and nothing is learned."""
+    if int(train.labels.min()) == int(train.labels.max()):
+        raise UserError(
+            f"dataset={config.name}: all {len(train)} training examples have the label {int(train.labels[0])}; a "
+            f"classifier needs two classes (dataset.limit_train={show(config.limit_train)}, of shuffled examples)."
+        )
+
+
 def _check(split: Split, name: str, part: str) -> None:
     shape, classes = DATASETS[name]
+    if split.images.dtype != torch.uint8:
+        raise UserError(
+            f"dataset={name}: the {part} images are {split.images.dtype}, which can hold NaN or values beyond "
+            f"{split.maximum}, where torch.uint8 belongs; the files are damaged."
+        )
     found = tuple(split.images.shape[1:])
     if found != shape or len(split.images) != len(split.labels) or not len(split):
         raise UserError(

@@ -2,7 +2,6 @@
 
 import json
 import math
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from lipnet.export.certificate import (
     sealed,
 )  # fmt: skip
 from lipnet.export.parts import rebuild
+from lipnet.training.checkpoint import UNREADABLE
 from lipnet.training.weights import check_weights
 
 _BOUND_TOLERANCE = 1e-9  # relative; eigenvalue solvers differ by less from machine to machine
@@ -116,8 +116,8 @@ def _read_weights(path: Path, problems: list[str]) -> dict[str, Tensor]:
     """Raises ``UserError`` with the problems so far where there is nothing more to compare."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(*problems, f"{path}: not a readable file of weights ({reason}).") from None
     try:
         check_weights(state, str(path))

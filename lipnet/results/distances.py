@@ -7,11 +7,13 @@ from typing import Any
 from lipnet.results.groups import Group
 from lipnet.results.measures import PUBLISHED
 
+_BOUNDS = {"certified_lower_bound": 1, "ci_low": 2}  # on how many sides each may fail
+
 
 def distance_notes(groups: list[Group]) -> Iterator[str]:
     """Lines below a table: how often a bound lay above the true value; errors over all published pairs."""
     found = [run.results["wasserstein"] for group in groups for run in group.runs if "wasserstein" in run.results]
-    known = [distance for distance in found if "true_value" in distance]
+    known = [distance for distance in found if {"true_value", "confidence", *_BOUNDS} <= set(distance)]
     if known:
         yield _validity(known)
     by_critic: dict[tuple[str, str], list[Group]] = {}
@@ -23,10 +25,10 @@ def distance_notes(groups: list[Group]) -> Iterator[str]:
 
 
 def _validity(found: list[dict[str, Any]]) -> str:
-    counts, expected = {"certified_lower_bound": 0, "ci_low": 0}, {"certified_lower_bound": 0.0, "ci_low": 0.0}
+    counts, expected = dict.fromkeys(_BOUNDS, 0), dict.fromkeys(_BOUNDS, 0.0)
     for distance in found:
         truth = distance["true_value"] + 2 * distance.get("true_value_error", 0.0)
-        for name, sides in (("certified_lower_bound", 1), ("ci_low", 2)):
+        for name, sides in _BOUNDS.items():
             counts[name] += distance[name] > truth
             expected[name] += (1 - distance["confidence"]) / sides
     listed = ", ".join(f"{name} {counts[name]} (expected {expected[name]:.1f} at most)" for name in counts)

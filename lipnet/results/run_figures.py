@@ -55,12 +55,13 @@ def by_network(groups: list[Group]) -> dict[tuple[str, str], list[Group]]:
 
 def label_groups(groups: list[Group]) -> Iterator[tuple[str, Group]]:
     """The method, with what else tells its configurations apart."""
-    methods = [group.labels["method"] for group in groups]
+    by_method: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
-        method = group.labels["method"]
-        same = [other for other in groups if other.labels["method"] == method]
-        extra = varying_labels(group, varying_keys(same)) if methods.count(method) > 1 else {}
-        seeds = len(group.runs)
+        by_method[group.labels["method"]].append(group)
+    varying = {method: varying_keys(same) if len(same) > 1 else [] for method, same in by_method.items()}
+    for group in groups:
+        method, seeds = group.labels["method"], len(group.runs)
+        extra = varying_labels(group, varying[method])
         yield " ".join([method, *(f"{key}={value}" for key, value in extra.items())]) + f" (n={seeds})", group
 
 

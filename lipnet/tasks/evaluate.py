@@ -32,7 +32,9 @@ def evaluate(config: Config, session: Session) -> dict[str, Any]:
         model = run.model.to(session.device)
         if isinstance(config.dataset, Pair):
             pair = distributed.first_of_machine_first(lambda: load_pair(config.dataset))
+            tracker.hyperparameters(config, wasserstein.compared_metrics(pair), session.typed_keys)
             return wasserstein.evaluate(model, pair, config, session, tracker, results)
+        tracker.hyperparameters(config, robustness.compared_metrics(config), session.typed_keys)
         test = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed)).test
         return robustness.evaluate(model, test.to(session.device), config, session, tracker, results)
     finally:

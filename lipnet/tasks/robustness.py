@@ -28,6 +28,17 @@ from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
 
+_CHARTS = {
+    "training and validation": {
+        "loss": ["Multiline", ["(train|validation)/loss"]],
+        "clean_accuracy": ["Multiline", ["(train|validation|test)/clean_accuracy"]],
+    },
+    "certificates": {
+        "certified_accuracy": ["Multiline", ["(validation|test)/certified_accuracy@.*"]],
+        "lipschitz": ["Multiline", ["lipschitz/.*"]],
+    },
+}
+
 
 class Classification:
     """The loop's objective: a margin loss on logits, and certified accuracy on the validation split."""
@@ -38,6 +49,8 @@ class Classification:
         self.config, self.validation, self.tracker = config, validation, tracker
         # Constrained layers have constant 1; what is left is the normalisation's.
         self.loss = build_loss(config.loss, lipschitz=1 / min(config.dataset.std))
+        if tracker.fresh:
+            tracker.layout(_CHARTS)
 
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(images).to(images.dtype)  # under amp=bf16 the loss is float32 all the same
@@ -85,8 +98,13 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         splits.train.to(session.device),
         objective=lambda tracker: Classification(config, validation, tracker),
         evaluate=lambda model, tracker, results: evaluate(model, test, config, session, tracker, results),
-        metrics=["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in config.eval_radii)],
+        metrics=compared_metrics(config),
     )
+
+
+def compared_metrics(config: Config) -> list[str]:
+    """The tags of the results by which runs are compared, for the HPARAMS page."""
+    return ["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in config.eval_radii)]
 
 
 def evaluate(

@@ -31,6 +31,11 @@ class Session:
     started: str = field(default_factory=lambda: now().isoformat(timespec="milliseconds"))
 
     @property
+    def typed_keys(self) -> set[str]:
+        """The keys of the overrides."""
+        return {text.partition("=")[0].lstrip("+~") for text in self.overrides}
+
+    @property
     def header(self) -> dict[str, Any]:
         """The part of ``results.json`` that is known before anything is computed."""
         return {

@@ -19,7 +19,7 @@ from lipnet.results.record import versions
 from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import Config
 from lipnet.tasks.session import Session
-from lipnet.training import distributed
+from lipnet.training import checkpoint, distributed
 from lipnet.training.files import read_csv, remove_parts
 from lipnet.training.loop import Batches, Loop, Objective
 from lipnet.training.tracker import Tracker, open_tracker
@@ -51,6 +51,8 @@ def train_and_evaluate(
     prepare(model)
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
+    if len(batches) < config.batch_size:
+        log.info("batch_size=%d: an epoch is one step of all %d examples", config.batch_size, len(batches))
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
     loop = Loop(model.to(session.device), batches, config, session.directory, facts)
     if distributed.is_main():
@@ -59,7 +61,7 @@ def train_and_evaluate(
     tracker = open_tracker(session.directory, loop.progress.epoch)
     try:
         if tracker.fresh:
-            tracker.hyperparameters(config, metrics)
+            tracker.hyperparameters(config, metrics, session.typed_keys)
             tracker.text("network", summary, 0)
         loop.run(objective(tracker), tracker)
         results = session.header | {
@@ -109,6 +111,7 @@ def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker:
 def _restore(loop: Loop) -> None:
     saved = loop.saved()
     if saved is not None:
+        checkpoint.require(saved, loop.last, config=dict)
         refuse_changes(saved_config(saved), loop.config, RESUME_KEYS, f"resume={loop.directory}")
         loop.restore()
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

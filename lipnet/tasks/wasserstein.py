@@ -26,6 +26,14 @@ from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
 
+_CHARTS = {
+    "training and validation": {
+        "loss": ["Multiline", ["(train|validation)/loss"]],
+        "estimate with interval": ["Margin", [f"validation/{name}" for name in ("estimate", "ci_low", "ci_high")]],
+        "estimate and truth": ["Multiline", ["validation/(estimate|true_value)"]],
+    },
+    "certificates": {"lipschitz": ["Multiline", ["lipschitz/.*"]]},
+}
 _KNOWN = ("estimate", "certified_lower_bound", "true_value", "estimate_over_true", "exact_on_sample")
 
 
@@ -39,9 +47,7 @@ class Kantorovich:
         samples = pair.samples("selection", config.dataset.selection_samples, config.seed)
         self.first, self.second = (part.float().to(device) for part in samples)
         if tracker.fresh:
-            tracker.writer.add_custom_scalars_marginchart(
-                [f"validation/{name}" for name in ("estimate", "ci_low", "ci_high")], title="estimate with interval"
-            )
+            tracker.layout(_CHARTS)
 
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One forward pass for both laws; ``labels`` are 1 for samples of the first and -1 for those of the second."""
@@ -71,9 +77,14 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         PairBatches(pair, config.dataset.steps_per_epoch * config.batch_size, session.device),
         objective=lambda tracker: Kantorovich(config, pair, session.device, tracker),
         evaluate=lambda model, tracker, results: evaluate(model, pair, config, session, tracker, results),
-        metrics=[f"test/{name}" for name in _KNOWN[: 4 if pair.true_value else 2]],
+        metrics=compared_metrics(pair),
         prepare=lambda model: place_cones(model, pair, config),
     )
+
+
+def compared_metrics(pair: Pair) -> list[str]:
+    """The tags of the results by which runs are compared, for the HPARAMS page."""
+    return [f"test/{name}" for name in _KNOWN[: 4 if pair.true_value else 2]]
 
 
 def place_cones(model: nn.Module, pair: Pair, config: Config) -> None:

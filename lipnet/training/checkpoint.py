@@ -2,7 +2,9 @@
 
 import io
 import pickle
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,11 @@ from lipnet.errors import UserError
 from lipnet.training.files import write_atomically
 
 FORMAT = 1
+# What torch's unpickler stumbles over, in files that no torch wrote.
+UNREADABLE = (
+    RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError, OverflowError,
+    MemoryError, ImportError, pickle.PickleError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> None:
@@ -32,12 +39,23 @@ def load(path: Path) -> dict[str, Any]:
     try:
         _verify(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path}: not a readable checkpoint ({reason}).") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this version of lipnet.")
     return content
+
+
+def require(content: dict[str, Any], path: Path, **parts: type) -> None:
+    """Refuses a checkpoint that lacks a part, or has one of another type.
+
+    Raises:
+        UserError: naming the part.
+    """
+    for name, kind in parts.items():
+        if not isinstance(content.get(name), kind):
+            raise UserError(f"{path}: not a checkpoint of a run; its {name!r} is missing or no {kind.__name__}.")
 
 
 def _verify(path: Path) -> None:

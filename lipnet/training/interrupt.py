@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM as an orderly stop."""
 
+import os
 import signal
 from types import FrameType
 
@@ -15,8 +16,13 @@ class Interrupted(BaseException):
         super().__init__(signal.Signals(number).name)
 
 
+_NOTED = b"\nstopping after this step or validation; once more stops at once, without its result\n"
+
+
 class StopRequest:
     """While active, the first SIGINT or SIGTERM is noted, for the loop to ask between steps; a second stops at once.
+
+    That it was noted is said on stderr: a step, or an epoch's validation, may take a while.
 
     With ``at_once=True`` the first one raises ``Interrupted`` where it strikes (for work that keeps no state).
     """
@@ -42,3 +48,4 @@ class StopRequest:
         if self._at_once or self.number is not None:
             raise Interrupted(number)
         self.number = number
+        os.write(2, _NOTED)  # a handler may strike within a print, which does not take another one

@@ -19,6 +19,8 @@ from lipnet.schema import Config
 from lipnet.training import checkpoint, distributed, recovery
 from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
+from lipnet.training.notices import length_notice
+from lipnet.training.profiling import profiled
 from lipnet.training.schedules import build_optimizer, learning_rate
 from lipnet.training.tracker import Tracker
 from lipnet.training.weights import load_weights
@@ -69,6 +71,14 @@ class Progress:
     seconds: float = 0.0  # spent in training steps, over all attempts
     epoch_seconds: float = 0.0  # the part of it in the present epoch
 
+    def __post_init__(self) -> None:
+        counts, sizes = (self.epoch, self.batch, self.best_epoch), (self.best_score, self.seconds, self.epoch_seconds)
+        right = all(type(count) is int and count >= 0 for count in counts) and all(
+            type(size) is float for size in sizes
+        )
+        if not right or not isinstance(self.totals, Tensor | None):
+            raise ValueError(f"no progress of a run: {vars(self)}")
+
 
 @dataclass
 class Loop:
@@ -106,10 +116,15 @@ class Loop:
         """Continues from what is saved, if anything; the rest of the run is then as if it had never stopped."""
         saved = self.saved()
         if saved is not None:
+            checkpoint.require(saved, self.last, optimizer=dict, rng=Tensor)
             load_weights(self.model, saved["model"], str(self.last))
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.progress = Progress(**saved["progress"])
-            torch.set_rng_state(saved["rng"])
+            try:
+                self.optimizer.load_state_dict(saved["optimizer"])
+                self.progress = Progress(**saved["progress"])
+                torch.set_rng_state(saved["rng"])
+            except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:200]
+                raise UserError(f"{self.last}: its state does not fit this run ({reason}).") from error
 
     def run(self, objective: Objective, tracker: Tracker) -> None:
         """Trains to the last epoch.
@@ -128,21 +143,31 @@ class Loop:
             mininterval=0.5,
             dynamic_ncols=True,
         )
-        with bar, logging_redirect_tqdm(), StopRequest() as stop:
+        figures: dict[str, str] = {}
+
+        def advance(totals: Tensor) -> None:
+            trace_step()
+            if bar.update() and distributed.size() == 1:  # drawn twice a second; to look at the loss more often costs
+                seen = min(self.progress.batch * self.config.batch_size, len(self.split))
+                bar.set_postfix(figures | {objective.sums[0]: f"{float(totals[0]) / seen:.3f}"}, refresh=False)
+
+        trace = profiled(self.directory, self.config.profile and distributed.is_main())
+        with bar, logging_redirect_tqdm(), StopRequest() as stop, trace as trace_step:
             self._save(self.last)
             while self.progress.epoch < self.config.epochs:
                 bar.set_description(f"epoch {self.progress.epoch + 1}/{self.config.epochs}", refresh=False)
                 try:
-                    self._epoch(objective, stop, bar.update)
+                    self._epoch(objective, stop, advance)
                 except OrthogonalizationError as error:
                     raise diverged(self, objective) from error
                 metrics = self._finish_epoch(objective, tracker)
-                bar.set_postfix(_short(metrics), refresh=False)
+                figures |= _short(metrics)
+                bar.set_postfix(figures, refresh=False)
                 (number,) = distributed.largest(stop.number or 0)
                 if number:  # asked for during validation; everything is saved
                     raise Interrupted(int(number))
 
-    def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[], Any]) -> None:
+    def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[Tensor], None]) -> None:
         self.model.train()
         progress = self.progress
         if progress.totals is None:
@@ -154,7 +179,7 @@ class Loop:
         )
         for inputs, targets in batches:
             totals += self.step(objective, inputs, targets)
-            advance()
+            advance(totals)
             now = time.perf_counter()
             number, due = distributed.largest(stop.number or 0, now - saved > _CHECKPOINT_SECONDS)
             if number or due:
@@ -216,6 +241,10 @@ class Loop:
         tracker.epoch(progress.epoch, metrics)
         self._save(self.last)
         log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, _line(metrics))
+        if progress.epoch == 1:
+            left = (self.config.epochs - 1) * metrics["time/seconds"]
+            if notice := length_notice(left, self.split.device, torch.get_num_threads()):
+                log.warning("%s", notice)
         return metrics
 
     def _set_rate(self, rate: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lipnet.errors import UserError
 from lipnet.training import checkpoint
+from lipnet.training.weights import check_weights
 
 log = logging.getLogger("lipnet")
 
@@ -21,9 +22,9 @@ def newest(last: Path, previous: Path, best: Path) -> dict[str, Any] | None:
     """
     problems: list[str] = []
     for path in (last, previous):
-        if path.is_file():
+        if path.exists():
             try:
-                saved = _with_best(checkpoint.load(path), best)
+                saved = _with_best(_checked(path), best)
             except UserError as error:
                 problems.append(str(error))
                 continue
@@ -39,6 +40,19 @@ def newest(last: Path, previous: Path, best: Path) -> dict[str, Any] | None:
     return None
 
 
+def _checked(path: Path) -> dict[str, Any]:
+    """A checkpoint whose parts are of their types, its weights numbers.
+
+    Raises:
+        UserError: naming what is wrong.
+    """
+    saved = checkpoint.load(path)
+    checkpoint.require(saved, path, model=dict, progress=dict)
+    checkpoint.require(saved["progress"], path, epoch=int, batch=int, best_epoch=int, best_score=float)
+    check_weights(saved["model"], str(path))
+    return saved
+
+
 def _with_best(saved: dict[str, Any], best: Path) -> dict[str, Any]:
     """A checkpoint whose best epoch is the one in ``best``.
 
@@ -52,7 +66,7 @@ def _with_best(saved: dict[str, Any], best: Path) -> dict[str, Any]:
     if not progress["best_epoch"]:
         return saved
     try:
-        found = checkpoint.load(best)["progress"]
+        found = _checked(best)["progress"]
         if found["epoch"] < progress["best_epoch"]:
             raise UserError(f"{best}: holds epoch {found['epoch']}.")
     except UserError as error:

@@ -1,10 +1,12 @@
 """Everything a run writes while it goes on: TensorBoard events and ``metrics.csv``."""
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
 import numpy
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -36,16 +38,27 @@ class Tracker:
         if self._table.exists():
             self._table.unlink() if not self._rows else write_csv(self._table, self._rows)
 
-    def hyperparameters(self, config: Config, metrics: list[str]) -> None:
-        """Fills the HPARAMS page of this very run; ``metrics`` are tags of scalars that will follow."""
+    def hyperparameters(self, config: Config, metrics: list[str], typed: Collection[str] = ()) -> None:
+        """Fills the HPARAMS page of this very run.
+
+        Args:
+            metrics: tags of scalars that will follow.
+            typed: keys that the command line set; the page shows the first few columns, and these come first.
+        """
         values = {
             key.removesuffix(".name"): value
             for key, value in flatten(dataclasses.asdict(config)).items()
             if key not in _NO_HYPERPARAMETERS
         }
-        for summary in hparams(values, dict.fromkeys(metrics, 0)):
+        experiment, *session = hparams(values, dict.fromkeys(metrics, 0))
+        _mark(experiment, typed)
+        for summary in (experiment, *session):
             self.writer._get_file_writer().add_summary(summary)
         self.writer.flush()
+
+    def layout(self, charts: dict[str, dict[str, list[Any]]]) -> None:
+        """Fills the CUSTOM SCALARS page; ``charts``: section -> title -> ``["Multiline", tags]`` (or ``"Margin"``)."""
+        self.writer.add_custom_scalars(charts)
 
     def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """One row of the table and one point of each curve; ``group/name`` becomes the column ``group_name``."""
@@ -68,6 +81,15 @@ class Tracker:
 
     def close(self) -> None:
         self.writer.close()
+
+
+def _mark(experiment: Any, typed: Collection[str]) -> None:
+    """Says of hyperparameters that they differ between runs, by which TensorBoard sorts its columns."""
+    data = experiment.value[0].metadata.plugin_data
+    content = HParamsPluginData.FromString(data.content)
+    for info in content.experiment.hparam_infos:
+        info.differs = info.name in typed
+    data.content = content.SerializeToString()
 
 
 class _Silent:

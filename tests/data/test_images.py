@@ -314,6 +314,49 @@ def test_damaged_cifar_files_are_a_users_error(damage, cifar_files, load_stored)
         load_stored("cifar10")
 
 
+NO_NUMBERS = {
+    "NaN pixels": numpy.full((4, 3072), numpy.nan),
+    "fractions of pixels": random_images(4, 3072) / 255,
+    "signed pixels": random_images(4, 3072).astype(numpy.int16) - 128,
+}
+
+
+@pytest.mark.parametrize("data", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_pixels_of_another_type_are_a_users_error(data, cifar_files, load_stored):
+    content = pickle.dumps({"data": data, "labels": [1, 9, 0, 3]}, protocol=2)
+    cifar_files(test_batch=content)
+    with pytest.raises(UserError, match=r"^dataset=cifar10: the test images are torch\.\w+, which can hold NaN"):
+        load_stored("cifar10")
+
+
+class _Malicious:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+def test_data_files_are_not_unpickled_before_their_checksum(cifar_files, load_stored, capsys):
+    (cifar_files() / "data_batch_1").write_bytes(pickle.dumps(_Malicious()))
+    with pytest.raises(UserError, match=r"dataset\.root="):
+        load_stored("cifar10")
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_one_class_is_refused(cifar_files, load_stored):
+    cifar_files(labels=[3, 3, 3, 3])
+    with pytest.raises(UserError, match=r"^dataset=cifar10: all 6 training examples have the label 3; a classifier"):
+        load_stored("cifar10")
+
+
+def test_a_limit_that_leaves_one_class_is_refused(digits):
+    with pytest.raises(UserError, match=r"all 1 training examples have the label \d.*dataset\.limit_train=1"):
+        digits(0, "limit_train=1")
+
+
+def test_a_validation_split_that_rounds_to_nothing_is_refused(digits):
+    with pytest.raises(UserError, match=r"^dataset\.validation=0\.0001: holds out none of 1437 .*, or 0 for none"):
+        digits(0, "validation=0.0001")
+
+
 @pytest.mark.parametrize("dataset", [*MNIST_LIKE, "cifar10"])
 @pytest.mark.parametrize("download", [False, True])
 def test_missing_data_are_a_users_error_with_and_without_download(dataset, download, load_stored, tmp_path):

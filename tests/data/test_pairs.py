@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.integrate import simpson
 from scipy.stats import chi
+from scipy.stats import t as student
 from torch import Tensor
 
 from lipnet.certify.transport import transport_cost
@@ -255,6 +256,23 @@ def test_samplers_that_do_not_fit(first, second, words):
     with pytest.raises(UserError) as error:
         check_pair(pair, (3,))
     assert [word for word in words if word not in str(error.value)] == []
+
+
+@pytest.mark.parametrize("degrees", [0.7, 1.0, 2.0, 5.0])
+def test_a_law_needs_a_first_moment(degrees):
+    """Student's laws have moments below their degrees of freedom; 1 is Cauchy's."""
+
+    def draw(count: int, random: torch.Generator) -> Tensor:
+        quantiles = torch.rand(count, 3, generator=random, dtype=torch.float64)
+        return torch.from_numpy(student.ppf(quantiles.numpy(), degrees))
+
+    pair = Pair(draw=independent(lambda count, random: torch.zeros(count, 3, dtype=torch.float64), draw))
+    if degrees > 1:
+        return check_pair(pair, (3,))
+    with pytest.raises(
+        UserError, match=r"the second law of this pair seems to have no first moment: the tail index of"
+    ):
+        check_pair(pair, (3,))
 
 
 def test_an_epoch_can_be_entered_anywhere(load):

@@ -7,6 +7,7 @@ from lipnet.data.facts import DATASETS
 from lipnet.layers import (
     Abs,
     BCOPConv2d,
+    Cones,
     ConstrainedConv2d,
     GroupSort,
     L2NEConv2d,
@@ -241,6 +242,15 @@ def test_vectors_are_read_by_fc_without_normalisation(make_config):
     config = make_config("task=wasserstein", "dataset=cone", "model.hidden=[8]")
     network = build_model(config, (128,), 1)
     assert [described(layer) for layer in network] == expected_layers(["flatten", (128, 8), (8, 1)], MaxMin)
+
+
+@pytest.mark.parametrize(("apices", "upward"), [("first", False), ("second", True)])
+def test_cones_take_vectors_and_images(apices, upward, make_config):
+    config = make_config("task=wasserstein", "dataset=cone", "model=cones", "model.cones=5", f"model.apices={apices}")
+    for shape in ((6,), (1, 2, 3)):
+        (layer,) = build_model(config, shape, 1)
+        assert (type(layer), layer.in_features, layer.cones, layer.upward) == (Cones, 6, 5, upward)
+        assert layer(torch.rand(4, *shape)).shape == (4, 1)
 
 
 @pytest.mark.parametrize("linear", list(LINEARS))

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from launching import curves, events, launch, outcome_of, results, table
+from launching import charts_without_curves, curves, events, launch, layout, outcome_of, results, table
 from matplotlib.figure import Figure
 
 from lipnet import load_run
@@ -83,6 +83,8 @@ def test_what_a_run_leaves_behind(run):
     assert {"validation/estimate", "validation/true_value", "test/estimate", "test/certified_lower_bound",
             "test/estimate_over_true", "lipschitz/lower_bound"} <= set(tags["scalars"])  # fmt: skip
     assert any(tag.startswith("singular_values/") for tag in tags["histograms"])
+    assert layout(run["directory"])[0] == ["training and validation", "certificates"]
+    assert charts_without_curves(run["directory"]) == []
 
 
 def test_the_closing_table_says_what_each_figure_means(run):

@@ -45,10 +45,24 @@ def test_the_second_signal_stops_at_once(first, second):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_at_once(number):
+def test_at_once(number, capfd):
     with pytest.raises(Interrupted) as error, StopRequest(at_once=True):
         _strike(number)
     assert error.value.number == number
+    assert capfd.readouterr().err == ""
+
+
+def test_that_a_signal_was_noted_is_said_once(capfd):
+    with StopRequest():
+        _strike(signal.SIGINT)
+        assert capfd.readouterr().err.count("stopping after this step or validation; once more stops at once") == 1
+        with pytest.raises(Interrupted):
+            _strike(signal.SIGINT)
+    assert capfd.readouterr().err == ""
+
+
+def test_no_handler_of_every_exception_swallows_a_stop():
+    assert not issubclass(Interrupted, Exception)
 
 
 def test_handlers_are_restored(handlers):

@@ -3,7 +3,7 @@ import time
 
 import pytest
 import torch
-from launching import curves, events, table
+from launching import curves, events, layout, table
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from lipnet.training.tracker import Tracker, flatten
@@ -56,6 +56,24 @@ def test_hyperparameters_belong_to_the_run_itself(tmp_path, make_config):
     assert found["optimizer.lr"].number_value == 0.5
     assert found["seed"].number_value == 7
     assert found["conv"].string_value == "bcop"
+
+
+def test_keys_that_were_typed_are_the_first_columns(tmp_path, make_config):
+    tracker = Tracker(tmp_path)
+    tracker.hyperparameters(make_config(), ["test/clean_accuracy"], {"optimizer.lr", "conv"})
+    tracker.close()
+    content = events(tmp_path).PluginTagToContent("hparams")["_hparams_/experiment"]
+    found = HParamsPluginData.FromString(content).experiment
+    assert {info.name for info in found.hparam_infos if info.differs} == {"optimizer.lr", "conv"}
+    assert [info.name.tag for info in found.metric_infos] == ["test/clean_accuracy"]
+
+
+def test_layout(tmp_path):
+    tracker = Tracker(tmp_path)
+    tracker.layout({"together": {"loss": ["Multiline", ["(train|validation)/loss"]]}})
+    tracker.close()
+    ((section,), ((title, tags),)) = layout(tmp_path)
+    assert (section, title, tags) == ("together", "loss", ["(train|validation)/loss"])
 
 
 def test_text_keeps_its_lines(tmp_path):

@@ -1,5 +1,6 @@
 """A pair of laws, and training batches drawn from it."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from lipnet.errors import UserError
 
 Sampler = Callable[[int, torch.Generator], Tensor]  # (count, generator) -> (count, *shape), float64
 Potential = Callable[[Tensor], Tensor]  # (count, *shape) -> (count,), 1-Lipschitz
+
+_TAIL_SAMPLES = 2_000
+_LEAST_TAIL_INDEX = 1.25  # laws of index 1 (Cauchy's) and less are below it but for one in a hundred
 
 # Parts of a pair's samples, independent of each other; the number enters their generators' seeds.
 PARTS = {"training": 3, "selection": 4, "evaluation": 5, "range": 6}
@@ -50,10 +54,10 @@ def independent(first: Sampler, second: Sampler) -> Callable[[str, int, torch.Ge
 
 
 def check_pair(pair: Pair, shape: tuple[int, ...]) -> None:
-    """Draws a few samples and checks their shapes and values.
+    """Draws samples and checks their shapes, their values and how heavy their tails are.
 
     Raises:
-        UserError: a law draws something else than finite samples of ``shape``.
+        UserError: a law draws something else than finite samples of ``shape``, or seems to have no first moment.
     """
     for side, samples in zip(("first", "second"), pair.samples("range", 2, 0), strict=True):
         if tuple(samples.shape) != (2, *shape):
@@ -63,6 +67,25 @@ def check_pair(pair: Pair, shape: tuple[int, ...]) -> None:
             )
         if not bool(torch.isfinite(samples).all()):
             raise UserError(f"the {side} law of this pair draws samples that are not finite.")
+    for side, samples in zip(("first", "second"), pair.samples("range", _TAIL_SAMPLES, 0), strict=True):
+        index = _tail_index(samples)
+        if index < _LEAST_TAIL_INDEX:
+            raise UserError(
+                f"the {side} law of this pair seems to have no first moment: the tail index of {_TAIL_SAMPLES:,} "
+                f"samples is {index:.2f}, and without one above 1 the distance is infinite or undefined."
+            )
+
+
+def _tail_index(samples: Tensor) -> float:
+    """Hill's estimate (1975) of a in ``P(|x| > r) ~ r^-a``, from the largest twentieth of the norms.
+
+    Its relative standard error is one over the root of their number, 10 %.
+    """
+    largest = samples.flatten(1).norm(dim=1).topk(len(samples) // 20 + 1).values
+    if float(largest[-1]) == 0:
+        return math.inf
+    excess = float((largest[:-1] / largest[-1]).log().mean())
+    return 1 / excess if excess else math.inf
 
 
 class PairBatches:

@@ -115,10 +115,9 @@ def _funnels(option: MinFunnel) -> tuple[Tensor, Tensor]:
 
 def move_to_tips(points: Tensor, centres: Tensor, offsets: Tensor, degree: float) -> Tensor:
     """Moves points ``(n, d)`` along their rays: position t becomes ``t^degree``."""
-    to_tips = distances(points, centres)
-    nearest = (to_tips + offsets).argmin(1)
+    nearest = (torch.cdist(points, centres) + offsets).argmin(1)  # by inner products: fast, and exact but for ties
     tips = centres[nearest]
-    position = to_tips.gather(1, nearest[:, None])[:, 0]
+    position = (points - tips).norm(dim=1)
     direction = (points - tips) / position[:, None]
     # On the ray a_n + r v, funnel m is as low as n at r = (|w|² - c²) / (2 (c - w.v)), w = a_n - a_m, c = b_n - b_m.
     lower = offsets[nearest][:, None] - offsets

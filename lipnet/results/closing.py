@@ -1,0 +1,35 @@
+"""The last lines of a run: where everything is, and what to type next."""
+
+import shlex
+from pathlib import Path
+
+_LISTED = {
+    "results.json": "all numbers", "metrics.csv": "a row an epoch", "certificates.csv": "a row a test example",
+    "certified_accuracy.png": "accuracy against radius", "wasserstein.png": "the estimate and its critic",
+    "profile.json.gz": "the trace, for ui.perfetto.dev", "checkpoints/best.pt": "the network",
+}  # fmt: skip
+
+
+def closing_lines(directory: Path, program: str, task: str) -> str:
+    """Names the files that are there, and the next commands.
+
+    Args:
+        program: what the user calls: ``python train.py`` or ``lipnet``.
+    """
+    there = [f"{name} ({what})" for name, what in _LISTED.items() if (directory / name).exists()]
+    run, above = shlex.quote(str(directory)), shlex.quote(str(directory.parent))
+    commands = {
+        f"tensorboard --logdir {above}": "curves of this run and its neighbours",
+        f"lipnet-results {above}": "a table of them; --html FILE: a report",
+    }
+    if task == "robustness":
+        commands[f"{program} task=evaluate run={run} attack.steps=100"] = "stronger attacks, other radii"
+    width = max(map(len, commands))
+    return "\n".join(
+        [
+            f"everything is in {directory}",
+            *([f"  {', '.join(there)}"] if there else []),
+            "next:",
+            *(f"  {command:<{width}}  # {what}" for command, what in commands.items()),
+        ]
+    )

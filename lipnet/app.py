@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lipnet import commandline
 from lipnet.config import parse
+from lipnet.data.facts import trained_on
 from lipnet.debug import apply_debug
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
@@ -29,6 +30,7 @@ log = logging.getLogger("lipnet")
 
 
 OmegaConf.register_new_resolver("lipnet.run_dir", names.run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.trained_on", trained_on, replace=True)
 OmegaConf.register_new_resolver("lipnet.output_subdir", names.output_subdir, replace=True)
 OmegaConf.register_new_resolver("lipnet.method", lambda *, _root_: names.method(_root_), replace=True)
 OmegaConf.register_new_resolver("lipnet.label", lambda *, _root_: names.run_label(_root_), replace=True)

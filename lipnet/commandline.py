@@ -4,6 +4,7 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -16,7 +17,6 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,19 +114,18 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         kept, problems = _parse(saved)
         if problems:
             raise UserError(*problems)
-        complete = [*kept, *overrides]
-        plan = _plan(complete, arguments)
-        composed, problems = _check(plan.overrides if plan else complete, arguments)
-    swept = [_text(override) for override in complete if override.is_sweep_override()]
+        plan = _plan([*kept, *overrides], arguments)
+        composed, problems = _check(plan.overrides if plan else [*kept, *overrides], arguments)
+    swept = [_text(override) for override in (*kept, *overrides) if override.is_sweep_override()]
     if plan and any(override.key_or_group == "resume" for override in overrides):
         problems.append("resume: continues one run; a sweep launched again, by the same command, continues its jobs.")
     if swept and not plan and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
+    problems += _escaping(composed)
     if not problems and plan and plan.optimises and composed is not None and composed.objective is None:
         problems.append(
             "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
         )
-    problems += _escaping(composed)
     if not problems and not arguments.cfg:
         problems += _unwritable(composed, bool(plan))
     if problems:
@@ -364,8 +363,9 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     for read, name in (("task=evaluate", "an evaluation"), ("task=export", "an export")):
         if read in texts:
             raise UserError(f"{key}={directory}: {name}, not a training run; give the run that it was made from.")
-    if evaluates:  # the options of the task that trained it are none of this one's
+    if evaluates:  # the options of the task that trained it are none of this one's, and run is now that run
         texts = [text for text in texts if not text.startswith("task.") and _key(text) != "rerun"]
+        texts = [f"dataset.{text}" if text.startswith("run=") else text for text in texts]
     return [text for text in texts if _key(text) not in given]
 
 
@@ -373,15 +373,13 @@ def _read_overrides(key: str, directory: Any) -> list[str]:
     """What a run was started with, less what concerns a sweep, or how it was continued.
 
     Raises:
-        UserError: this is not a run directory.
+        UserError: this is not a run directory, or its overrides do what only typed ones may.
     """
     saved = Path(str(directory)) / ".hydra" / "overrides.yaml"
     if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
         state = "empty" if saved.exists() else "missing"
         raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
-    texts = read_overrides(saved)
-    dropped = ("resume", "objective", "fail_fast") if key == "rerun" else ("resume", "objective", "fail_fast", "run")
-    return [text for text in texts if _key(text) not in dropped]
+    return [text for text in read_overrides(saved) if _key(text) not in ("resume", "objective", "fail_fast")]
 
 
 def _key(text: str) -> str:
@@ -419,8 +417,9 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
     made = []
     try:
         for path in reversed(missing):
-            path.mkdir()
-            made.append(path)
+            with contextlib.suppress(FileExistsError):  # another run, beginning beside this one, was first
+                path.mkdir()
+                made.append(path)
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(bytes(_PROBE_BYTES))
     except OSError as error:
@@ -428,7 +427,8 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
         return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({error.strerror}); {cure}."]
     finally:
         for path in reversed(made):
-            path.rmdir()
+            with contextlib.suppress(OSError):  # another run has begun in it
+                path.rmdir()
     return []
 
 
@@ -471,7 +471,7 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-@contextmanager
+@contextlib.contextmanager
 def _hydra(extra_dir: str | None = None) -> Iterator[None]:
     """Composes from the configurations of the program and, as Hydra does, of a folder given with ``--config-dir``."""
     GlobalHydra.instance().clear()

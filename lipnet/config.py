@@ -15,9 +15,24 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lipnet.data.facts import DATASETS, inputs_and_outputs
 from lipnet.errors import UserError
-from lipnet.schema import GROUPS, PAIRS, Attack, ConesModel, Config, ConvNet, Critic, Dataset, Estimate, Pair
+from lipnet.schema import (
+    GROUPS,
+    PAIRS,
+    Attack,
+    ConesModel,
+    Config,
+    ConvNet,
+    Critic,
+    Dataset,
+    Estimate,
+    GanCritic,
+    GanPair,
+    Generator,
+    Pair,
+)  # fmt: skip
 
-NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate}  # groups of keys without options
+# Groups of keys without options.
+NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate, "generator": Generator}
 
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:
@@ -126,8 +141,9 @@ def unknown_key(given: str, known: Iterable[str]) -> str:
     elif others:
         hint = f" {others[0]} has {others[0].partition('=')[0]}.{name}."
     else:
-        names = [key.rpartition(".")[2] for key in beside]
-        hint = _nearest(name, names, f"{group}." if group else "") if beside else _nearest(given, known, cutoff=0.55)
+        names = [key.rpartition(".")[2] for key in beside] if group else beside
+        cutoff = 0.5 if group else 0.55  # among many names, one is near by chance
+        hint = _nearest(name, names, f"{group}." if group else "", cutoff) if beside else _nearest(given, known)
     listed = f" Keys there: {', '.join(beside)}." if beside else ""
     return f"{given}: no such key, nothing would read it;{hint}{listed}"
 
@@ -154,6 +170,8 @@ def _check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
             f"dataset={dataset}: a pair of laws without labels, and task=robustness classifies; use task=wasserstein, "
             f"or dataset={', '.join(DATASETS)}."
         )
+    if dataset in PAIRS and task == "gan":
+        yield f"dataset={dataset}: a pair of laws, and task=gan learns images; use dataset={', '.join(DATASETS)}."
     if dataset in DATASETS and task == "wasserstein":
         yield (
             f"dataset={dataset}: labelled images, and task=wasserstein compares two laws; choose a pair, "
@@ -161,17 +179,23 @@ def _check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
         )
     if dataset in PAIRS and loss in ("margin", "cross_entropy"):
         yield f"loss={loss}: needs labels, and dataset={dataset} is a pair of laws; use loss=kantorovich."
-    if dataset in DATASETS and loss == "kantorovich":
+    if dataset in DATASETS and task == "gan" and loss != "kantorovich":
+        yield f"loss={loss}: task=gan trains with the critic's, kantorovich; leave it out."
+    if dataset in DATASETS and task != "gan" and loss == "kantorovich":
         yield f"loss=kantorovich: needs a pair of laws, not dataset={dataset}; use loss=margin, cross_entropy."
 
 
 def unread_keys(config: Any) -> dict[str, str]:
     """Keys (or groups of them) that a run of this configuration would not read, each with the reason."""
-    dataset = _name(config.get("dataset"))
+    task, dataset = _name(config.get("task")), _name(config.get("dataset"))
+    of_classifiers = ("attack", "certify_dtype", "eval_radii")
+    if task == "gan":
+        return dict.fromkeys((*of_classifiers, "estimate"), "task=gan does not read it")
+    unread = {} if task in ("evaluate", "export") else {"generator": "only task=gan reads it"}  # its message says more
     if dataset in PAIRS:
         reason = f"only classifiers read it, and dataset={dataset} is a pair of laws"
-        return dict.fromkeys(("attack", "certify_dtype", "eval_radii"), reason)
-    return {"estimate": f"only task=wasserstein reads it, and dataset={dataset} holds labelled images"}
+        return unread | dict.fromkeys(of_classifiers, reason)
+    return unread | {"estimate": f"only task=wasserstein reads it, and dataset={dataset} holds labelled images"}
 
 
 def _between_keys(config: Any) -> Iterator[str]:
@@ -180,7 +204,9 @@ def _between_keys(config: Any) -> Iterator[str]:
         yield f"debug=overfit: needs labels, and dataset={config.dataset.name} is a pair of laws; use debug=fast."
     if config.task is not None:
         yield from _check_task(config)
-    if config.dataset is not None:
+    if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
+        yield _no_gan(config.dataset.run)
+    elif config.dataset is not None:
         shape, _ = inputs_and_outputs(config.dataset)
         if isinstance(config.dataset, Dataset):
             yield from _check_normalisation(config.dataset, shape[0])
@@ -190,6 +216,8 @@ def _between_keys(config: Any) -> Iterator[str]:
             yield from _check_conv_net(config.model, config.dataset.name, shape)
         if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
             yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
+        if config.task is not None and config.task.name == "gan":
+            yield from _check_gan(config, shape)
     if config.activation is not None and config.model is not None:
         yield from _check_activation(config)
 
@@ -201,8 +229,53 @@ def _check_task(config: Any) -> Iterator[str]:
         yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
     if reads_run and config.resume:
         yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."
-    if not reads_run and config.run:
-        yield f"run={config.run}: only task=evaluate and task=export read it; to continue a run use resume=DIR."
+    if not reads_run and config.run and not isinstance(config.dataset, GanPair):
+        yield (
+            f"run={config.run}: only task=evaluate, task=export and dataset=gan read it; to continue a run use "
+            "resume=DIR."
+        )
+    if isinstance(config.model, GanCritic) and config.task.name != "gan":
+        yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
+
+
+def _no_gan(run: str | None) -> str:
+    if run is None:
+        return "run=null: dataset=gan needs run=DIR, the directory of a finished run of task=gan."
+    return (
+        f"dataset.run={run}: not the directory of a run of task=gan; train one with task=gan dataset=mnist, and give "
+        "its directory."
+    )
+
+
+def _check_gan(config: Any, shape: tuple[int, ...]) -> Iterator[str]:
+    """What the generator and the critics of a GAN need of the image and of each other."""
+    if config.generator is not None:
+        yield from _check_doublings("generator.channels", config.generator.channels, shape)
+    if isinstance(config.model, GanCritic):
+        yield from _check_doublings("model.channels", config.model.channels, shape)
+    else:
+        layers = ("conv", "linear") if isinstance(config.model, ConvNet) else ("linear",)
+        plain = [f"{group}=plain" for group in layers if getattr(getattr(config, group), "name", None) == "plain"]
+        if plain:
+            yield (
+                f"{', '.join(plain)}: nothing bounds such a critic, and its loss has no minimum; use constrained "
+                "layers, or model=gan_critic, whose gradient is penalised."
+            )
+    if config.debug == "overfit":
+        yield "debug=overfit: a GAN has no loss that one batch would bring to its minimum; use debug=fast."
+    if config.batch_size == 1:
+        yield "batch_size=1: the generator normalises over a batch; use at least 2."
+    if config.compile or config.amp == "bf16":
+        yield "compile=true or amp=bf16: task=gan does not read them; leave them out."
+
+
+def _check_doublings(key: str, channels: list[int], shape: tuple[int, ...]) -> Iterator[str]:
+    factor = 2 ** len(channels)
+    if any(size % factor for size in shape[1:]):
+        yield (
+            f"{key} has {len(channels)} entries: each halves the image, and {shape[1]}x{shape[2]} cannot be divided "
+            f"by {factor}; use fewer."
+        )
 
 
 def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
@@ -260,7 +333,7 @@ def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, ...]) -> Ite
 
 def _check_activation(config: Any) -> Iterator[str]:
     groups = {"maxmin": 2, "groupsort": getattr(config.activation, "group_size", None)}.get(config.activation.name)
-    if groups is None:
+    if groups is None or isinstance(config.model, GanCritic):
         return
     for key in ("channels", "hidden"):
         for index, width in enumerate(getattr(config.model, key, [])):

@@ -14,7 +14,7 @@ from lipnet.commandline import config_dir
 from lipnet.config import NODES, parse
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.errors import UserError
-from lipnet.models import build_model
+from lipnet.models import build_gan, build_model
 from lipnet.schema import GROUPS, Config
 from lipnet.sweeps.identity import NO_RESULT_KEYS
 from lipnet.training import checkpoint
@@ -84,8 +84,23 @@ def _read(file: str) -> dict[str, Any]:
 
 
 def new_model(config: Config) -> nn.Sequential:
-    """The configuration's network with fresh weights."""
+    """The configuration's network with fresh weights; of ``task=gan``, a ``Gan``: the generator and its critic."""
+    if config.task.name == "gan":
+        return build_gan(config, inputs_and_outputs(config.dataset)[0])
     return build_model(config, *inputs_and_outputs(config.dataset))
+
+
+def refuse_gan(config: Config, directory: str) -> None:
+    """Refuses the configuration of a run of ``task=gan`` where a certificate is asked for.
+
+    Raises:
+        UserError: it is one.
+    """
+    if config.task.name == "gan":
+        raise UserError(
+            f"run={directory}: a GAN has no certificate; compare its images with real ones by task=wasserstein "
+            f"dataset=gan run={directory}."
+        )
 
 
 def refuse_changes(saved: Config, given: Config, allowed: tuple[str, ...], command: str) -> None:

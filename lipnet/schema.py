@@ -32,6 +32,12 @@ class Robustness(Named):
 
 
 @dataclass(frozen=True)
+class GanTraining(Named):
+    critic_steps: int = checked(whole(1))
+    samples_every: int = checked(whole(0))
+
+
+@dataclass(frozen=True)
 class Export(Named):
     onnx: bool = checked(boolean)
 
@@ -54,6 +60,15 @@ class Critic(ConvNet):
 class FullyConnected(Named):
     hidden: list[int] = checked(list_of(whole(1)))
     head: str = checked(one_of("same", "normalized"))
+
+
+@dataclass(frozen=True)
+class GanCritic(Named):
+    """Unconstrained, with batch normalisation: of ``task=gan`` only."""
+
+    channels: list[int] = checked(list_of(whole(1), at_least=1))
+    hidden: list[int] = checked(list_of(whole(1)))
+    penalty: float = checked(number(above=0))
 
 
 @dataclass(frozen=True)
@@ -201,11 +216,19 @@ class TwoImages(ImagePair):
     second: int = checked(whole(0))
 
 
+@dataclass(frozen=True)
+class GanPair(Pair):
+    source: str | None = checked(optional(one_of(*IMAGE_SETS)))  # None: ``run`` does not say
+    root: str = checked(text)
+    download: bool = checked(boolean)
+    run: str | None = checked(optional(path))
+
+
 PAIRS: dict[str, type] = {
     "absolute_value": ShiftPair, "three_cones": ConePair, "cone": ConePair, "translation": ShiftPair,
     "spheres": Spheres, "scaled_gaussians": ScaledGaussians, "partial_mass": PartialMass, "nuisance": Nuisance,
     "nearest_anchor": NearestAnchor, "discrete": Discrete, "two_images": TwoImages, "minfunnel": MinFunnel,
-    "two_classes": TwoClasses,
+    "two_classes": TwoClasses, "gan": GanPair,
 }  # fmt: skip
 
 
@@ -277,9 +300,19 @@ class Estimate:
     transport_samples: int = checked(whole(1, at_most=10_000))
 
 
+@dataclass(frozen=True)
+class Generator:
+    latent: int = checked(whole(1))
+    hidden: list[int] = checked(list_of(whole(1)))
+    channels: list[int] = checked(list_of(whole(1), at_least=1))
+    lr: float = checked(number(above=0, at_most=100))
+
+
 GROUPS: dict[str, dict[str, type]] = {
-    "task": {"robustness": Robustness, "wasserstein": Named, "evaluate": Named, "export": Export},
-    "model": {"small": ConvNet, "large": ConvNet, "fc": FullyConnected, "critic": Critic, "cones": ConesModel},
+    "model": {
+        "small": ConvNet, "large": ConvNet, "fc": FullyConnected, "critic": Critic, "cones": ConesModel,
+        "gan_critic": GanCritic,
+    },
     "conv": {
         "bcop": BCOP, "bcop_fixed": BCOP, "rko": BCOP, "ossn": OSSN, "svcm": SVCM, "l2ne": PlainConv,
         "plain": PlainConv,
@@ -289,7 +322,10 @@ GROUPS: dict[str, dict[str, type]] = {
     "loss": {"margin": Margin, "cross_entropy": CrossEntropy, "kantorovich": Named},
     "optimizer": {"adam": Adam, "sgd": SGD, "rmsprop": RMSprop},
     "scheduler": {"onecycle": OneCycle, "cosine": Cosine, "exponential": Exponential, "constant": Named},
-    "dataset": IMAGE_SETS | PAIRS,  # last: a pair's file chooses the model and the loss that it can be used with
+    "dataset": IMAGE_SETS | PAIRS,  # late: a pair's file chooses the model and the loss that it can be used with
+    "task": {  # gan chooses its loss
+        "robustness": Robustness, "wasserstein": Named, "gan": GanTraining, "evaluate": Named, "export": Export,
+    },
 }  # fmt: skip
 
 
@@ -297,7 +333,6 @@ GROUPS: dict[str, dict[str, type]] = {
 class Config:
     """A checked configuration: what every part of the program reads."""
 
-    task: Any
     model: Any
     conv: Any
     linear: Any
@@ -306,8 +341,10 @@ class Config:
     optimizer: Any
     scheduler: Any
     dataset: Any
+    task: Any
     attack: Attack
     estimate: Estimate
+    generator: Generator
     seed: int = checked(whole(0, at_most=2**64 - 1))
     epochs: int = checked(whole(1))
     batch_size: int = checked(whole(1))

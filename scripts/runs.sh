@@ -36,7 +36,7 @@ run_once() {
   if grep -qs '"status": "completed"' "$directory/results.json"; then
     echo "$label: completed in $directory"
     return 0
-  elif [[ -f $directory/.hydra/overrides.yaml ]]; then
+  elif [[ -s $directory/.hydra/overrides.yaml ]]; then
     echo "$label: continuing $directory"
     arguments=("resume=$directory")
   else

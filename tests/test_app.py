@@ -76,6 +76,8 @@ RESULTS = {
     and all(list(accuracies) == list(RADII) for accuracies in value.values())
     and all(_is_fraction(accuracy) for accuracies in value.values() for accuracy in accuracies.values()),
     "certified_accuracy_per_pair": lambda value: list(value) == list(RADII) and all(map(_is_fraction, value.values())),
+    "rounding_cost": lambda value: list(value) == ["float64", "float32"]
+    and all(list(cost) == list(RADII) and all(map(_is_fraction, cost.values())) for cost in value.values()),
     "median_attack_distance": lambda value: list(value) == ["ddn"] and _is_positive(value["ddn"]),
     "attack_seconds": lambda value: list(value) == ["fgsm", "pgd", "ddn"] and all(map(_is_positive, value.values())),
     "mean_certified_radius": _is_positive,
@@ -331,7 +333,7 @@ def test_a_failing_job_does_not_stop_the_others(tmp_path, monkeypatch):
 
 def test_cuda_where_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    outcome = launch("device=cuda", f"hydra.run.dir={tmp_path}")
+    outcome = launch("device=cuda", "threads=1", f"hydra.run.dir={tmp_path}")
     assert outcome.code == 1
     assert outcome.output == "lipnet: device=cuda: torch finds no CUDA device here; use device=cpu or device=auto.\n"
     assert not _claims_completion(tmp_path)

@@ -15,9 +15,9 @@ from lipnet.errors import UserError
 from lipnet.schema import PAIRS
 
 KEYS = (
-    " Keys there: task, model, conv, linear, activation, loss, optimizer, scheduler, dataset, attack, estimate, seed, "
-    "epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, "
-    "debug, profile, bell, resume, run, rerun, objective, fail_fast."
+    " Keys there: model, conv, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, "
+    "generator, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
+    "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 METHODS = ("bcop", "bcop_fixed", "l2ne", "ossn", "rko", "svcm")
@@ -30,16 +30,22 @@ RECIPES = [
     )
 ]
 SHORT = [f"{kind}/mnist_{model}" for kind in ("best", "quick") for model in ("large", "small")]
-WASSERSTEIN = [f"wasserstein/{name}" for name in PAIRS]
-EXPERIMENTS = f" experiment takes {', '.join(sorted([*RECIPES, *SHORT, *WASSERSTEIN]))}."
+CONES = [f"{name}_cones" for name in ("discrete", "minfunnel", "nearest_anchor")]
+WASSERSTEIN = [f"wasserstein/{name}" for name in (*PAIRS, *CONES) if name != "gan"]
+GANS = [
+    *(f"paper/gan_{name}" for name in ("cifar10", "fashion_mnist", "mnist")), "paper/wasserstein_cifar10",
+    *(f"quick/{kind}_{name}" for kind in ("gan", "wasserstein") for name in ("cifar10", "mnist")),
+    "quick/gan_mnist_bcop",
+]  # fmt: skip
+EXPERIMENTS = f" experiment takes {', '.join(sorted([*RECIPES, *SHORT, *WASSERSTEIN, *GANS]))}."
 RESUME_CHANGES = (
-    "resume=DIR continues a run as it was; it can change resume, certify_dtype, device, threads, progress, "
-    "attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
+    "resume=DIR continues a run as it was; it can change resume, profile, certify_dtype, device, threads, progress, "
+    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
     "dataset.root, dataset.download, estimate.confidence, estimate.transport_samples."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
-    "attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
+    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
     "dataset.root, dataset.download, dataset.limit_test, dataset.evaluation_samples, estimate.confidence, "
     "estimate.transport_samples, objective, fail_fast."
 )
@@ -62,15 +68,25 @@ BAD = [
         ),
     ),
     (
+        "task=gan attack.steps=3 estimate.confidence=0.9",
+        "attack.steps: task=gan does not read it; leave it out.",
+        "estimate.confidence: task=gan does not read it; leave it out.",
+    ),
+    ("generator.latent=3", "generator.latent: only task=gan reads it; leave it out."),
+    (
         "estimate.confidence=0.9",
         "estimate.confidence: only task=wasserstein reads it, and dataset=digits holds labelled images; leave it out.",
     ),
     # an option that is not there
     (
         "task=robust",
-        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, evaluate, export.",
+        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, gan, evaluate, "
+        "export.",
     ),
-    ("model=smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic."),
+    (
+        "model=smal",
+        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, cones, gan_critic.",
+    ),
     (
         "conv=bcp",
         "conv=bcp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain.",
@@ -88,7 +104,8 @@ BAD = [
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
         "absolute_value, three_cones, cone, translation, "
-        "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel.",
+        "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
+        "two_classes, gan.",
     ),
     (
         "loss=hinge",
@@ -107,7 +124,10 @@ BAD = [
         "experiment=paper/mnist_larg_bcop",
         "experiment=paper/mnist_larg_bcop: no such option; did you mean paper/mnist_large_bcop?" + EXPERIMENTS,
     ),
-    ("-m model=small,smal", "model=smal: no such option; did you mean small? model takes small, large, fc, critic."),
+    (
+        "-m model=small,smal",
+        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, cones, gan_critic.",
+    ),
     # a key that nothing reads
     ("mdel=fc", f"mdel: {NOT_READ} did you mean model?{KEYS}"),
     ("epoch=3", f"epoch: {NOT_READ} did you mean epochs?{KEYS}"),
@@ -215,7 +235,10 @@ BAD = [
     ),
     # finished runs
     ("task=evaluate", "run=null: task=evaluate needs run=DIR, the directory of a finished run."),
-    ("run=done", "run=done: only task=evaluate and task=export read it; to continue a run use resume=DIR."),
+    (
+        "run=done",
+        "run=done: only task=evaluate, task=export and dataset=gan read it; to continue a run use resume=DIR.",
+    ),
     (
         "task=evaluate run=empty",
         "run=empty: not a run directory (empty/.hydra/overrides.yaml is missing); give one from outputs/.",
@@ -223,6 +246,10 @@ BAD = [
     (
         "resume=nowhere",
         "resume=nowhere: not a run directory (nowhere/.hydra/overrides.yaml is missing); give one from outputs/.",
+    ),
+    (
+        "resume=cut",
+        "resume=cut: not a run directory (cut/.hydra/overrides.yaml is empty); give one from outputs/.",
     ),
     ("resume=done epochs=4", f"epochs: {RESUME_CHANGES}"),
     ("resume=done model=large seed=3", f"model: {RESUME_CHANGES}", f"seed: {RESUME_CHANGES}"),
@@ -271,7 +298,7 @@ BAD = [
     (
         ["epochs=0", "optimizer.lr=-1", "lrr=3", "model=smal", "a b"],
         "a b: not KEY=VALUE as Hydra reads it (token recognition error at: ' '); quote special characters.",
-        "model=smal: no such option; did you mean small? model takes small, large, fc, critic.",
+        "model=smal: no such option; did you mean small? model takes small, large, fc, critic, cones, gan_critic.",
         f"lrr: {NOT_READ} see --help for the names.{KEYS}",
         f"optimizer.lr=-1: {LR}",
         "epochs=0: must be a whole number >= 1.",
@@ -383,6 +410,7 @@ def _folder(tmp_path, monkeypatch):
         "my run": SAVED,
         "swept": ["sweep=methods", "conv=bcop", "seed=3", "rerun=done", "fail_fast=True"],
         "evaluated": [*SAVED, "task=evaluate", "run=done"],
+        "cut": [],
     }.items():
         saved = tmp_path / name / ".hydra" / "overrides.yaml"
         saved.parent.mkdir(parents=True)
@@ -484,3 +512,21 @@ def test_an_optional_package_is_asked_for_before_anything_starts(monkeypatch, na
     assert problem == (
         f"attack.names: {name} needs the package foolbox, which is not installed; pip install foolbox, or leave it out."
     )
+
+
+def test_runs_that_begin_beside_each_other_do_not_stumble_over_their_folders(tmp_path, monkeypatch):
+    """Another run makes the same parent just before this one does, or its own folder in it just after."""
+    original = Path.mkdir
+
+    def mkdir(path, *arguments, **keywords):
+        if path == tmp_path / "early":
+            original(path, *arguments, **keywords)
+        original(path, *arguments, **keywords)
+        if path == tmp_path / "late":
+            original(path / "other")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    for parent in ("early", "late"):
+        assert prepare([f"hydra.run.dir={tmp_path / parent / 'run'}"])
+        assert not (tmp_path / parent / "run").exists()
+    assert (tmp_path / "late" / "other").exists()

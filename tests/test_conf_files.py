@@ -7,11 +7,12 @@ import torch
 import yaml
 
 from lipnet.commandline import config_dir
-from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate
+from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, Generator
 from lipnet.data.facts import DATASETS, inputs_and_outputs
 from lipnet.data.images import Split
 from lipnet.data.pairs import Pair, PairBatches
 from lipnet.runs import new_model
+from lipnet.tasks.gan import Adversarial
 from lipnet.tasks.robustness import Classification
 from lipnet.tasks.wasserstein import Kantorovich
 from lipnet.training.schedules import build_optimizer
@@ -20,14 +21,18 @@ FOLDER = config_dir()
 FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
 EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
 CRITICS = [file for file in EXPERIMENTS if file.startswith("experiment/wasserstein/")]
-CLASSIFIERS = [file for file in EXPERIMENTS if file not in CRITICS]
+GANS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("gan_")]
+GAN_CRITICS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("wasserstein_")]
+CLASSIFIERS = [file for file in EXPERIMENTS if file not in (*CRITICS, *GANS, *GAN_CRITICS)]
 SWEEPS = [file for file in FILES if file.startswith("sweep/")]
 OPTIONS = [file for file in FILES if "/" in file and file not in (*EXPERIMENTS, *SWEEPS)]
 # What an option cannot be chosen without.
+A_GAN = ["run=somewhere", "dataset.source=mnist"]
 NEEDS = {
     "task=evaluate": ["run=somewhere"], "task=export": ["run=somewhere"],
     "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
-    "model=cones": ["task=wasserstein", "dataset=cone"],
+    "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
+    "task=gan": ["model=gan_critic", "dataset=mnist"],
 }  # fmt: skip
 KEY = re.compile(r"^ *(\w+): *(?P<value>[^#]*)(?:# (?P<comment>.*))?$")
 BOUND = re.compile(r">=? ?\d|[\[(]0, ?\d+[\])]|\bnull\b|\btrue, false\b")
@@ -104,6 +109,7 @@ def test_the_main_file_has_the_keys_of_its_dataclass():
     assert set(content) - {"defaults", "hydra"} == keys(Config) - set(GROUPS)
     assert set(content["attack"]) == keys(Attack)
     assert set(content["estimate"]) == keys(Estimate)
+    assert set(content["generator"]) == keys(Generator)
 
 
 def test_the_first_declared_option_is_the_default():
@@ -116,14 +122,15 @@ def test_the_first_declared_option_is_the_default():
 def test_an_option_composes(file, make_config):
     group, option = chosen(file).split("=")
     needs = NEEDS.get(chosen(file), [])
-    task = ["task=wasserstein"] if option in PAIRS or option == "kantorovich" else []
+    task = ["task=wasserstein"] if chosen(file) != "task=gan" and option in (*PAIRS, "kantorovich") else []
     assert getattr(make_config(chosen(file), *needs, *task), group).name == option
 
 
 @pytest.mark.parametrize("file", [file for file in OPTIONS if len(shown_overrides(file)) > 1])
 def test_the_command_shown_works(file, make_config):
     group, option = chosen(file).split("=")
-    assert getattr(make_config(*shown_overrides(file)), group).name == option
+    source = A_GAN[1:] if chosen(file) == "dataset=gan" else []  # otherwise read from the run
+    assert getattr(make_config(*shown_overrides(file), *source), group).name == option
 
 
 def fake_images(dataset, count):
@@ -147,7 +154,7 @@ def test_an_experiment_is_what_its_name_says(file, make_config):
         assert method in ([], [config.conv.name])
 
 
-PAPER = [file for file in EXPERIMENTS if file.startswith("experiment/paper/")]
+PAPER = [file for file in CLASSIFIERS if file.startswith("experiment/paper/")]
 PAPER_DATA = {"mnist": (1.5, ["0.3", "1.58"]), "cifar10": (0.5, ["0.1", "36/255", "72/255", "108/255"])}
 PAPER_CONV = {
     **{name: {"orthogonalizer": "bjorck"} for name in ("bcop", "bcop_fixed", "rko")},
@@ -200,7 +207,45 @@ def test_an_override_of_a_recipe_built_on_another(make_config):
 
 
 def test_every_pair_has_an_experiment():
-    assert {pair_of(file) for file in CRITICS} == set(PAIRS)
+    assert {pair_of(file) for file in CRITICS} == {*PAIRS} - {"gan"}
+    assert {file.removesuffix(".yaml").split("/")[-1] for file in GAN_CRITICS} == {
+        "wasserstein_cifar10", "wasserstein_mnist",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("file", GAN_CRITICS)
+def test_a_gan_s_distance_is_estimated_as_its_name_says(file, make_config):
+    config = make_config(chosen(file), "run=somewhere")
+    assert (config.task.name, config.dataset.name, config.loss.name) == ("wasserstein", "gan", "kantorovich")
+    assert file.removesuffix(".yaml").endswith(f"wasserstein_{config.dataset.source}")
+    assert (config.model.name, config.optimizer.name, config.batch_size) == ("critic", "rmsprop", 64)
+
+
+def test_the_paper_s_distance_is_the_paper_s(make_config):
+    """Li et al. 2019, as its code has it: 256 epochs of 100 steps, at the learning rate of its table."""
+    config = make_config("experiment=paper/wasserstein_cifar10", "run=somewhere")
+    assert (config.epochs, config.dataset.steps_per_epoch, config.optimizer.lr) == (256, 100, 1e-4)
+    assert config.model.image_size == 64
+    assert config.model.channels == [64, 128, 256, 512]
+    assert (config.linear.name, config.scheduler.name) == ("bjorck", "exponential")
+
+
+@pytest.mark.parametrize("file", GANS)
+def test_a_gan_s_experiment_trains_and_validates(file, make_config):
+    config = make_config(chosen(file))
+    kind, name = file.removesuffix(".yaml").split("/")[1:]
+    dataset = config.dataset.name
+    assert (config.task.name, name) == ("gan", f"gan_{dataset}" + "_bcop" * (config.model.name != "gan_critic"))
+    if kind == "paper":
+        assert (config.epochs, config.batch_size, config.task.critic_steps) == (128, 64, 5)
+        assert (config.optimizer.lr, config.generator.lr, config.optimizer.betas) == (2e-4, 2e-4, [0.5, 0.999])
+    images, tracker = fake_images(dataset, 8), mock.Mock()
+    model, objective = new_model(config), Adversarial(config, images, config.generator.latent, tracker)
+    loss, _ = objective.step(model, images.pixels(), torch.rand(16, config.generator.latent))
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    objective.validate(model.eval(), epoch=1)
+    assert tracker.writer.add_images.call_args.args[1].shape == (64, *DATASETS[dataset][0])
 
 
 def pair_of(file):
@@ -235,7 +280,7 @@ def test_an_experiment_trains_and_validates(file, make_config):
         shorter.append("conv.iterations=2")
     config = make_config(chosen(file), *shorter)
     model = new_model(config)
-    objective = Classification(config, fake_images(config.dataset.name, 2), tracker=None)
+    objective = Classification(config, fake_images(config.dataset.name, 2), tracker=mock.Mock(fresh=False))
     optimizer = build_optimizer(config.optimizer, model.parameters())
     images, labels = next(fake_images(config.dataset.name, 2).batches(2))
     before = [parameter.detach().clone() for parameter in model.parameters()]

@@ -7,15 +7,19 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from lipnet.commandline import RUN_READERS, config_dir
-from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, examine, parse
+from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, Generator, examine, parse
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
 
 NUMBER = "must be a finite number"
+FOR_GANS = ["model=gan_critic"]
+A_GAN = ["run=somewhere", "dataset.source=mnist"]
 OF_RUNS = [f"task={name}" for name in RUN_READERS]
-FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", *(f"dataset={name}" for name in PAIRS)]
+FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
 OPTION_SETS = [
-    ["task=wasserstein", "dataset=cone", f"{group}={option}"] if f"{group}={option}" in FOR_PAIRS
+    ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
+    if f"{group}={option}" in FOR_PAIRS
+    else ["task=gan", f"{group}={option}"] if f"{group}={option}" in FOR_GANS
     else [f"{group}={option}"]
     for group, options in GROUPS.items()
     for option in options
@@ -102,7 +106,7 @@ PROBLEMS = [
     (
         [],
         {"run": "somewhere"},
-        ["run=somewhere: only task=evaluate and task=export read it; to continue a run use resume=DIR."],
+        ["run=somewhere: only task=evaluate, task=export and dataset=gan read it; to continue a run use resume=DIR."],
     ),
     (["task=evaluate"], {}, ["run=null: task=evaluate needs run=DIR, the directory of a finished run."]),
     (
@@ -157,7 +161,11 @@ PROBLEMS = [
     ([], {"attack": 3}, ["attack=3: must be a group of keys; choose an option or override a key in it."]),
     ([], {"attack": None}, ["attack=null: must be a group of keys; choose an option or override a key in it."]),
     ([], {"model": "small"}, ["model=small: must be a group of keys; choose an option or override a key in it."]),
-    ([], {"model": 3}, ["model=3: no such option; see --help for the names. model takes small, large, fc, critic."]),
+    (
+        [],
+        {"model": 3},
+        ["model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones, gan_critic."],
+    ),
     (
         [],
         {"conv": {"name": "bcopp"}},
@@ -237,6 +245,59 @@ PROBLEMS = [
             f"dataset={', '.join(PAIRS)}."
         ],
     ),
+    # GANs
+    (["task=gan"], {"task.critic_steps": 0}, ["task.critic_steps=0: must be a whole number >= 1."]),
+    (["task=gan"], {"task.samples_every": -1}, ["task.samples_every=-1: must be a whole number >= 0."]),
+    (["task=gan"], {"generator.latent": 0}, ["generator.latent=0: must be a whole number >= 1."]),
+    (["task=gan"], {"generator.lr": 0}, [f"generator.lr=0: {NUMBER} > 0 and <= 100."]),
+    (["task=gan", "model=gan_critic"], {"model.penalty": 0}, [f"model.penalty=0: {NUMBER} > 0."]),
+    (
+        ["task=gan"],
+        {"generator.channels": [8] * 4},
+        ["generator.channels has 4 entries: each halves the image, and 8x8 cannot be divided by 16; use fewer."],
+    ),
+    (
+        ["task=gan", "model=gan_critic", "dataset=mnist"],
+        {"model.channels": [8] * 3},
+        ["model.channels has 3 entries: each halves the image, and 28x28 cannot be divided by 8; use fewer."],
+    ),
+    (
+        ["task=gan", "conv=plain", "linear=plain"],
+        {},
+        [
+            "conv=plain, linear=plain: nothing bounds such a critic, and its loss has no minimum; use constrained "
+            "layers, or model=gan_critic, whose gradient is penalised."
+        ],
+    ),
+    (["task=gan"], {"batch_size": 1}, ["batch_size=1: the generator normalises over a batch; use at least 2."]),
+    (["task=gan"], {"amp": "bf16"}, ["compile=true or amp=bf16: task=gan does not read them; leave them out."]),
+    (
+        ["task=gan", "dataset=cone"],
+        {},
+        [
+            "dataset=cone: a pair of laws, and task=gan learns images; use dataset=digits, mnist, fashion_mnist, "
+            "cifar10."
+        ],
+    ),
+    (["task=gan", "loss=margin"], {}, ["loss=margin: task=gan trains with the critic's, kantorovich; leave it out."]),
+    (
+        ["model=gan_critic"],
+        {},
+        ["model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."],
+    ),
+    (
+        ["task=wasserstein", "dataset=gan"],
+        {},
+        ["run=null: dataset=gan needs run=DIR, the directory of a finished run of task=gan."],
+    ),
+    (
+        ["task=wasserstein", "dataset=gan", "run=nowhere"],
+        {},
+        [
+            "dataset.run=nowhere: not the directory of a run of task=gan; train one with task=gan dataset=mnist, and "
+            "give its directory."
+        ],
+    ),
     (
         ["loss=kantorovich"],
         {},
@@ -285,10 +346,10 @@ PROBLEMS = [
         [],
         {"attack.step": 1, "colour": "red", "optimizer.momentum": 0.5},
         [
-            "colour: no such key, nothing would read it; see --help for the names. Keys there: task, model, conv, "
-            "linear, activation, loss, optimizer, scheduler, dataset, attack, estimate, seed, epochs, batch_size, "
-            "device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, debug, "
-            "profile, bell, resume, run, rerun, objective, fail_fast.",
+            "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
+            "linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, seed, epochs, "
+            "batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, "
+            "debug, profile, bell, resume, run, rerun, objective, fail_fast.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "
@@ -421,4 +482,5 @@ def test_every_group_is_a_field():
     assert fields[: len(GROUPS)] == list(GROUPS)
     assert dataclasses.fields(Attack)
     assert dataclasses.fields(Estimate)
-    assert all("check" in field.metadata for field in dataclasses.fields(Config)[len(GROUPS) + 2 :])
+    assert dataclasses.fields(Generator)
+    assert all("check" in field.metadata for field in dataclasses.fields(Config)[len(GROUPS) + 3 :])

@@ -1,4 +1,7 @@
+import errno
+import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,13 +31,13 @@ CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
 
 def _train_py(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "train.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
 
 
 def _drive(rounds: list[dict[Any, dict[str, Any]]], folder: Path) -> dict[Any, int]:
     (folder / "jobs.json").write_text(json.dumps([list(jobs.values()) for jobs in rounds]))
     command = [sys.executable, str(ROOT / "tests" / "stopping.py"), str(folder / "jobs.json")]
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, timeout=900, check=True)
     return {key: code for jobs, codes in zip(rounds, json.loads(done.stdout), strict=True)
             for key, code in zip(jobs, codes, strict=True)}  # fmt: skip
 
@@ -187,6 +190,41 @@ def test_a_truncated_checkpoint_falls_back_to_the_previous_one(runs, stopped):
     assert outcome_of(stopped) == outcome_of(runs["folder"] / "straight")
     assert curves(stopped) == curves(runs["folder"] / "straight")
     assert {path.name for path in last.parent.iterdir()} == {"best.pt", "last.pt"}
+
+
+def test_a_full_disk_is_one_clear_message(runs, stopped, monkeypatch):
+    calls, sync = itertools.count(), os.fsync
+
+    def full(descriptor):
+        if next(calls) > 5:  # the configuration and the rows so far are written again before
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    before = _snapshot(stopped)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        outcome = launch(f"resume={stopped}")
+    assert outcome.code == 1
+    assert outcome.output.count("lipnet: ") == 1
+    assert (
+        f"lipnet: {stopped / 'checkpoints' / 'last.pt'}: No space left on device; what was written to {stopped} before "
+        f"is kept. Make room, or make it writable, then continue with: lipnet resume={stopped}\n"
+    ) in outcome.output
+    assert "Traceback" not in outcome.output
+    assert _snapshot(stopped).items() >= before.items()
+    assert launch(f"resume={stopped}").code == 0
+    assert outcome_of(stopped) == outcome_of(runs["folder"] / "straight")
+
+
+def test_a_continued_run_keeps_the_overrides(stopped):
+    """A crash while Hydra empties and fills them again would leave a run that starts anew with the defaults."""
+    saved = stopped / ".hydra" / "overrides.yaml"
+    before = saved.read_text()
+    inode = saved.stat().st_ino
+    launch(f"resume={stopped}", "attack.examples=8")
+    assert set(before.splitlines()) <= set(saved.read_text().splitlines())
+    assert "- attack.examples=8" in saved.read_text()
+    assert saved.stat().st_ino != inode  # replaced, not filled again
 
 
 def test_a_run_without_a_readable_checkpoint_is_one_clear_message(stopped):

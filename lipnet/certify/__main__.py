@@ -15,7 +15,10 @@ def main(arguments: list[str] | None = None) -> int:
         "hashes, layers, preprocessing, and the Lipschitz bound, recomputed. Exit code 0: it holds; 1: it does not.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="certificate.json, or the directory that holds it")
-    path = parser.parse_args(arguments).file
+    try:
+        path = parser.parse_args(arguments).file
+    except SystemExit as stop:  # argparse leaves with 2; a user's mistake is 1 here
+        return 1 if stop.code else 0
     from lipnet.export import verify
 
     try:

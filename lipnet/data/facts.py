@@ -1,6 +1,9 @@
 """What is known of each data set before it is loaded. Imports no torch, so that configurations are checked quickly."""
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 # name: (channels, height, width), number of classes
 DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
@@ -16,3 +19,13 @@ def inputs_and_outputs(dataset: Any) -> tuple[tuple[int, ...], int]:
     if dataset.name in DATASETS:
         return DATASETS[dataset.name]
     return (DATASETS[dataset.source][0] if hasattr(dataset, "source") else (dataset.dimension,)), 1
+
+
+def trained_on(run: str | None) -> str | None:
+    """The image set of a run of ``task=gan``, from its saved configuration; ``None`` where there is no such run."""
+    saved = Path(str(run)) / ".hydra" / "config.yaml"
+    try:
+        config = yaml.safe_load(saved.read_text())
+        return config["dataset"]["name"] if config["task"]["name"] == "gan" else None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+        return None

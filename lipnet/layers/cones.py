@@ -31,8 +31,14 @@ class Cones(nn.Module):
 
     @torch.no_grad()
     def place(self, samples: Tensor) -> None:
-        """Puts the apices at ``(cones, ...)`` samples."""
+        """Puts the apices at ``(cones, ...)`` samples, and levels the cones: each has the same mean over the samples.
+
+        In high dimension the few apices nearest to the centre are nearest to almost every point: with equal heights
+        theirs would be the only cones that ever count, and learn.
+        """
         self.apices.copy_(samples.flatten(1))
+        reach = torch.cdist(self.apices, self.apices).mean(1)
+        self.heights.copy_(reach.mean() - reach if self.upward else reach - reach.mean())
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, ...) -> (batch, 1)``."""

@@ -26,7 +26,9 @@ from lipnet.layers import (
     bjorck,
 )  # fmt: skip
 from lipnet.layers import GroupSort as GroupSortLayer
-from lipnet.schema import BCOP, ConesModel, Config, ConvNet, Critic, Dataset, Iterated
+from lipnet.models.gan import Gan, gan_critic
+from lipnet.models.generator import build_generator
+from lipnet.schema import BCOP, ConesModel, Config, ConvNet, Critic, Dataset, GanCritic, Iterated
 
 Shape = tuple[int, ...]
 Convolution = Callable[..., nn.Module]  # (in_channels, out_channels, kernel_size, stride) -> layer
@@ -39,10 +41,18 @@ def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequenti
     """
     dataset = config.dataset
     first = [Normalize(dataset.mean, dataset.std)] if isinstance(dataset, Dataset) else []
+    if isinstance(config.model, GanCritic):
+        return nn.Sequential(*first, *gan_critic(config.model, input_shape))
     if isinstance(config.model, ConesModel):
         return nn.Sequential(Cones(math.prod(input_shape), config.model.cones, upward=config.model.apices == "second"))
     body = _conv_net if isinstance(config.model, ConvNet) else _fully_connected
     return nn.Sequential(*first, *body(config, input_shape, outputs))
+
+
+def build_gan(config: Config, image_shape: Shape) -> Gan:
+    """A generator of such images, and the critic that ``config.model`` describes."""
+    critic = build_model(config, image_shape, 1)
+    return Gan(build_generator(config.generator, image_shape), critic, not isinstance(config.model, GanCritic))
 
 
 def _conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:

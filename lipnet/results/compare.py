@@ -104,7 +104,7 @@ def build_tables(
     measures = sorted({measure for group in groups for run in group.runs for measure in run.measures}, key=_order)
     shown = [_measure(name, measures, written) for name in columns.split(",")] if columns else measures
     by_dataset: dict[str, list[Group]] = {}
-    for group in sorted(groups, key=_by_name):
+    for group in sorted(groups, key=by_name):
         by_dataset.setdefault(group.labels["dataset"], []).append(group)
     if sort is not None:
         by_dataset = {name: _sorted(same, sort, measures, written) for name, same in by_dataset.items()}
@@ -163,7 +163,8 @@ def _order(measure: Measure) -> tuple[int, str, float]:
     return measure.order
 
 
-def _by_name(group: Group) -> tuple[Any, ...]:
+def by_name(group: Group) -> tuple[Any, ...]:
+    """The order of rows: data set, model, method, then the other keys, numbers by their value."""
     labels = group.labels
     model = labels["model"]
     rank = _MODELS.index(model) if model in _MODELS else len(_MODELS)

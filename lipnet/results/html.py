@@ -82,7 +82,7 @@ def _table(table: Table) -> str:
     titles, left = header(table), text_columns(table)
     kinds = ["" if place < left else "number" for place in range(len(titles))]
     head = "".join(
-        f'<th class="{f"sortable {kind}".strip()}">{html.escape(title)}</th>'
+        f'<th class="{f"sortable {kind}".strip()}">{html.escape(title).replace("@", "<wbr>@")}</th>'
         for title, kind in list(zip(titles, kinds, strict=True))[1:]  # the data set stands above the table
     )
     best = {measure: _best(table.rows, measure) for measure in table.measures if measure.is_accuracy}
@@ -189,9 +189,8 @@ def _appendix(groups: list[Group], place: Path) -> Iterator[str]:
     shared = set.intersection(*(set(group.config.items()) for group in groups)) if len(groups) > 1 else set()
     entries = [f"<li><code>{html.escape(key)}={html.escape(value)}</code></li>" for key, value in sorted(shared)]
     if entries:
-        yield "<h2>Configuration</h2>"
-        yield f"<details><summary>{len(entries)} keys that are the same in all rows</summary><ul>"
-        yield f"{''.join(entries)}</ul></details>"
+        summary = f"{len(entries)} keys that are the same in all rows"
+        yield _folded("Configuration", summary, f"<ul>{''.join(entries)}</ul>")
     measure = score(groups)
     titles = ("run directory", "data set, model, method, keys", "seed", "score", "training, s")
     head = "".join(f'<th class="sortable">{title}</th>' for title in titles)
@@ -203,8 +202,12 @@ def _appendix(groups: list[Group], place: Path) -> Iterator[str]:
         for label, group in ((f"{', '.join(network)}, {label}", group) for label, group in label_groups(same))
         for run in group.runs
     ]
-    yield f"<h2>Runs</h2>\n<details><summary>every run in the table ({len(lines)})</summary>"
-    yield f"{_scrolled(head, lines)}</details>"
+    yield _folded("Runs", f"every run in the table ({len(lines)})", _scrolled(head, lines))
+
+
+def _folded(title: str, summary: str, content: str) -> str:
+    """Shown at a click; printed only when shown."""
+    return f"<section><h2>{title}</h2>\n<details><summary>{summary}</summary>{content}</details></section>"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lipnet.errors import UserError
 from lipnet.results.collect import Run
+from lipnet.results.compare import by_name
 from lipnet.results.drawing import COLOURS, MARKERS, Named, band, colours, legend_below, mean, new_figure
 from lipnet.results.groups import Group, varying_keys, varying_labels
 from lipnet.results.measures import Measure
@@ -48,7 +49,7 @@ def write_figures(groups: list[Group], folder: Path) -> list[Path]:
 def by_network(groups: list[Group]) -> dict[tuple[str, str], list[Group]]:
     """Groups by data set and model: what one figure can compare."""
     found: dict[tuple[str, str], list[Group]] = defaultdict(list)
-    for group in sorted(groups, key=lambda group: tuple(group.labels.values())):
+    for group in sorted(groups, key=by_name):
         found[group.labels["dataset"], group.labels["model"]].append(group)
     return found
 

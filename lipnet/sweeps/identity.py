@@ -12,8 +12,8 @@ from lipnet.schema import Config
 
 # Where a run is, how it is shown and what is read off it. Device and threads change results by rounding alone.
 NO_RESULT_KEYS = (
-    "resume", "rerun", "progress", "profile", "bell", "device", "threads", "dataset.root",
-    "dataset.download", "objective", "fail_fast",
+    "resume", "rerun", "progress", "profile", "bell", "device", "threads", "dataset.root", "dataset.download",
+    "objective", "fail_fast",
 )  # fmt: skip
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from lipnet.config import Config
-from lipnet.tasks import evaluate, export, robustness, wasserstein
+from lipnet.tasks import evaluate, export, gan, robustness, wasserstein
 from lipnet.tasks.session import Session
 
 TASKS: dict[str, Callable[[Config, Session], dict[str, Any]]] = {
     "robustness": robustness.train,
     "wasserstein": wasserstein.train,
+    "gan": gan.train,
     "evaluate": evaluate.evaluate,
     "export": export.export,
 }

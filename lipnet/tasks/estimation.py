@@ -1,5 +1,6 @@
 """The final evaluation of a critic: what it proves about the Wasserstein-1 distance between two laws."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,11 @@ class Estimation:
     values_second: Tensor
     critic: nn.Module
 
+    def rows(self) -> list[dict[str, float]]:
+        """``f / L`` at each pair of evaluation samples: on the same samples, critics are compared by differences."""
+        values = zip(self.values_first.tolist(), self.values_second.tolist(), strict=True)
+        return [{"first": first, "second": second} for first, second in values]
+
     def content(self, pair: Pair, config: Config) -> dict[str, Any]:
         """The ``wasserstein`` part of ``results.json``."""
         known = {
@@ -79,6 +85,7 @@ class Estimation:
             "confidence": config.estimate.confidence,
             "certified_lower_bound": self.certified,
             "evaluation_samples": len(self.first),
+            "samples_sha256": _digest(self.first, self.second),
             "exact_on_sample": self.sample_transport,
             "estimate_on_sample": self.sample_gap,
             "transport_samples": min(len(self.first), config.estimate.transport_samples),
@@ -90,6 +97,12 @@ class Estimation:
             "published": pair.published,
         }
         return {key: value for key, value in known.items() if value is not None}
+
+
+def _digest(*samples: Tensor) -> str:
+    """Equal for runs that were evaluated on the same samples; to ten digits, since devices round differently."""
+    rounded = [part.double().mul(1e10).round().to(torch.int64).numpy().tobytes() for part in samples]
+    return hashlib.sha256(b"".join(rounded)).hexdigest()
 
 
 def measure_gap(first: Tensor, second: Tensor, lipschitz: float, paired: bool, confidence: float) -> Gap:

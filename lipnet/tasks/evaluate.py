@@ -7,7 +7,7 @@ from lipnet.commandline import EVALUATION_KEYS
 from lipnet.data.images import load_splits
 from lipnet.data.pairs import load_pair
 from lipnet.models.summary import count_parameters
-from lipnet.runs import load_run, refuse_changes
+from lipnet.runs import load_run, refuse_changes, refuse_gan
 from lipnet.schema import Config, Pair
 from lipnet.tasks import robustness, wasserstein
 from lipnet.tasks.session import Session
@@ -20,6 +20,7 @@ log = logging.getLogger("lipnet")
 def evaluate(config: Config, session: Session) -> dict[str, Any]:
     """Evaluates the network in ``config.run``; the command line has been completed with that run's own overrides."""
     run = distributed.from_main(lambda: load_run(str(config.run)))
+    refuse_gan(run.config, str(config.run))
     refuse_changes(run.config, config, EVALUATION_KEYS, f"task=evaluate run={config.run}")
     log.info("evaluating %s, weights of epoch %d", config.run, run.epoch)
     tracker = open_tracker(session.directory)

@@ -18,7 +18,7 @@ from lipnet.export.source import network_source
 from lipnet.models import to_plain
 from lipnet.models.summary import count_parameters
 from lipnet.results.record import versions, write_results
-from lipnet.runs import load_run, refuse_changes
+from lipnet.runs import load_run, refuse_changes, refuse_gan
 from lipnet.schema import Config, Dataset
 from lipnet.tasks.certification import Certification, certify_and_attack
 from lipnet.tasks.session import Session
@@ -32,6 +32,7 @@ _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 def export(config: Config, session: Session) -> dict[str, Any]:
     """Writes the best network of ``config.run`` into the run directory; returns the content of ``results.json``."""
     run = load_run(str(config.run))
+    refuse_gan(run.config, str(config.run))
     refuse_changes(run.config, config, EXPORT_KEYS, f"task=export run={config.run}")
     shape: tuple[int, ...] = inputs_and_outputs(config.dataset)[0]
     plain: Any = to_plain(run.model)

@@ -36,6 +36,7 @@ def train_and_evaluate(
     objective: Callable[[Tracker], Objective],
     evaluate: Evaluation,
     metrics: list[str],
+    rates: dict[str, float] | None = None,
     prepare: Callable[[nn.Module], None] = lambda model: None,
 ) -> dict[str, Any]:
     """Trains (or continues) the configuration's network and evaluates its best epoch.
@@ -45,16 +46,17 @@ def train_and_evaluate(
         objective: ``tracker -> objective``.
         evaluate: ``(best network, tracker, results so far) -> results``; it writes them.
         metrics: tags that ``evaluate`` will write, for the HPARAMS page.
+        rates: child module -> what multiplies the learning rate for its parameters.
         prepare: changes a fresh network in place, where its start depends on data.
     """
-    model = new_model(config)
+    model = new_model(config).eval()
     prepare(model)
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     if len(batches) < config.batch_size:
         log.info("batch_size=%d: an epoch is one step of all %d examples", config.batch_size, len(batches))
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
-    loop = Loop(model.to(session.device), batches, config, session.directory, facts)
+    loop = Loop(model.to(session.device), batches, config, session.directory, facts, rates or {})
     if distributed.is_main():
         remove_parts(session.directory)
     _restore(loop)

@@ -21,7 +21,7 @@ from lipnet.tasks.estimation import Estimation, critic_values, estimate_distance
 from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
 from lipnet.training import distributed
-from lipnet.training.files import read_csv
+from lipnet.training.files import read_csv, write_csv
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
@@ -123,6 +123,7 @@ def _show(
         if name in results["wasserstein"]:
             tracker.writer.add_scalar(f"test/{name}", results["wasserstein"][name], step)
     tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
+    write_csv(session.directory / "critic_values.csv", found.rows())
     title = f"{config.dataset.name}, {config.model.name}"
     rows = read_csv(session.directory / "metrics.csv")
     figure = wasserstein_figure(found, results["wasserstein"], rows, config.dataset.steps_per_epoch, title)

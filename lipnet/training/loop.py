@@ -21,7 +21,7 @@ from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
 from lipnet.training.notices import length_notice
 from lipnet.training.profiling import profiled
-from lipnet.training.schedules import build_optimizer, learning_rate
+from lipnet.training.schedules import build_optimizer, learning_rate, parameter_groups
 from lipnet.training.tracker import Tracker
 from lipnet.training.weights import load_weights
 
@@ -88,6 +88,7 @@ class Loop:
         directory: the run directory; ``checkpoints/last.pt``, ``previous.pt`` (the one before it) and ``best.pt``
             appear in it.
         facts: plain data saved in every checkpoint (the configuration, the choices, versions).
+        rates: child module -> what multiplies the learning rate for its parameters; 1 for all others.
     """
 
     model: nn.Module
@@ -95,6 +96,7 @@ class Loop:
     config: Config
     directory: Path
     facts: dict[str, Any]
+    rates: dict[str, float] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -103,7 +105,7 @@ class Loop:
         )
         self.eager = distributed.parallel(self.model)
         self.trained = _compiled(self.eager) if self.config.compile else self.eager
-        self.optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
+        self.optimizer = build_optimizer(self.config.optimizer, parameter_groups(self.model, self.rates))
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         steps = self.config.epochs * self.batches
         self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, steps, self.batches)
@@ -249,7 +251,7 @@ class Loop:
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
 
     def _save(self, path: Path) -> None:
         if not distributed.is_main():

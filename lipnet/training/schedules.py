@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,7 +10,17 @@ from torch import nn
 from lipnet.schema import SGD, Adam, Cosine, Exponential, Named, OneCycle, Optimizer, RMSprop
 
 
-def build_optimizer(option: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str, Any]]:
+    """An optimizer's groups: one for each child module in ``rates``, with that ``factor``, after one for the rest."""
+    groups: list[dict[str, Any]] = [{"params": [], "factor": 1.0}]
+    groups += [{"params": list(model.get_submodule(name).parameters()), "factor": rates[name]} for name in rates]
+    groups[0]["params"] = [
+        parameter for name, parameter in model.named_parameters() if name.partition(".")[0] not in rates
+    ]
+    return groups
+
+
+def build_optimizer(option: Optimizer, parameters: Iterable[Any]) -> torch.optim.Optimizer:
     """The option's torch optimizer."""
     kwargs: dict = {"lr": option.lr, "weight_decay": option.weight_decay}
     if isinstance(option, Adam):  # fused: one pass over the parameters instead of ten

@@ -66,12 +66,24 @@ def test_a_function_with_constant_1_on_finitely_many_points_is_met_exactly():
 def test_images_are_vectors_to_it_and_a_copy_is_plain():
     layer, images = Cones(12, 5), torch.rand(6, 3, 2, 2)
     layer.place(images[:5])
+    layer.heights.data.zero_()
     assert torch.equal(layer.apices, images[:5].flatten(1))
     plain = to_plain(layer.eval())
     assert plain is not layer
     assert torch.equal(plain(images), layer(images))
     assert torch.equal(copy.deepcopy(layer)(images), layer(images))
     assert float(layer(images).detach().max()) == 0.0  # an apex
+
+
+@pytest.mark.parametrize("upward", [False, True])
+def test_placed_cones_are_level(upward):
+    layer, samples = Cones(3, 40, upward).double(), torch.randn(40, 3, dtype=torch.float64)
+    layer.place(samples)
+    distances = torch.cdist(samples, layer.apices)
+    cones = layer.heights + distances if upward else layer.heights - distances
+    means = cones.mean(0)
+    torch.testing.assert_close(means, means[:1].expand(40))
+    assert abs(float(layer.heights.detach().mean())) < 1e-12
 
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0)])

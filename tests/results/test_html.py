@@ -6,7 +6,7 @@ import pytest
 from lipnet.results.__main__ import main
 from lipnet.training.files import write_csv
 
-_VOID = {"meta", "br", "img", "link", "hr"}
+_VOID = {"meta", "br", "img", "link", "hr", "wbr"}
 
 
 class Document(HTMLParser):

@@ -6,6 +6,7 @@ from typing import Any
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.data.pairs.cones import cone, nuisance, scaled_gaussians, spheres, three_cones
 from lipnet.data.pairs.finite import discrete, two_classes, two_images
+from lipnet.data.pairs.gan import gan
 from lipnet.data.pairs.lines import absolute_value, partial_mass, translation
 from lipnet.data.pairs.pair import Pair, PairBatches, check_pair
 from lipnet.data.pairs.rays import minfunnel, nearest_anchor
@@ -17,7 +18,7 @@ LOADERS: dict[str, Callable[[Any], Pair]] = {
     "absolute_value": absolute_value, "three_cones": three_cones, "cone": cone, "translation": translation,
     "spheres": spheres, "scaled_gaussians": scaled_gaussians, "partial_mass": partial_mass, "nuisance": nuisance,
     "nearest_anchor": nearest_anchor, "discrete": discrete, "two_images": two_images, "minfunnel": minfunnel,
-    "two_classes": two_classes,
+    "two_classes": two_classes, "gan": gan,
 }  # fmt: skip
 
 

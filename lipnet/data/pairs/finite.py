@@ -44,7 +44,8 @@ def two_classes(option: TwoClasses) -> Pair:
             )
         chosen = rows[torch.randperm(len(rows), generator=random)[: option.atoms]]
         sides.append(train.images[chosen].double() / train.maximum)
-    return _between_atoms(*sides, units="L2 distance between images with pixels in [0, 1]")
+    first, second = sides
+    return _between_atoms(first, second, units="L2 distance between images with pixels in [0, 1]")
 
 
 def two_images(option: TwoImages) -> Pair:

@@ -115,6 +115,12 @@ def test_an_untouched_export_holds(exported, capsys, name):
     assert repr(_certificate(exported)["lipschitz_upper_bound"]) in printed
 
 
+@pytest.mark.parametrize(("arguments", "code"), [([], 1), (["a", "b"], 1), (["--help"], 0)])
+def test_the_command_line_of_the_check(capsys, arguments, code):
+    assert main(arguments) == code
+    assert "python -m lipnet.certify" in "".join(capsys.readouterr())
+
+
 def test_files_that_are_not_needed_may_be_left_behind(copy, capsys):
     for name in ("network.py", "network.onnx", "results.json"):
         (copy / name).unlink()

@@ -1,0 +1,62 @@
+"""A generator and its critic, and the unconstrained critic of the paper's GAN."""
+
+import math
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.models.generator import small_weights
+from lipnet.schema import GanCritic
+
+
+class Gan(nn.Sequential):
+    """A generator followed by its critic: ``gan.generator`` maps latent vectors to images, ``gan.critic`` those to 1.
+
+    Attributes:
+        constrained: whether the critic has a proved Lipschitz constant.
+    """
+
+    generator: nn.Sequential
+    critic: nn.Sequential
+
+    def __init__(self, generator: nn.Sequential, critic: nn.Sequential, constrained: bool) -> None:
+        super().__init__(OrderedDict(generator=generator, critic=critic))
+        self.constrained = constrained
+
+    @property
+    def latent(self) -> int:
+        """How many random numbers are behind an image."""
+        first = self.generator[0]
+        assert isinstance(first, nn.Linear)
+        return first.in_features
+
+
+def latent_vectors(count: int, size: int, random: torch.Generator) -> Tensor:
+    """What a generator's images are made of: uniform on [0, 1], ``(count, size)``."""
+    return torch.rand(count, size, generator=random)
+
+
+def gan_critic(option: GanCritic, input_shape: tuple[int, ...]) -> list[nn.Module]:
+    """Strided convolutions and fully connected layers with batch normalisation, as in the paper's WGAN-GP."""
+    inputs, height, width = input_shape
+    modules: list[nn.Module] = []
+    for index, outputs in enumerate(option.channels):
+        normalise = [nn.BatchNorm2d(outputs)] if index else []  # DCGAN: none next to the image
+        modules += [nn.Conv2d(inputs, outputs, 4, 2, 1), *normalise, nn.LeakyReLU(0.2)]
+        inputs, height, width = outputs, height // 2, width // 2
+    modules.append(nn.Flatten())
+    inputs = math.prod((inputs, height, width))
+    for outputs in option.hidden:
+        modules += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.LeakyReLU(0.2)]
+        inputs = outputs
+    modules.append(nn.Linear(inputs, 1))
+    for module in modules:
+        small_weights(module)
+    return modules
+
+
+@torch.no_grad()
+def generate(generator: nn.Module, latent: Tensor, batch_size: int = 512) -> Tensor:
+    """Images of all latent vectors, batch by batch."""
+    return torch.cat([generator(part) for part in latent.split(batch_size)])

@@ -3,16 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from lipnet.app import run
-from lipnet.commandline import main_arguments
+from lipnet.app import launch, run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def train(config: DictConfig) -> None:
+def train(config: DictConfig) -> float | None:
     """One run of a composed configuration."""
-    run(config)
+    return run(config)
 
 
 if __name__ == "__main__":
-    main_arguments()
-    train()
+    launch(train)

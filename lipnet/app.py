@@ -2,18 +2,16 @@
 
 import contextlib
 import dataclasses
-import datetime
-import json
 import logging
-import secrets
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,53 +21,55 @@ from lipnet.data.facts import trained_on
 from lipnet.debug import apply_debug
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
+from lipnet.sweeps import names
+from lipnet.sweeps.job import run_job
+from lipnet.sweeps.latest import link_latest
+from lipnet.training.files import read_results
 
 log = logging.getLogger("lipnet")
 
 
-def _run_dir(resume: str | None, parent: str) -> str:
-    """A directory of its own for every run, even for two that start in the same second; ``resume`` keeps its own."""
-    if resume not in (None, "", "null"):
-        return str(resume)
-    now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return f"{parent}/{now}_{secrets.token_hex(3)}"
-
-
-def _output_subdir(resume: str | None) -> str | None:
-    """Where Hydra writes the configuration: nowhere when a run is continued, as it empties the old files first."""
-    return ".hydra" if resume in (None, "", "null") else None
-
-
-OmegaConf.register_new_resolver("lipnet.run_dir", _run_dir, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("lipnet.run_dir", names.run_dir, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("lipnet.trained_on", trained_on, replace=True)
-OmegaConf.register_new_resolver("lipnet.output_subdir", _output_subdir, replace=True)
+OmegaConf.register_new_resolver("lipnet.output_subdir", names.output_subdir, replace=True)
+OmegaConf.register_new_resolver("lipnet.method", lambda *, _root_: names.method(_root_), replace=True)
+OmegaConf.register_new_resolver("lipnet.label", lambda *, _root_: names.run_label(_root_), replace=True)
+OmegaConf.register_new_resolver("lipnet.job_name", lambda *keys, _root_: names.job_name(_root_, *keys), replace=True)
 OmegaConf.register_new_resolver("lipnet.groups", commandline.listed_groups, replace=True)
 
 
-def run(config: DictConfig) -> None:
-    """One run of a composed configuration. A user's mistake or a failed run ends with exit code 1."""
-    sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+def run(config: DictConfig) -> float | None:
+    """One run of a composed configuration. A user's mistake or a failed run ends with exit code 1.
+
+    Returns:
+        in a sweep with an objective, its value.
+    """
+    hydra_config = HydraConfig.get()
+    sweep = hydra_config.mode == RunMode.MULTIRUN
+    shown = hydra_config.sweep.dir if sweep else hydra_config.runtime.output_dir
+    link_latest(Path(shown), Path(hydra_config.runtime.cwd) / "outputs")
+    if sweep:
+        return run_job(config, hydra_config, _run)
     try:
-        _run(config, HydraConfig.get())
+        _run(parse(config), config, hydra_config)
     except UserError as error:
-        if sweep:  # the other jobs go on; Hydra reports this one at the end
-            raise CompactHydraException(str(error)) from error
         commandline.fail(error)
     except _Followed:
         sys.exit(1)
+    return None
 
 
 class _Followed(Exception):
     """Another process of this run failed, and has said why."""
 
 
-def _run(config: DictConfig, hydra_config: HydraConf) -> None:
+def _run(config: Config, composed: DictConfig, hydra_config: HydraConf) -> None:
     from lipnet.training.interrupt import Interrupted, StopRequest
 
     directory = Path(hydra_config.runtime.output_dir)
     try:
         with StopRequest(at_once=True):
-            _carry_out(parse(config), config, hydra_config, directory)
+            _carry_out(config, composed, hydra_config, directory)
     except Interrupted as stop:
         log.warning("stopped by %s%s", stop, _continuation(directory, "; continue with: "))
         sys.exit(128 + stop.number)
@@ -91,10 +91,12 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
         _check_shared(config, distributed.size(), DISTRIBUTED)
     if not distributed.is_main():
         config = dataclasses.replace(config, progress="off")
-    if distributed.from_main(lambda: _is_complete(directory)):
+    if distributed.from_main(lambda: read_results(directory).get("status") == "completed"):
         distributed.finish()
         log.info("%s is complete: nothing to continue; task=evaluate run=%s evaluates it again", directory, directory)
         return
+    if distributed.is_main():
+        (directory / "results.json").unlink(missing_ok=True)  # of an attempt that failed
     choices = {
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
@@ -143,11 +145,6 @@ def _continuation(directory: Path, introduction: str) -> str:
     return f"{introduction}{_program()} {shlex.quote(f'resume={directory}')}" if found else ""
 
 
-def _is_complete(directory: Path) -> bool:
-    results = directory / "results.json"
-    return results.is_file() and json.loads(results.read_text()).get("status") == "completed"
-
-
 def _check_shared(config: Config, processes: int, tasks: tuple[str, ...]) -> None:
     problems = []
     if config.task.name not in tasks:
@@ -168,11 +165,19 @@ def _program() -> str:
 
 
 @hydra.main(version_base="1.3", config_path=str(commandline.config_dir()), config_name="config")
-def _hydra_main(config: DictConfig) -> None:
-    run(config)
+def _hydra_main(config: DictConfig) -> float | None:
+    return run(config)
 
 
 def main() -> None:
     """The console script ``lipnet``: the same program as ``train.py``, from any directory."""
-    commandline.main_arguments()
-    _hydra_main()
+    launch(_hydra_main)
+
+
+def launch(program: Callable[[], Any]) -> None:
+    """Runs a program of Hydra's on ``sys.argv``, once that holds no mistake."""
+    sweep = commandline.main_arguments()
+    if sweep is None:
+        program()
+    else:
+        sweep.run(program)

@@ -4,6 +4,7 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -11,12 +12,13 @@ import itertools
 import math
 import os
 import re
+import secrets
 import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.hydra import Hydra
@@ -26,22 +28,27 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
 from lipnet.errors import UserError
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
+from lipnet.sweeps.launch import Launch, quoted
+from lipnet.sweeps.plan import Plan, plan_sweep
 from lipnet.trust import check_folder, read_overrides
 
 _PROBE_BYTES = 2**16  # an empty file fits on a full disk
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
+# Launchers and sweepers that are packages of their own, and the extra that brings them.
+_PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
 
 # What a command may change when it evaluates a finished run; everything else is the run's own.
 EVALUATION_KEYS = (
     "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
     "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.foolbox_examples",
     "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
-    "estimate.confidence", "estimate.transport_samples",
+    "estimate.confidence", "estimate.transport_samples", "objective", "fail_fast",
 )  # fmt: skip
 # What may change when a finished run is exported.
 EXPORT_KEYS = (
@@ -49,7 +56,9 @@ EXPORT_KEYS = (
     "dataset.root", "dataset.download", "dataset.limit_test",
 )  # fmt: skip
 # What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
-_NOT_ON_RESUME = ("task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples")
+_NOT_ON_RESUME = (
+    "task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples", "objective", "fail_fast",
+)  # fmt: skip
 RESUME_KEYS = ("resume", "profile", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
 RUN_READERS = {"evaluate": EVALUATION_KEYS, "export": EXPORT_KEYS}  # tasks that take run=DIR, and what each may change
 
@@ -75,6 +84,12 @@ def prepare(argv: list[str]) -> list[str]:
     Raises:
         UserError: with every problem of the command line.
     """
+    return _prepare(argv)[0]
+
+
+def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
+    """What Hydra is to see, and the sweep that it will be."""
+    argv = list(map(_without_links, argv))
     arguments = get_args_parser().parse_args(argv)
     if arguments.info == "all" and "all" not in argv:  # without a word after it: not Hydra's own
         from lipnet.info import describe
@@ -82,7 +97,7 @@ def prepare(argv: list[str]) -> list[str]:
         print(describe())
         sys.exit(0)
     if any((arguments.help, arguments.hydra_help, arguments.shell_completion, arguments.info)):
-        return argv
+        return argv, None
     untrusted = list(_untrusted(arguments))
     if untrusted:
         raise UserError(*untrusted)
@@ -94,19 +109,60 @@ def prepare(argv: list[str]) -> list[str]:
     saved = _saved_overrides(overrides)
     with _hydra(arguments.config_dir):
         saved += _left_over(saved, overrides)
+        if not arguments.multirun and any(text.startswith("sweep=") for text in saved):
+            saved.append("hydra.mode=RUN")  # one job of a ready-made sweep, by itself
         kept, problems = _parse(saved)
         if problems:
             raise UserError(*problems)
-        composed, problems = _check([*kept, *overrides], arguments)
+        plan = _plan([*kept, *overrides], arguments)
+        composed, problems = _check(plan.overrides if plan else [*kept, *overrides], arguments)
     swept = [_text(override) for override in (*kept, *overrides) if override.is_sweep_override()]
-    if swept and not arguments.multirun:
+    if plan and any(override.key_or_group == "resume" for override in overrides):
+        problems.append("resume: continues one run; a sweep launched again, by the same command, continues its jobs.")
+    if swept and not plan and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
     problems += _escaping(composed)
+    if not problems and plan and plan.optimises and composed is not None and composed.objective is None:
+        problems.append(
+            "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
+        )
     if not problems and not arguments.cfg:
-        problems += _unwritable(composed, arguments.multirun)
+        problems += _unwritable(composed, bool(plan))
     if problems:
         raise UserError(*problems)
-    return [*saved, *map(_radii_as_written, argv)]
+    launch = _launch(plan, composed) if plan and composed is not None else None
+    place = argv.index(arguments.overrides[0]) if arguments.overrides else len(argv)
+    added = [*saved, *(launch.overrides if launch else [])]  # before what was typed, which wins
+    return [*argv[:place], *added, *map(_radii_as_written, argv[place:])], launch
+
+
+def _plan(overrides: list[Override], arguments: argparse.Namespace) -> Plan | None:
+    """The sweep that the overrides ask for, by -m or by ``sweep=NAME``; none for a single run."""
+    chosen = [_text(override) for override in overrides if override.key_or_group.startswith(("sweep", "hydra"))]
+    if not (chosen or arguments.multirun):
+        return None
+    composed = _compose(chosen, [])
+    if composed is None or not (arguments.multirun or composed.hydra.mode == RunMode.MULTIRUN):
+        return None
+    return plan_sweep(overrides, composed.hydra.sweeper, lambda override: _values(override, arguments.config_dir))
+
+
+def _launch(plan: Plan, composed: DictConfig) -> Launch:
+    """A sweep's directory is called after it, so that the same command finds its jobs again; unless one was chosen."""
+    directory = str(composed.hydra.sweep.dir)
+    typed = any(override.key_or_group == "hydra.sweep.dir" for override in plan.overrides)
+    if not typed and directory == f"outputs/sweeps/{composed.task.name}":
+        directory = f"{directory}/{plan.name}"
+    return Launch(secrets.token_hex(4), Path(directory), plan.keys, plan.jobs)
+
+
+def _without_links(text: str) -> str:
+    """``run=outputs/latest`` with the name of the run itself: the link is about to point to another."""
+    key, _, value = text.partition("=")
+    path = Path(value)
+    if key.lstrip("+") not in ("resume", "run", "rerun") or not value or path.resolve() == path.absolute():
+        return text
+    return f"{key}='{os.path.relpath(path.resolve())}'"
 
 
 def _radii_as_written(argument: str) -> str:
@@ -202,7 +258,7 @@ def _combinations(choices: list[list[str]]) -> list[tuple[str, ...]]:
 
 
 def _is_group(key: str) -> bool:
-    return key in GROUPS or key == "experiment"
+    return key in (*GROUPS, "experiment", "sweep")
 
 
 def _group_problems(override: Override, config_dir: str | None) -> list[str]:
@@ -231,7 +287,10 @@ def _key_problems(override: Override, known: list[str]) -> list[str]:
     try:
         _values(override)
     except HydraException:
-        return [f"{_text(override)}: the sweep needs values it can list, as in {key}=1,2 or {key}=range(0,5)."]
+        return [
+            f"{_text(override)}: the sweep needs values it can list, as in {key}=1,2 or {key}=range(0,5); "
+            "an interval needs hydra/sweeper=optuna."
+        ]
     return []
 
 
@@ -262,6 +321,9 @@ def _compose(overrides: list[str], problems: list[str]) -> DictConfig | None:
         key = next(
             (text for text in overrides if text.startswith("hydra") and text.partition("=")[0] in reasons[0]), ""
         )
+        extra = next((extra for part, extra in _PLUGINS.items() if f"'{part}" in reasons[0]), None)
+        if extra is not None:
+            reasons = [f"needs a plugin that is not installed; pip install 'lipnet[{extra}]'."]
         text = re.sub(
             r" ?To append to your config use \+\S+", "", ": ".join(dict.fromkeys(filter(None, (key, *reasons))))
         )
@@ -271,22 +333,25 @@ def _compose(overrides: list[str], problems: list[str]) -> DictConfig | None:
 
 
 def _saved_overrides(overrides: list[Override]) -> list[str]:
-    """The overrides of the run that ``resume=DIR`` continues or a task with ``run=DIR`` reads, less those given.
+    """The overrides of the run that ``resume=DIR`` continues, ``rerun=DIR`` repeats or a task with ``run=DIR`` reads,
+    less those given.
 
     Raises:
         UserError: DIR is not a run directory, or an override would change what is the run's own.
     """
     given = {override.key_or_group: override for override in overrides}
+    for name in ("resume", "run", "rerun", "sweep"):
+        if name in given and given[name].is_sweep_override():
+            raise UserError(f"{_text(given[name])}: takes one value; give each a command of its own.")
     task = str(given["task"].value()) if "task" in given else ""
     evaluates = task in RUN_READERS
     key, allowed = ("run", RUN_READERS[task]) if evaluates else ("resume", RESUME_KEYS)
+    if key not in given and "rerun" in given and given["rerun"].value() is not None:  # anything may change
+        return [text for text in _read_overrides("rerun", given["rerun"].value()) if _key(text) not in given]
     directory = given[key].value() if key in given else None
-    if directory is None or given[key].is_sweep_override():
+    if directory is None:
         return []
-    saved = Path(str(directory)) / ".hydra" / "overrides.yaml"
-    if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
-        state = "empty" if saved.exists() else "missing"
-        raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
+    texts = _read_overrides(key, directory)
     refused = [
         name for name in given if name not in allowed and (name == "hydra.run.dir" or not name.startswith("hydra"))
     ]
@@ -295,14 +360,30 @@ def _saved_overrides(overrides: list[Override]) -> list[str]:
     if refused:
         does = f"{task}s a run as it is" if evaluates else "continues a run as it was"
         raise UserError(*(f"{name}: {key}=DIR {does}; it can change {', '.join(allowed)}." for name in refused))
-    texts = read_overrides(saved)
     for read, name in (("task=evaluate", "an evaluation"), ("task=export", "an export")):
         if read in texts:
             raise UserError(f"{key}={directory}: {name}, not a training run; give the run that it was made from.")
     if evaluates:  # the options of the task that trained it are none of this one's, and run is now that run
-        texts = [text for text in texts if not text.startswith("task.")]
+        texts = [text for text in texts if not text.startswith("task.") and _key(text) != "rerun"]
         texts = [f"dataset.{text}" if text.startswith("run=") else text for text in texts]
-    return [text for text in texts if text.partition("=")[0] not in (*given, "resume")]
+    return [text for text in texts if _key(text) not in given]
+
+
+def _read_overrides(key: str, directory: Any) -> list[str]:
+    """What a run was started with, less what concerns a sweep, or how it was continued.
+
+    Raises:
+        UserError: this is not a run directory, or its overrides do what only typed ones may.
+    """
+    saved = Path(str(directory)) / ".hydra" / "overrides.yaml"
+    if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
+        state = "empty" if saved.exists() else "missing"
+        raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
+    return [text for text in read_overrides(saved) if _key(text) not in ("resume", "objective", "fail_fast")]
+
+
+def _key(text: str) -> str:
+    return text.partition("=")[0].lstrip("+~")
 
 
 def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:
@@ -336,8 +417,9 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
     made = []
     try:
         for path in reversed(missing):
-            path.mkdir()
-            made.append(path)
+            with contextlib.suppress(FileExistsError):  # another run, beginning beside this one, was first
+                path.mkdir()
+                made.append(path)
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(bytes(_PROBE_BYTES))
     except OSError as error:
@@ -345,7 +427,8 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
         return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({error.strerror}); {cure}."]
     finally:
         for path in reversed(made):
-            path.rmdir()
+            with contextlib.suppress(OSError):  # another run has begun in it
+                path.rmdir()
     return []
 
 
@@ -388,7 +471,7 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return config
 
 
-@contextmanager
+@contextlib.contextmanager
 def _hydra(extra_dir: str | None = None) -> Iterator[None]:
     """Composes from the configurations of the program and, as Hydra does, of a folder given with ``--config-dir``."""
     GlobalHydra.instance().clear()
@@ -422,21 +505,14 @@ def _is_shared() -> bool:
 
 
 def _in_one_directory(argv: list[str]) -> list[str]:
-    """The arguments by which Hydra gives every process the first one's run directory, and only there a log.
-
-    Raises:
-        UserError: the arguments ask for a sweep.
-    """
+    """The arguments by which Hydra gives every process the first one's run directory, and only there a log."""
     from lipnet.training import distributed
 
     arguments = get_args_parser().parse_args(argv)
-    if arguments.multirun:
-        raise UserError("-m: torchrun starts the processes of one run; for a sweep, start torchrun once for each.")
     directory = distributed.from_main(lambda: _run_directory(arguments.overrides))
-    quoted = directory.replace("\\", "\\\\").replace("'", "\\'")
     silent = [] if distributed.is_main() else ["hydra.output_subdir=null", "hydra/job_logging=disabled"]
     others = [text for text in argv if not text.startswith("hydra.run.dir=")]
-    return [f"hydra.run.dir='{quoted}'", *silent, *others]
+    return [f"hydra.run.dir={quoted(directory)}", *silent, *others]
 
 
 def _run_directory(overrides: list[str]) -> str:
@@ -445,21 +521,29 @@ def _run_directory(overrides: list[str]) -> str:
         return str(OmegaConf.select(composed, "hydra.run.dir"))
 
 
-def main_arguments() -> None:
-    """Runs ``prepare`` on ``sys.argv`` in place; a user's mistake ends the program with exit code 1."""
+def main_arguments() -> Launch | None:
+    """Runs ``prepare`` on ``sys.argv`` in place; a user's mistake ends the program with exit code 1.
+
+    Returns:
+        the launch, if this is a sweep.
+    """
+    launch = None
     try:
         shared = _is_shared()
         if shared:
             from lipnet.training import distributed  # torch with it, which the run needs anyway
 
             distributed.start()
-        sys.argv[1:] = prepare(sys.argv[1:])
+        sys.argv[1:], launch = _prepare(sys.argv[1:])
+        if shared and launch is not None:
+            raise UserError("-m: torchrun starts the processes of one run; for a sweep, start torchrun once for each.")
         if shared:
             sys.argv[1:] = _in_one_directory(sys.argv[1:])
     except UserError as error:
         fail(error)
     except SystemExit as stop:  # argparse leaves with 2; a user's mistake is 1 here
         sys.exit(1 if stop.code else 0)
+    return launch
 
 
 def fail(error: UserError) -> None:

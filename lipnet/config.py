@@ -141,8 +141,9 @@ def unknown_key(given: str, known: Iterable[str]) -> str:
     elif others:
         hint = f" {others[0]} has {others[0].partition('=')[0]}.{name}."
     else:
-        names = [key.rpartition(".")[2] for key in beside]
-        hint = _nearest(name, names, f"{group}." if group else "") if beside else _nearest(given, known)
+        names = [key.rpartition(".")[2] for key in beside] if group else beside
+        cutoff = 0.5 if group else 0.55  # among many names, one is near by chance
+        hint = _nearest(name, names, f"{group}." if group else "", cutoff) if beside else _nearest(given, known)
     listed = f" Keys there: {', '.join(beside)}." if beside else ""
     return f"{given}: no such key, nothing would read it;{hint}{listed}"
 
@@ -155,8 +156,8 @@ def _options_with(name: str, group: str) -> Iterator[str]:
                 yield f"{other}={option}"
 
 
-def _nearest(given: str, names: list[str], prefix: str = "") -> str:
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+def _nearest(given: str, names: list[str], prefix: str = "", cutoff: float = 0.5) -> str:
+    close = difflib.get_close_matches(given, names, n=1, cutoff=cutoff)
     return f" did you mean {prefix}{close[0]}?" if close else " see --help for the names."
 
 

@@ -16,6 +16,7 @@ from lipnet.data.facts import inputs_and_outputs
 from lipnet.errors import UserError
 from lipnet.models import build_gan, build_model
 from lipnet.schema import GROUPS, Config
+from lipnet.sweeps.identity import NO_RESULT_KEYS
 from lipnet.training import checkpoint
 from lipnet.training.weights import load_weights
 
@@ -111,7 +112,7 @@ def refuse_changes(saved: Config, given: Config, allowed: tuple[str, ...], comma
     problems = [
         f"{key}: {command} takes this from the run, which has {was}, not {now}."
         for key, was, now in _differences(dataclasses.asdict(saved), dataclasses.asdict(given))
-        if key not in allowed and key.partition(".")[0] not in allowed
+        if not {key, key.partition(".")[0]} & {*allowed, *NO_RESULT_KEYS}
     ]
     if problems:
         raise UserError(*problems)

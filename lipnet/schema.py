@@ -361,6 +361,9 @@ class Config:
     bell: bool = checked(boolean)
     resume: str | None = checked(optional(path))
     run: str | None = checked(optional(path))
+    rerun: str | None = checked(optional(path))
+    objective: str | None = checked(optional(text))
+    fail_fast: bool = checked(boolean)
 
     @property
     def bars_hidden(self) -> bool | None:

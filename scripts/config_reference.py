@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md, the reference of every key, from conf/ and the schema: python scripts/config_reference.py"""
+"""Writes docs/configuration.md, the reference of every key, from conf/: python scripts/config_reference.py"""
 
 import dataclasses
 import re

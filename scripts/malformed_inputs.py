@@ -51,8 +51,8 @@ def main() -> int:
                 print(wrong[-1], flush=True)
     failed = Counter(line.partition(":")[0] for line in wrong)
     for kind, count in tried.items():
-        print(f"{kind:<24} {count:>4} tried, {count - failed[kind]:>4} refused with a clean message")
-    print(f"{'all':<24} {tried.total():>4} tried, {tried.total() - len(wrong):>4} refused with a clean message")
+        print(f"{kind:<24} {count:>4} tried, {count - failed[kind]:>4} ended as they should")
+    print(f"{'all':<24} {tried.total():>4} tried, {tried.total() - len(wrong):>4} ended as they should")
     return 1 if wrong or not cases else 0
 
 

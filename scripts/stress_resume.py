@@ -95,10 +95,11 @@ class Reference:
 
 @dataclass
 class Attempt:
-    """One process: how it ended, and all that it printed."""
+    """One process: how it ended, all that it printed, and what ended it where that is not what was planned."""
 
     code: int
     output: str
+    kind: str = ""
 
 
 def in_child(arguments: list[str], arm: Callable[[], None]) -> int:
@@ -185,7 +186,9 @@ def outcome_of(directory: Path) -> dict[str, Any]:
             found[f"TensorBoard {tag}"] = [(point.step, point.value) for point in curves.Scalars(tag)]
     for kind in kinds[1:]:
         for tag in curves.Tags()[kind]:
-            found[f"TensorBoard {tag}"] = [point.step for point in getattr(curves, kind.capitalize())(tag)]
+            steps = [point.step for point in getattr(curves, kind.capitalize())(tag)]
+            # This reader drops what a restart repeats, but for texts; TensorBoard's own shows the last of a step.
+            found[f"TensorBoard {tag}"] = sorted(set(steps)) if kind == "tensors" else steps
     return found
 
 
@@ -264,7 +267,7 @@ class Stress:
                 kind = self._kind() if len(history) < kills else ""
                 done = self._attempt(task, directory, kind)
                 if done.code and kind:
-                    history.append(kind)
+                    history.append(done.kind or kind)
                 self._check(task, directory, kind, done, history)
             self._compare(task, directory)
         except Violation as violation:
@@ -301,20 +304,26 @@ class Stress:
         if kind == "no permission":
             with _unprivileged(directory):
                 return attempt(arguments, lambda: _lose_permission(directory, count))
-        if chance.random() < 0.5:
+        damages = not kind.startswith("SIG")  # which takes a checkpoint: there is none while the program starts
+        if damages or chance.random() < 0.5:
             done = attempt(arguments, lambda: at_operation(directory, count, lambda: os.kill(os.getpid(), number)))
         else:
             again = [(chance.uniform(0, 0.3), number)] if kind != "SIGKILL" and chance.random() < 0.3 else []
             done = attempt(arguments, _nothing, [(wait, number), *again])
-        if done.code and not kind.startswith("SIG"):
-            self._damage(directory / "checkpoints", kind)
+        if done.code and damages:
+            hit = not is_complete(directory) and self._damage(directory / "checkpoints", kind)
+            done.kind = kind if hit else "SIGKILL"
         return done
 
-    def _damage(self, folder: Path, kind: str) -> None:
+    def _damage(self, folder: Path, kind: str) -> bool:
+        """Damages the checkpoints of this kind that are there; whether there were any."""
+        found = False
         names = ("last", "previous") if kind.startswith("all") else (kind.split()[1].removesuffix(".pt"),)
         for name in names:
             if (folder / f"{name}.pt").exists() and (folder / f"{name}.pt").stat().st_size:  # not empty already
                 damage(folder / f"{name}.pt", self.chance)
+                found = True
+        return found
 
     @contextlib.contextmanager
     def _room(self, size: int) -> Iterator[None]:

@@ -30,7 +30,7 @@ TINY = (
 # What may differ between two runs of one configuration.
 VOLATILE = (
     "train_seconds", "eval_seconds", "attack_seconds", "samples_per_second", "peak_memory_bytes", "overrides",
-    "git_commit",
+    "git_commit", "started", "wall_seconds", "rerun_of",
 )  # fmt: skip
 
 

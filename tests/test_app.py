@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,6 @@ from sklearn.datasets import load_digits
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import lipnet
-from lipnet import app
 from lipnet.checks import radius_value
 from lipnet.tasks import certification
 
@@ -55,6 +55,12 @@ RESULTS = {
     }.items() <= value.items(),
     "overrides": lambda value: set(TINY) <= set(value),
     "seed": lambda value: value == 0 and isinstance(value, int),
+    "configuration": lambda value: re.fullmatch(r"[0-9a-f]{8}", value),
+    "started": lambda value: abs((datetime.now(timezone.utc) - datetime.fromisoformat(value)).total_seconds()) < 3600,
+    "wall_seconds": _is_positive,
+    "hardware": lambda value: value["cpu"] and value["host"] and value["cores"] >= 1 and value["memory_bytes"] > 2**28,
+    "validation": lambda value: list(value) == ["loss", "clean_accuracy", "certified_accuracy"]
+    and _is_fraction(value["clean_accuracy"]) and list(value["certified_accuracy"]) == list(RADII),
     "versions": lambda value: torch.__version__.startswith(value["torch"]) and value["lipnet"] == lipnet.__version__,
     "device": lambda value: value == "cpu",
     "processes": lambda value: value == 1,
@@ -70,6 +76,8 @@ RESULTS = {
     and all(list(accuracies) == list(RADII) for accuracies in value.values())
     and all(_is_fraction(accuracy) for accuracies in value.values() for accuracy in accuracies.values()),
     "certified_accuracy_per_pair": lambda value: list(value) == list(RADII) and all(map(_is_fraction, value.values())),
+    "rounding_cost": lambda value: list(value) == ["float64", "float32"]
+    and all(list(cost) == list(RADII) and all(map(_is_fraction, cost.values())) for cost in value.values()),
     "median_attack_distance": lambda value: list(value) == ["ddn"] and _is_positive(value["ddn"]),
     "attack_seconds": lambda value: list(value) == ["fgsm", "pgd", "ddn"] and all(map(_is_positive, value.values())),
     "mean_certified_radius": _is_positive,
@@ -270,25 +278,15 @@ def test_the_default_directory_says_what_ran(tmp_path, monkeypatch):
     assert launch(*TINY, "epochs=1", "attack.steps=1").code == 0
     (directory,) = (tmp_path / "outputs" / "robustness" / "digits-small-bcop").iterdir()
     assert results(directory)["status"] == "completed"
-
-
-def test_runs_of_the_same_second_get_directories_of_their_own():
-    names = {app._run_dir(None, "outputs") for _ in range(50)}
-    assert len(names) == 50
-    assert all(re.fullmatch(r"outputs/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]{6}", name) for name in names)
-
-
-@pytest.mark.parametrize("empty", [None, "", "null"])
-def test_only_resume_gives_the_directory(empty):
-    assert app._run_dir("outputs/old", "outputs") == "outputs/old"
-    assert app._run_dir(empty, "outputs") != app._run_dir(empty, "outputs")
+    assert directory.name.startswith("limit_train-60_limit_test-16_batch_size-16_epochs-1_channels-4-4_hidden-8_and-")
+    assert (tmp_path / "outputs" / "latest").resolve() == directory
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory) -> Path:
     """Job 1 is the plain run; job 0 has another seed."""
     folder = tmp_path_factory.mktemp("sweep")
-    outcome = launch("-m", *TINY, "seed=3,0", f"hydra.sweep.dir={folder}")
+    outcome = launch("-m", *TINY, "seed=3,0", f"hydra.sweep.dir={folder}", "hydra.sweep.subdir=${hydra.job.num}")
     assert outcome.code == 0, outcome.output
     return folder
 
@@ -315,17 +313,27 @@ def test_jobs_of_a_sweep_have_one_event_file_each(sweep):
 def test_a_failing_job_does_not_stop_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     others = [override for override in TINY if not override.startswith("device")]
-    outcome = launch("-m", *others, "epochs=1", "device=cuda,cpu", f"hydra.sweep.dir={tmp_path}")
+    outcome = launch(
+        "-m",
+        *others,
+        "epochs=1",
+        "device=cuda,cpu",
+        f"hydra.sweep.dir={tmp_path}",
+    )
     assert outcome.code == 1
     assert "device=cuda: torch finds no CUDA device here" in outcome.output
     assert "Traceback" not in outcome.output
-    assert results(tmp_path / "1")["status"] == "completed"
-    assert not _claims_completion(tmp_path / "0")
+    (cpu,), (cuda,) = tmp_path.glob("device-cpu_*"), tmp_path.glob("device-cuda_*")
+    assert results(cpu)["status"] == "completed"
+    assert results(cuda)["status"] == "failed"
+    assert "device=cuda: torch finds no CUDA device here" in results(cuda)["error"]
+    assert "sweep of 2 jobs" in outcome.output
+    assert "1 failed, 1 completed" in outcome.output
 
 
 def test_cuda_where_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    outcome = launch("device=cuda", f"hydra.run.dir={tmp_path}")
+    outcome = launch("device=cuda", "threads=1", f"hydra.run.dir={tmp_path}")
     assert outcome.code == 1
     assert outcome.output == "lipnet: device=cuda: torch finds no CUDA device here; use device=cpu or device=auto.\n"
     assert not _claims_completion(tmp_path)

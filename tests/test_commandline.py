@@ -17,7 +17,7 @@ from lipnet.schema import PAIRS
 KEYS = (
     " Keys there: model, conv, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, "
     "generator, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
-    "singular_values_every, debug, profile, bell, resume, run."
+    "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 METHODS = ("bcop", "bcop_fixed", "l2ne", "ossn", "rko", "svcm")
@@ -47,10 +47,11 @@ EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
     "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
     "dataset.root, dataset.download, dataset.limit_test, dataset.evaluation_samples, estimate.confidence, "
-    "estimate.transport_samples."
+    "estimate.transport_samples, objective, fail_fast."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
+SWEEPS = "learning_rates, margins, methods, mnist, seeds, tune"
 SWEEP = "several values make a sweep; add -m, or write a list as [1,2]."
 LISTS = "these lists describe the convolutions and must have one entry for each."
 NOT_READ = "no such key, nothing would read it;"
@@ -272,6 +273,21 @@ BAD = [
     ("seed=1,2", f"seed=1,2: {SWEEP}"),
     ("model=small,large", f"model=small,large: {SWEEP}"),
     ("-m seed=1,-1", "seed=-1: must be a whole number >= 0."),
+    (
+        "-m rerun=done,swept",
+        "rerun=done,swept: takes one value; give each a command of its own.",
+    ),
+    (
+        "-m resume=done",
+        "resume: continues one run; a sweep launched again, by the same command, continues its jobs.",
+    ),
+    ("resume=done rerun=swept", f"rerun: {RESUME_CHANGES}"),
+    (
+        "rerun=nowhere",
+        "rerun=nowhere: not a run directory (nowhere/.hydra/overrides.yaml is missing); give one from outputs/.",
+    ),
+    ("sweep=method", f"sweep=method: no such option; did you mean methods? sweep takes {SWEEPS}."),
+    ("sweep=methods seed=-1", "seed=-1: must be a whole number >= 0."),
     ("-m epochs=1,0 optimizer.lr=0", f"optimizer.lr=0: {LR}", "epochs=0: must be a whole number >= 1."),
     # the run directory
     (
@@ -309,6 +325,8 @@ SAYS = [
     ("-m optimizer=adam,sgd optimizer.momentum=0.5", ["optimizer.momentum"], []),
     ("-m optimizer.lr=interval(0.1,1)", ["optimizer.lr"], []),
     ("-m model=glob(q*)", ["model"], []),
+    ("sweep=margins loss=kantorovich", ["loss=kantorovich", "loss.epsilon"], []),
+    ("-m sweep=methods,seeds", ["sweep"], []),
     ("-m hydra.sweep.dir=file/x", ["hydra.sweep.dir=file/x"], []),
     # Hydra's own keys: the cure that it offers, +KEY, is one that nothing would read
     ("hydra.rn.dir=x", ["hydra.rn.dir"], ["+hydra"]),
@@ -348,6 +366,19 @@ GOOD = [
     ("resume=selected", [*SAVED, "task.select_by=loss"]),
     ("task=evaluate run=recipe", ["experiment=paper/mnist_small_bcop", "seed=3", "~task.select_by"]),
     ("resume=recipe", ["experiment=paper/mnist_small_bcop", "seed=3"]),
+    # the same again, with something else on top
+    ("rerun=done seed=8", SAVED[:-1]),
+    ("rerun=done epochs=4 model=small seed=8", ["eval_radii=[0.5]"]),
+    ("rerun=evaluated", [*SAVED, "task=evaluate", "run=done"]),
+    ("rerun=swept", ["sweep=methods", "conv=bcop", "seed=3", "hydra.mode=RUN"]),
+    ("resume=swept", ["sweep=methods", "conv=bcop", "seed=3", "rerun=done", "hydra.mode=RUN"]),
+    # a sweep by its file alone
+    ("sweep=methods", []),
+    ("sweep=seeds seed=1,2 epochs=3", []),
+    ("sweep=margins dataset=mnist", []),
+    ("sweep=learning_rates seed=0", []),
+    ("sweep=mnist", []),
+    ("seed=1,2 -m", []),
     # a run directory may have any name
     ("resume=7", SAVED),
     (["resume='my run'"], SAVED),
@@ -377,6 +408,7 @@ def _folder(tmp_path, monkeypatch):
         "selected": [*SAVED, "task.select_by=loss"],
         "recipe": ["experiment=paper/mnist_small_bcop", "seed=3"],
         "my run": SAVED,
+        "swept": ["sweep=methods", "conv=bcop", "seed=3", "rerun=done", "fail_fast=True"],
         "evaluated": [*SAVED, "task=evaluate", "run=done"],
         "cut": [],
     }.items():
@@ -412,7 +444,9 @@ def test_the_message_names_mistake_and_cure(row, says, never):
 
 @pytest.mark.parametrize(("row", "added"), GOOD, ids=[str(row) or "nothing" for row, _ in GOOD])
 def test_a_good_command_line_passes(row, added):
-    assert prepare(arguments(row)) == [*added, *arguments(row)]
+    planned = ("hydra.sweep.", "+hydra.job.env_set.")  # what a sweep is told besides
+    prepared = [argument for argument in prepare(arguments(row)) if not argument.startswith(planned)]
+    assert prepared == [*added, *arguments(row)]
 
 
 def test_several_problems_make_one_numbered_message():
@@ -422,11 +456,13 @@ def test_several_problems_make_one_numbered_message():
 
 def test_a_run_leaves_one_directory(monkeypatch):
     used = []
-    monkeypatch.setattr(app, "_run", lambda config, hydra_config: used.append(hydra_config.runtime.output_dir))
+    monkeypatch.setattr(
+        app, "_run", lambda config, composed, hydra_config: used.append(hydra_config.runtime.output_dir)
+    )
     outcome = launch("model=fc")
     logging.shutdown()
     assert outcome.code == 0, outcome.output
-    assert [str(path.resolve()) for path in Path("outputs/robustness/digits-fc-bcop").iterdir()] == used
+    assert [str(path.resolve()) for path in Path("outputs/robustness/digits-fc-orthogonal").iterdir()] == used
 
 
 @pytest.mark.parametrize(
@@ -476,3 +512,21 @@ def test_an_optional_package_is_asked_for_before_anything_starts(monkeypatch, na
     assert problem == (
         f"attack.names: {name} needs the package foolbox, which is not installed; pip install foolbox, or leave it out."
     )
+
+
+def test_runs_that_begin_beside_each_other_do_not_stumble_over_their_folders(tmp_path, monkeypatch):
+    """Another run makes the same parent just before this one does, or its own folder in it just after."""
+    original = Path.mkdir
+
+    def mkdir(path, *arguments, **keywords):
+        if path == tmp_path / "early":
+            original(path, *arguments, **keywords)
+        original(path, *arguments, **keywords)
+        if path == tmp_path / "late":
+            original(path / "other")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    for parent in ("early", "late"):
+        assert prepare([f"hydra.run.dir={tmp_path / parent / 'run'}"])
+        assert not (tmp_path / parent / "run").exists()
+    assert (tmp_path / "late" / "other").exists()

@@ -24,13 +24,15 @@ CRITICS = [file for file in EXPERIMENTS if file.startswith("experiment/wasserste
 GANS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("gan_")]
 GAN_CRITICS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("wasserstein_")]
 CLASSIFIERS = [file for file in EXPERIMENTS if file not in (*CRITICS, *GANS, *GAN_CRITICS)]
-OPTIONS = [file for file in FILES if "/" in file and file not in EXPERIMENTS]
+SWEEPS = [file for file in FILES if file.startswith("sweep/")]
+OPTIONS = [file for file in FILES if "/" in file and file not in (*EXPERIMENTS, *SWEEPS)]
 # What an option cannot be chosen without.
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 NEEDS = {
     "task=evaluate": ["run=somewhere"], "task=export": ["run=somewhere"],
     "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
     "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
+    "task=gan": ["model=gan_critic", "dataset=mnist"],
 }  # fmt: skip
 KEY = re.compile(r"^ *(\w+): *(?P<value>[^#]*)(?:# (?P<comment>.*))?$")
 BOUND = re.compile(r">=? ?\d|[\[(]0, ?\d+[\])]|\bnull\b|\btrue, false\b")
@@ -47,9 +49,9 @@ def chosen(file):
 
 
 def title(file):
-    """The comment that begins a file; an experiment's first line is for Hydra."""
+    """The comment that begins a file; an experiment's or a sweep's first line is for Hydra."""
     lines = read(file).splitlines()
-    return lines[1] if file in EXPERIMENTS else lines[0]
+    return lines[1] if file in (*EXPERIMENTS, *SWEEPS) else lines[0]
 
 
 def shown_overrides(file):
@@ -76,7 +78,7 @@ def test_a_file_begins_with_what_it_is_and_its_command(file):
     assert len(what) > 3
     assert colon
     assert ("KEY=VALUE" if file == "config.yaml" else chosen(file)) in command.split()
-    if file in EXPERIMENTS:
+    if file in (*EXPERIMENTS, *SWEEPS):
         assert read(file).startswith("# @package _global_\n")
 
 
@@ -85,7 +87,7 @@ def test_every_key_has_a_comment_with_its_range_or_unit(file):
     assert [key for key, _, comment in key_lines(file) if len(comment.split()) < 2] == []
     numbers = {key: comment for key, value, comment in key_lines(file) if re.match(r"\[?[\d.]|null", value)}
     unsaid = [key for key, comment in numbers.items() if not (BOUND.search(comment) or UNIT.search(comment))]
-    assert unsaid == [key for key in unsaid if key in ("resume", "run")]  # directories
+    assert unsaid == [key for key in unsaid if key in ("resume", "run", "rerun", "objective")]  # directories, names
 
 
 def test_files_and_declared_options_agree():
@@ -113,7 +115,7 @@ def test_the_main_file_has_the_keys_of_its_dataclass():
 def test_the_first_declared_option_is_the_default():
     defaults = yaml.safe_load(read("config.yaml"))["defaults"]
     first = [{group: next(iter(options))} for group, options in GROUPS.items()]
-    assert defaults == [*first, "_self_", {"experiment": None}]
+    assert defaults == [*first, "_self_", {"experiment": None}, {"sweep": None}]
 
 
 @pytest.mark.parametrize("file", OPTIONS)

@@ -36,7 +36,7 @@ def test_fast_takes_one_batch_of_everything(tmp_path):
     assert outcome.code == 0, outcome.output
     (said,) = [line for line in outcome.output.splitlines() if "debug=fast: " in line]
     assert {"epochs=1", "dataset.limit_train=16", "dataset.validation=0.01"} <= set(said.split("fast: ")[1].split(", "))
-    assert "1 steps are too few for a trace" in outcome.output
+    assert "too few steps for a trace (1; it begins after 3)" in outcome.output
     assert outcome.output.endswith("\a")
     found = results(tmp_path / "run")
     assert (found["status"], found["epochs"], found["test_examples"]) == ("completed", 1, 16)

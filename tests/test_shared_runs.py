@@ -130,7 +130,9 @@ def test_a_process_that_is_killed_ends_the_run(runs):
 
 
 def test_the_process_that_fails_says_why(runs):
-    assert runs["codes"]["broken"] == [[1, 1]] or runs["codes"]["broken"] == [[1, 99]]
+    ((other, broken),) = runs["codes"]["broken"]
+    assert broken in (1, 99)
+    assert other in (1, 143)  # it finds the connection lost, or is ended by SIGTERM before
     assert "Traceback" not in runs["outputs"]["broken.0.txt"]
     assert "ArithmeticError: this process cannot go on" in runs["outputs"]["broken.0.txt.1"]
     saved = results(_directory(runs, "broken"))

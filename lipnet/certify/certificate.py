@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -85,8 +85,17 @@ class Certificate:
         return radii
 
 
+Forward = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]  # (function of each row, rows) -> its values
+
+
+def _whole(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    return function(inputs)
+
+
 @torch.no_grad()
-def certify(network: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int = 500) -> Certificate:
+def certify(
+    network: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int = 500, share: Forward = _whole
+) -> Certificate:
     """Evaluates a network on examples and bounds everything that certified radii need.
 
     Args:
@@ -94,6 +103,7 @@ def certify(network: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int 
             that of the pass; float64 costs several times float32, and an accuracy that float32's allowance takes.
         inputs: ``(examples, ...)``, float32 or of the network's type; radii are around these numbers as they are.
         labels: ``(examples,)`` true classes.
+        share: how the pass is computed where several processes share it.
 
     Raises:
         TypeError: as ``lipschitz_bound`` and ``rounding_bound``; the network or the pass is of lower precision than
@@ -108,7 +118,7 @@ def certify(network: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int 
         rounding = {kind: rounding_bound(network, shape, kind) for kind in deployments}
         lipschitz, constants = lipschitz_bound(network, shape), pairwise_lipschitz_bounds(network, shape)
     with plain_sums():
-        logits = torch.cat([network(batch.to(dtype)) for batch in inputs.split(batch_size)])
+        logits = share(lambda rows: torch.cat([network(batch.to(dtype)) for batch in rows.split(batch_size)]), inputs)
     norms = _norms(inputs, rounding[dtype].centre)
     return Certificate(logits, labels, lipschitz, constants.to(logits.device), dtype, norms, rounding)
 

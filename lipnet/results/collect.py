@@ -15,6 +15,7 @@ import yaml
 from lipnet.checks import radius_value
 from lipnet.errors import UserError
 from lipnet.results.measures import Measure, measures
+from lipnet.sweeps.identity import NO_RESULT_KEYS
 from lipnet.training.files import read_csv
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -22,9 +23,7 @@ _SEED = re.compile(r"^seed: .*$", re.MULTILINE)
 _INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 # What may differ between runs of one configuration: the seed, and where and how a run is shown and stored. Device and
 # threads change results by rounding alone; rows that mix them say so.
-_NOT_CONFIGURATION = (
-    "seed", "resume", "run", "progress", "profile", "bell", "device", "threads", "dataset.root", "dataset.download",
-)  # fmt: skip
+_NOT_CONFIGURATION = ("seed", "run", *NO_RESULT_KEYS)
 
 
 @dataclass(frozen=True)

@@ -66,12 +66,16 @@ def _panels(columns: list[str]) -> dict[str, tuple[str, str]]:
     """Panel -> the column of validation and that of training."""
     loss = "validation_loss" if "validation_loss" in columns else "train_loss"
     score = score_column(columns)
-    wanted = [loss, "validation_clean_accuracy", *([score] if score else [])]
+    both = [column for column in columns if column.startswith("validation_") and _in_training(column) in columns]
+    wanted = [loss, *both, *([score] if score else [])]
     shown = [column for column in dict.fromkeys(wanted) if column in columns]
     return {
-        readable(column): (column, column.replace("validation_", "train_") if column != "train_loss" else "")
-        for column in shown
+        readable(column): (column, _in_training(column) if column.startswith("validation_") else "") for column in shown
     }
+
+
+def _in_training(column: str) -> str:
+    return column.replace("validation_", "train_", 1)
 
 
 def _of_runs(group: Group) -> list[Curves]:

@@ -1,9 +1,11 @@
 """``results.json``: everything that a run found, and what it takes to find it again."""
 
 import functools
+import os
 import platform
 import resource
 import subprocess
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,41 @@ from typing import Any
 import torch
 
 from lipnet import __version__
+from lipnet.sweeps.sharing import available_cores
 from lipnet.training.files import write_json
 
 
 def write_results(directory: Path, content: dict[str, Any]) -> None:
-    """Writes ``results.json`` atomically; keys without a value are left out."""
+    """Writes ``results.json`` atomically, with the seconds since ``started``; keys without a value are left out."""
+    if "started" in content:
+        content = content | {"wall_seconds": (now() - datetime.fromisoformat(content["started"])).total_seconds()}
     write_json(directory / "results.json", {key: value for key, value in content.items() if value is not None})
+
+
+def now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+@functools.cache
+def hardware() -> dict[str, str | int]:
+    """What times depend on: the host and its name, processor, cores that this process may use, memory, CUDA device."""
+    described: dict[str, str | int] = {
+        "host": platform.node(),
+        "cpu": _cpu_name(),
+        "cores": available_cores(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+    return described | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 @functools.cache

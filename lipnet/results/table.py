@@ -27,10 +27,17 @@ def closing_table(results: dict[str, Any]) -> str:
             f"(per pair {results['mean_certified_radius_per_pair']:.4f}){_attacked(results)}",
             *lines,
             *([f"median distance of the nearest errors found: {', '.join(medians)}"] if medians else []),
+            *_rounding(results.get("rounding_cost", {})),
             f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f}, "
             f"at least {results['lipschitz_lower_bound']:.7f} (Jacobian at test examples)",
         ]
     )
+
+
+def _rounding(cost: dict[str, dict[str, float]]) -> list[str]:
+    """What the allowance for rounding takes of certified accuracy, at the radius where it takes the most."""
+    parts = [f"{_percent(max(taken.values()))} in {arithmetic}" for arithmetic, taken in cost.items() if taken]
+    return [f"certified accuracy that rounding takes: at most {', '.join(parts)}"] if parts else []
 
 
 def _attacked(results: dict[str, Any]) -> str:

@@ -5,15 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify import (
-    certified_radii,
-    jacobian_lower_bound,
-    lipschitz_bound,
-    margins,
-    pairwise_certified_radii,
-    pairwise_lipschitz_bounds,
-)
-from lipnet.certify.radius import model_logits
+from lipnet.certify import certify, jacobian_lower_bound
 from lipnet.data.images import Split
 from lipnet.models import to_plain
 from lipnet.schema import Config
@@ -35,6 +27,8 @@ class Certification:
         attacked: attack -> what it found.
         images: a few examples; ``adversarial`` is what the attack ``shown`` makes of them at the largest radius: the
             last in ``attack.names`` that searches in a ball.
+        deployments: arithmetic -> the radii that hold for the network evaluated in it.
+        without_allowance: what the radii would be if no arithmetic rounded.
     """
 
     lipschitz: float
@@ -49,6 +43,8 @@ class Certification:
     images: Tensor
     adversarial: Tensor
     shown: str | None
+    deployments: dict[str, Tensor]
+    without_allowance: Tensor
 
     @property
     def clean_accuracy(self) -> float:
@@ -62,6 +58,10 @@ class Certification:
         """The same from the bounds for pairs of classes; never lower."""
         return _fraction(self.radii_per_pair > radius)
 
+    def rounding_cost(self, arithmetic: str, radius: float) -> float:
+        """The part of certified accuracy at ``radius`` that the allowance for an arithmetic's rounding takes."""
+        return _fraction((self.without_allowance > radius) & ~(self.deployments[arithmetic] > radius))
+
     def rows(self) -> list[dict[str, float | int]]:
         """One row an example, for ``certificates.csv``; ``index`` counts in the data set's own test split."""
         columns = (self.indices, self.labels, self.predictions, self.margins, self.radii, self.radii_per_pair)
@@ -74,7 +74,9 @@ class Certification:
 def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certification:
     """Evaluates the network that would be deployed: plain layers with the effective float32 weights.
 
-    Logits and margins are computed in ``config.certify_dtype``, the Lipschitz bounds of those weights in float64.
+    Logits and margins are computed in ``config.certify_dtype``, and radii hold for the network evaluated in it, with a
+    proved allowance for its rounding. The Lipschitz bounds of those weights are computed in float64.
+
     Attacks search in float32, and one counts as a success only if the certified network is fooled.
 
     Raises:
@@ -84,19 +86,17 @@ def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certif
     deployed = to_plain(model.eval()).requires_grad_(False)
     exact = to_plain(deployed).to(dtype)
     images, labels = split.pixels(), split.labels
-    logits = distributed.in_parts(lambda part: model_logits(exact, part, _BATCH), images.to(dtype))
-    bound = lipschitz_bound(exact, images.shape[1:])
-    radii, margin = certified_radii(logits, labels, bound), margins(logits, labels).double()
-    pairs = pairwise_certified_radii(logits, labels, pairwise_lipschitz_bounds(exact, images.shape[1:]))
+    certificate = certify(exact, images, labels, _BATCH, distributed.in_parts)
+    radii, pairs, margin = certificate.radii(dtype), certificate.radii_per_pair(dtype), certificate.margins
     count = config.attack.examples or len(images)
     attacker = Attacker(deployed, exact, images[:count], labels[:count], torch.maximum(radii, pairs)[:count], config)
     attacked = attacker.run(margin[:count] > 0)
     few = images[:_JACOBIAN_EXAMPLES].to(dtype)
     (lower,) = distributed.largest(jacobian_lower_bound(exact, few[distributed.own_rows(len(few))]))
     return Certification(
-        lipschitz=bound,
+        lipschitz=certificate.lipschitz,
         lower=lower,
-        predictions=logits.argmax(1).cpu(),
+        predictions=certificate.logits.argmax(1).cpu(),
         margins=margin.cpu(),
         radii=radii.cpu(),
         radii_per_pair=pairs.cpu(),
@@ -106,7 +106,13 @@ def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certif
         images=images[: len(attacker.adversarial)].cpu(),
         adversarial=attacker.adversarial.cpu(),
         shown=attacker.shown,
+        deployments={_name(kind): certificate.radii(kind).cpu() for kind in certificate.rounding},
+        without_allowance=certificate.radii_without_allowance().cpu(),
     )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _fraction(mask: Tensor) -> float:

@@ -24,6 +24,12 @@ from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
 
+_CHARTS = {
+    "training and validation": {
+        "loss": ["Multiline", ["(train|validation)/loss"]],
+        "critic_gap": ["Multiline", ["(train|validation)/critic_gap"]],
+    },
+}
 _SHOWN = 64  # images on a sheet
 _VALIDATED = 2000  # images a side
 _TRANSPORTED = 1000  # images a side
@@ -77,6 +83,8 @@ class Adversarial:
         self.penalty = config.model.penalty if isinstance(config.model, GanCritic) else None
         count = max(_SHOWN, min(len(validation), _VALIDATED))
         self.latent = latent_vectors(count, latent, generator(config.seed, _VALIDATION)).to(validation.device)
+        if tracker.fresh:
+            tracker.layout(_CHARTS)
 
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
         """The critic's loss and, where ``latent`` has vectors for it, the generator's: each reaches its own weights."""

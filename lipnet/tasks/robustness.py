@@ -121,6 +121,10 @@ def evaluate(
         "certified_accuracy_per_pair": {
             radius: found.certified_accuracy_per_pair(radius_value(radius)) for radius in config.eval_radii
         },
+        "rounding_cost": {
+            arithmetic: {radius: found.rounding_cost(arithmetic, radius_value(radius)) for radius in config.eval_radii}
+            for arithmetic in found.deployments
+        },
         "attacked_accuracy": {
             name: {radius: attacked.accuracy[radius] for radius in config.eval_radii}
             for name, attacked in found.attacked.items()

@@ -1,13 +1,14 @@
 """What every task is given: where to write, on what to compute, who it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lipnet.results.record import git_commit, versions
+from lipnet.results.record import git_commit, hardware, now, versions
 from lipnet.schema import Config
+from lipnet.sweeps.identity import digest
 from lipnet.training import distributed
 
 
@@ -19,6 +20,7 @@ class Session:
         directory: the run directory.
         choices: group -> chosen option.
         overrides: what the user typed.
+        started: when, in UTC.
     """
 
     directory: Path
@@ -26,6 +28,7 @@ class Session:
     choices: dict[str, str]
     overrides: list[str]
     config: Config
+    started: str = field(default_factory=lambda: now().isoformat(timespec="milliseconds"))
 
     @property
     def typed_keys(self) -> set[str]:
@@ -39,9 +42,13 @@ class Session:
             "task": self.config.task.name,
             "choices": self.choices,
             "overrides": self.overrides,
+            "configuration": digest(self.config),
+            "rerun_of": self.config.rerun,
             "seed": self.config.seed,
+            "started": self.started,
             "git_commit": git_commit(),
             "versions": versions(),
+            "hardware": hardware(),
             "device": str(self.device),
             "processes": distributed.size(),
             "threads": torch.get_num_threads(),

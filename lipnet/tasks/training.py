@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from lipnet.runs import load_run, new_model, refuse_changes, saved_config
 from lipnet.schema import Config
 from lipnet.tasks.session import Session
 from lipnet.training import checkpoint, distributed
-from lipnet.training.files import remove_parts
+from lipnet.training.files import read_csv, remove_parts
 from lipnet.training.loop import Batches, Loop, Objective
 from lipnet.training.tracker import Tracker, open_tracker
 
@@ -71,6 +72,7 @@ def train_and_evaluate(
             "best_epoch": loop.progress.best_epoch,
             "train_seconds": loop.progress.seconds,
             "samples_per_second": loop.progress.epoch * len(batches) / loop.progress.seconds,
+            "validation": distributed.from_main(lambda: _validation(session, loop.progress.best_epoch)),
         }
         best = distributed.from_main(lambda: load_run(session.directory).model)
         results = evaluate(best.to(session.device), tracker, results)
@@ -79,6 +81,22 @@ def train_and_evaluate(
         return results
     finally:
         tracker.close()
+
+
+def _validation(session: Session, epoch: int) -> dict[str, Any] | None:
+    """What was measured on held-out examples at the chosen epoch, keyed as the test split's figures are."""
+    (row,) = (row for row in read_csv(session.directory / "metrics.csv") if int(row["epoch"]) == epoch)
+    figures = {
+        key.removeprefix("validation_"): float(value)
+        for key, value in row.items()
+        if key.startswith("validation_") and math.isfinite(float(value))
+    }
+    found: dict[str, Any] = {name: value for name, value in figures.items() if "@" not in name}
+    for radius in session.config.eval_radii or ():
+        for name in ("certified_accuracy", "certified_accuracy_per_pair"):
+            if (tag := f"{name}@{radius.replace('/', '_')}") in figures:
+                found.setdefault(name, {})[radius] = figures[tag]
+    return found or None
 
 
 def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker: Tracker) -> None:

@@ -85,3 +85,12 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return []
     with open(path, newline="") as file:
         return list(csv.DictReader(itertools.dropwhile(lambda line: line.startswith("#"), file)))
+
+
+def read_results(directory: Path) -> dict[str, Any]:
+    """A run directory's ``results.json``, or nothing where there is none, or none that can be read."""
+    try:
+        content = json.loads((directory / "results.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

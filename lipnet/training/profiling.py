@@ -35,7 +35,7 @@ def profiled(directory: Path, active: bool) -> Iterator[Callable[[], None]]:
     with profile(activities=activities, schedule=plan, on_trace_ready=lambda done: _write(done, directory)) as profiler:
         yield profiler.step
     if profiler.step_num <= _BEFORE:
-        log.warning("profile=true: %d steps are too few for a trace; it begins after %d", profiler.step_num, _BEFORE)
+        log.warning("profile=true: too few steps for a trace (%d; it begins after %d)", profiler.step_num, _BEFORE)
 
 
 def _write(profiler: profile, directory: Path) -> None:

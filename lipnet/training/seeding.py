@@ -1,6 +1,8 @@
 """A clean process state at the start of each run: several runs of a sweep share one process."""
 
+import contextlib
 import random
+from pathlib import Path
 
 import numpy
 import torch
@@ -11,7 +13,7 @@ _CORES = torch.get_num_threads()  # as the process started, before any run chang
 
 
 def start_clean(seed: int, threads: int | None) -> None:
-    """Seeds every generator, and resets threads, dtype and precision to what this run asks for."""
+    """Seeds every generator, and resets threads, dtype, precision and peak memory to what this run asks for."""
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -20,6 +22,7 @@ def start_clean(seed: int, threads: int | None) -> None:
     torch.set_flush_denormal(True)  # denormal activations can slow a CPU fifty-fold
     torch.backends.cuda.matmul.allow_tf32 = False  # 10-bit products are not orthogonal
     torch.backends.cudnn.allow_tf32 = False
+    _forget_peak_memory()
 
 
 def choose_device(device: str) -> torch.device:
@@ -28,3 +31,10 @@ def choose_device(device: str) -> torch.device:
     if device == "cuda" and not available:
         raise UserError("device=cuda: torch finds no CUDA device here; use device=cpu or device=auto.")
     return torch.device("cuda" if available and device != "cpu" else "cpu")
+
+
+def _forget_peak_memory() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):  # not Linux
+        Path("/proc/self/clear_refs").write_text("5")

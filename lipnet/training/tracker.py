@@ -12,21 +12,12 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from lipnet.schema import Config
+from lipnet.sweeps.identity import NO_RESULT_KEYS
 from lipnet.training import distributed
 from lipnet.training.files import read_csv, write_csv
 
 # Keys that change no result.
-_NO_HYPERPARAMETERS = (
-    "progress",
-    "profile",
-    "bell",
-    "resume",
-    "run",
-    "device",
-    "threads",
-    "dataset.root",
-    "dataset.download",
-)
+_NO_HYPERPARAMETERS = ("run", *NO_RESULT_KEYS)
 
 
 class Tracker:

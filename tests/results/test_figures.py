@@ -27,6 +27,7 @@ def found():
             radii_per_pair=per_pair * values, labels=labels, indices=labels,
             attacked={name: Attacked(points, 6, 1.0) for name, points in ATTACKED.items()},
             images=images, adversarial=(images + 0.1).clamp(0, 1), shown="pgd",
+            deployments={"float64": values}, without_allowance=values,
         )  # fmt: skip
 
     return build

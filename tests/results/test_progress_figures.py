@@ -58,6 +58,14 @@ def test_a_column_with_what_is_no_number_is_left_out(track, tmp_path, make_run):
     assert lines(axes)["bcop"] == [(1, 0.5)]
 
 
+def test_what_is_measured_in_training_and_validation_has_a_panel(make_run, tmp_path):
+    row = {"epoch": 1, "train_loss": 1.0, "train_critic_gap": 0.5, "validation_critic_gap": 0.25, "train_other": 3.0}
+    write_csv(make_run("runs/a") / "metrics.csv", [row])
+    panels = training_curves(named(tmp_path / "runs"), "title").axes
+    assert [axes.get_ylabel() for axes in panels] == ["loss", "critic gap"]
+    assert lines(panels[1])["bcop"] == [(1, 0.25)]
+
+
 def test_without_tables_there_is_no_figure(make_run, tmp_path):
     make_run("runs/a")
     assert training_curves(named(tmp_path / "runs"), "title") is None

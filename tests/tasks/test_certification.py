@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from lipnet.attacks import ATTACKS, InBall, Nearest, pgd
+from lipnet.certify import certificate
 from lipnet.data.images import Split
 from lipnet.layers import Normalize
 from lipnet.tasks import attacking, certification
@@ -133,7 +134,7 @@ BOUNDS = {
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "ddn", "pgd_paper"])
 def test_a_wrong_bound_is_found_out(config, monkeypatch, attack, bound):
-    monkeypatch.setattr(certification, *BOUNDS[bound])
+    monkeypatch.setattr(certificate, *BOUNDS[bound])
     with pytest.raises(CertificateViolation, match=f"^{attack} fooled the network inside the certified radius of"):
         certify_and_attack(_two_sided(), _split(), config(f"attack.names=[{attack}]"))
 
@@ -143,7 +144,7 @@ def test_a_violation_between_two_radii_is_found_out(config, monkeypatch):
     distances = _distances(_split())
     radius = float(distances.max()) * 1.5
     certify_and_attack(_two_sided(), _split(), config("attack.names=[ddn]", radii=[f"{radius:.4f}"]))
-    monkeypatch.setattr(certification, "lipschitz_bound", lambda module, shape: 0.98)
+    monkeypatch.setattr(certificate, "lipschitz_bound", lambda module, shape: 0.98)
     assert float(distances.max()) / 0.98 < radius
     with pytest.raises(CertificateViolation, match=r"at distance 0\.\d+, certified to 0\.\d+"):
         certify_and_attack(_two_sided(), _split(), config("attack.names=[ddn]", radii=[f"{radius:.4f}"]))
@@ -207,6 +208,21 @@ def test_float32_certifies_no_more(config):
     assert bool((coarse.radii <= exact.radii).all())
     assert bool((coarse.radii < exact.radii).any())
     torch.testing.assert_close(coarse.radii, exact.radii, atol=1e-3, rtol=0)
+
+
+def test_the_cost_of_rounding_is_what_it_takes(config):
+    """An example whose distance is a hair above a radius has it in exact arithmetic, and loses it to float32."""
+    split, model = _split(), _two_sided()
+    plain = certify_and_attack(model, split, config("attack.names=[]"))
+    assert list(plain.deployments) == ["float64", "float32"]
+    assert torch.equal(plain.deployments["float64"], plain.radii)
+    assert bool((plain.deployments["float32"] <= plain.radii).all())
+    largest = int(plain.without_allowance.argmax())
+    between = float(plain.radii[largest] + plain.deployments["float32"][largest]) / 2
+    assert plain.rounding_cost("float32", between) == 1 / COUNT
+    assert plain.rounding_cost("float64", between) == 0
+    coarse = certify_and_attack(model, split, config("attack.names=[]", "certify_dtype=float32"))
+    assert list(coarse.deployments) == ["float32"]
 
 
 def test_the_model_is_left_as_it_was(config):

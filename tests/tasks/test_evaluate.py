@@ -114,7 +114,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(run, tmp_path):
     [
         (["task=evaluate"], "run=null: task=evaluate needs run=DIR"),
         (["task=evaluate", "run=nowhere"], "run=nowhere: not a run directory"),
-        (["run=nowhere"], "run=nowhere: only task=evaluate and task=export read it"),
+        (["run=nowhere"], "run=nowhere: only task=evaluate, task=export and dataset=gan read it"),
     ],
     ids=["no run", "not a run", "not evaluating"],
 )

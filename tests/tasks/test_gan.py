@@ -1,9 +1,10 @@
 import os
 import signal
+from unittest import mock
 
 import pytest
 import torch
-from launching import curves, events, launch, outcome_of, results, table
+from launching import charts_without_curves, curves, events, launch, outcome_of, results, table
 from torch import nn
 
 from lipnet import load_run
@@ -49,6 +50,7 @@ def test_what_a_run_leaves_behind(run):
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert {"train_loss", "train_critic_gap", "validation_critic_gap", "lipschitz_upper_bound"} <= set(rows[0])
     found = events(run["directory"])
+    assert charts_without_curves(run["directory"]) == []
     assert [entry.step for entry in found.Images("samples/generated")] == [1, 2]
     assert {"train/critic_gap", "validation/critic_gap", "test/transport_of_generated"} <= set(found.Tags()["scalars"])
     assert f"task=wasserstein dataset=gan run={run['directory']}" in run["output"]
@@ -110,7 +112,7 @@ def small(make_config):
     config = make_config("task=gan", "model=gan_critic", "model.channels=[4]", "model.hidden=[8]", "generator.latent=3")
     images = Split(torch.randint(17, (8, 1, 8, 8)), torch.zeros(8, dtype=torch.int64), 16, torch.arange(8))
     model = new_model(config)
-    return config, model, Adversarial(config, images, 3, tracker=None), images.pixels()
+    return config, model, Adversarial(config, images, 3, mock.Mock(fresh=False)), images.pixels()
 
 
 def test_only_a_turn_of_the_generator_moves_it(small):

@@ -14,6 +14,8 @@ RADII = {"36/255": 36 / 255, "0.02": 0.02}
 class _Notes:
     """Stands for the tracker: notes what is given to it."""
 
+    fresh = False
+
     def __init__(self):
         self.noted = []
 

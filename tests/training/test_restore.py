@@ -6,9 +6,11 @@ import pytest
 import torch
 from launching import finished_run, launch
 
+from lipnet.data.images import load_splits
 from lipnet.errors import UserError
-from lipnet.runs import load_run
+from lipnet.runs import load_run, new_model
 from lipnet.training import checkpoint
+from lipnet.training.loop import Loop
 
 
 @pytest.fixture(scope="module")
@@ -49,24 +51,38 @@ TRAINING = {  # refused where training continues
 }
 
 
-@pytest.mark.parametrize("case", [*EVERY, *TRAINING])
+@pytest.mark.parametrize("case", ["NaN", "another width", "no optimizer"])
 def test_training_does_not_continue_from_it(run, tmp_path, case):
     damage, message = (EVERY | TRAINING)[case]
     stopped = shutil.copytree(run, tmp_path / "stopped")
     (stopped / "results.json").unlink()
-    path = stopped / "checkpoints" / "last.pt"
-    content = checkpoint.load(path)
-    damage(content)
-    torch.save(content, path)
-    kept = {
-        name: (stopped / name).read_bytes() for name in ("metrics.csv", "checkpoints/best.pt", "checkpoints/last.pt")
-    }
+    _damage(stopped / "checkpoints" / "last.pt", damage)
+    names = ("metrics.csv", "checkpoints/best.pt", "checkpoints/last.pt")
+    kept = {name: (stopped / name).read_bytes() for name in names}
     outcome = launch(f"resume={stopped}")
     assert outcome.code == 1
     assert "Traceback" not in outcome.output
-    expected = "model.channels: resume=" if case == "another width" else message
-    assert expected in outcome.output.rpartition("lipnet: ")[2]
-    assert {name: (stopped / name).read_bytes() for name in kept} == kept
+    assert message in outcome.output.rpartition("lipnet: ")[2]
+    assert {name: (stopped / name).read_bytes() for name in names} == kept
+
+
+def _damage(path, damage):
+    content = checkpoint.load(path)
+    damage(content)
+    torch.save(content, path)
+
+
+@pytest.mark.parametrize("case", [*TRAINING, "no model", "NaN", "progress that is a list"])
+def test_a_loop_is_not_restored_from_it(run, tmp_path, case):
+    damage, message = (EVERY | TRAINING)[case]
+    shutil.copytree(run / "checkpoints", tmp_path / "checkpoints")
+    config = load_run(run).config
+    _damage(tmp_path / "checkpoints" / "last.pt", damage)
+    loop = Loop(new_model(config), load_splits(config.dataset, config.seed).train, config, tmp_path, {})
+    with pytest.raises(UserError) as error:
+        loop.restore()
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("case", [case for case in EVERY if case != "another width"])

@@ -1,0 +1,1 @@
+"""Sweeps: how runs are named, recognised, recorded and counted. Nothing here imports torch."""

@@ -1,0 +1,82 @@
+"""One job of a sweep: skipped where it is completed, else run; its end is recorded, and its failure stays its own."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.conf import HydraConf
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
+
+from lipnet.commandline import fail
+from lipnet.config import parse
+from lipnet.errors import UserError
+from lipnet.schema import Config
+from lipnet.sweeps import journal
+from lipnet.sweeps.identity import digest
+from lipnet.sweeps.journal import Entry
+from lipnet.sweeps.lock import Busy, alone_in
+from lipnet.sweeps.objective import objective
+from lipnet.sweeps.sharing import share
+from lipnet.training.files import read_results, write_json
+
+log = logging.getLogger("lipnet")
+
+
+def run_job(
+    config: DictConfig, hydra_config: HydraConf, run: Callable[[Config, DictConfig, HydraConf], None]
+) -> float | None:
+    """Runs a job, and returns its objective.
+
+    Raises:
+        CompactHydraException: it failed; Hydra goes on with the other jobs and reports the first failure at the end.
+        SystemExit: it was stopped, or it failed under ``fail_fast=true``: the sweep ends with it.
+    """
+    directory, number = Path(hydra_config.runtime.output_dir), int(hydra_config.job.num) + 1
+    launch, jobs = journal.launched()
+    before = journal.before(directory)
+
+    def record(outcome: str, reason: str = "") -> None:
+        entry = Entry(launch, number, str(directory), outcome, before, reason)
+        journal.append(Path(hydra_config.sweep.dir), entry)
+
+    log.info("job %d/%d: %s (%s)", number, jobs, directory.name, before)
+    try:
+        with alone_in(directory):
+            checked = share(parse(config), hydra_config.launcher, jobs)
+            if before == "completed":
+                _check_identity(directory, checked)
+                record("skipped")
+            else:
+                run(checked, config, hydra_config)
+                record("completed")
+            return objective(read_results(directory), checked.objective) if checked.objective else None
+    except Busy as busy:
+        record("busy")
+        log.warning("%s; this launch leaves it alone", busy)
+        return None
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        record("failed", " ".join(reason.split()))
+        if before != "completed":
+            _write_failure(directory, hydra_config, reason)
+        if config.get("fail_fast"):
+            fail(UserError(f"job {number}/{jobs} failed: {reason}\nfail_fast=true: the other jobs are not run."))
+        raise (CompactHydraException(reason) if isinstance(error, UserError) else error) from error
+    except BaseException:  # asked to stop
+        record("stopped")
+        raise
+
+
+def _check_identity(directory: Path, config: Config) -> None:
+    """A directory named by hand may hold another run: that one is not what was asked for."""
+    found = read_results(directory).get("configuration", digest(config))
+    if found != digest(config):
+        raise UserError(f"{directory}: holds a run of another configuration; choose another hydra.sweep.dir.")
+
+
+def _write_failure(directory: Path, hydra_config: HydraConf, reason: str) -> None:
+    """``results.json`` of a job that failed too early to write its own."""
+    if reason not in read_results(directory).get("error", ""):
+        overrides = list(hydra_config.overrides.task)
+        write_json(directory / "results.json", {"overrides": overrides, "status": "failed", "error": reason})

@@ -3,14 +3,16 @@
 A round is a list of jobs, one after another; a job is that of ``stopping.py`` with ``processes``; its signal is sent to
 process ``struck`` alone, or that process raises an error after its ``validate`` where there is ``raises``. Logs of
 further processes are ``LOG.1``, ... Prints each job's exit codes. As torchrun does, SIGTERM ends the others once a
-process has failed.
+process has failed; unlike it, only those that have not noticed in a minute, so that what they say is always the same.
 """
 
 import json
+import math
 import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +53,18 @@ def share(job: dict[str, Any]) -> list[int]:
         port = free.getsockname()[1]
     children = [start(job, rank, port) for rank in range(job["processes"])]
     codes: dict[int, int] = {}
+    limit = None
     while len(codes) < len(children):
-        child, status = os.wait()
-        codes[child] = os.waitstatus_to_exitcode(status)
-        if codes[child]:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if child:
+            codes[child] = os.waitstatus_to_exitcode(status)
+        if any(codes.values()) and limit is None:
+            limit = time.monotonic() + 60
+        if limit is not None and time.monotonic() > limit:
             for other in set(children) - set(codes):
                 os.kill(other, signal.SIGTERM)
+            limit = math.inf
+        time.sleep(0.02)
     return [codes[child] for child in children]
 
 

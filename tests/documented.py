@@ -1,0 +1,78 @@
+"""The commands in README.md and docs/, and how a test runs them in little time."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from launching import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+# What no test runs, and why.
+NOT_RUN = {
+    "source": "the test has an environment",
+    "tensorboard": "serves until it is stopped",
+    "scripts/quickstart.sh": "a train.py behind an installation",
+    "scripts/test.sh": "runs the tests",
+    "scripts/paper_table.sh": "hours; tests/test_scripts.py runs a small one",
+    "scripts/paper_wasserstein.sh": "hours",
+    "scripts/wasserstein_benchmark.sh": "hours",
+    "scripts/benchmark.py": "needs an idle machine; tests/test_benchmark.py runs a small one",
+}
+NEEDS_EXTRA = re.compile(r"hydra/(launcher|sweeper)=|^(python train\.py|lipnet) sweep=")
+_EVALUATION = ("progress=off", "device=cpu", "threads=1", "attack.steps=1", "attack.restarts=1", "attack.ddn_steps=2",
+               "attack.examples=8")  # fmt: skip
+_TRAINING = ("epochs=1", "dataset.limit_train=64", "dataset.limit_test=16", *_EVALUATION)
+_CRITIC = ("epochs=1", "dataset.steps_per_epoch=3", "dataset.selection_samples=50", "dataset.evaluation_samples=200",
+           "estimate.transport_samples=50", "progress=off", "device=cpu", "threads=1")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of a page."""
+
+    page: str
+    text: str
+
+    @property
+    def words(self) -> list[str]:
+        return shlex.split(self.text)
+
+    @property
+    def program(self) -> str:
+        """What is started; scripts by their path."""
+        words = self.words
+        if words[0] == "torchrun" or words[:3] == ["python", "-m", "lipnet"]:
+            return "train.py"
+        if words[:2] == ["python", "-m"]:
+            return words[2]
+        return words[1] if words[0] == "python" else {"lipnet": "train.py"}.get(words[0], words[0])
+
+    @property
+    def arguments(self) -> list[str]:
+        """What the program is given."""
+        words = self.words
+        start = next(place for place, word in enumerate(words) if word.endswith(("train.py", "lipnet", self.program)))
+        return words[start + 1 :]
+
+    def small(self) -> str:
+        """The same command on a few examples."""
+        if self.program != "train.py" or {"--help", "--cfg"} & set(self.words):
+            return self.text
+        added = _TRAINING
+        if any(word.startswith(("task=evaluate", "resume=")) for word in self.words):
+            added = _EVALUATION
+        elif "task=export" in self.words:
+            added = ("device=cpu", "threads=1")
+        elif any(word.startswith(("task=wasserstein", "experiment=wasserstein")) for word in self.words):
+            added = _CRITIC
+        kept = [word for word in self.words if word.partition("=")[0] not in {key.partition("=")[0] for key in added}]
+        return shlex.join([*kept, *added])
+
+
+def commands(page: Path) -> list[Command]:
+    """The lines of a page's bash blocks, without comments."""
+    text = "".join(BLOCK.findall(page.read_text())).replace("\\\n", " ")
+    lines = (re.sub(r"(^|\s+)#.*", "", line).strip() for line in text.splitlines())
+    return [Command(page.relative_to(ROOT).as_posix(), line) for line in lines if line]

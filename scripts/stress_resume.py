@@ -62,7 +62,7 @@ ARGUMENTS = {
     ),
 }  # fmt: skip
 VOLATILE = ("seconds", "epoch_seconds", "train_seconds", "eval_seconds", "attack_seconds", "samples_per_second",
-            "peak_memory_bytes", "overrides", "git_commit", "resume")  # fmt: skip
+            "peak_memory_bytes", "overrides", "git_commit", "resume", "started", "wall_seconds")  # fmt: skip
 FIGURES = (  # half of a tiny run's time: files of their names are written, and empty
     (robustness, "accuracy_against_radius"), (robustness, "adversarial_examples"), (wasserstein, "wasserstein_figure"),
 )  # fmt: skip

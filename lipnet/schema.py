@@ -131,6 +131,7 @@ class AugmentedDataset(StoredDataset):
 
 IMAGE_SETS: dict[str, type] = {
     "digits": Dataset, "mnist": StoredDataset, "fashion_mnist": StoredDataset, "cifar10": AugmentedDataset,
+    "stl10": AugmentedDataset,
 }  # fmt: skip
 
 

@@ -86,7 +86,7 @@ BAD = [
     (
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
-        "absolute_value, three_cones, cone, translation, "
+        "stl10, absolute_value, three_cones, cone, translation, "
         "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
         "two_classes, gan.",
     ),

@@ -209,7 +209,7 @@ def test_an_override_of_a_recipe_built_on_another(make_config):
 def test_every_pair_has_an_experiment():
     assert {pair_of(file) for file in CRITICS} == {*PAIRS} - {"gan"}
     assert {file.removesuffix(".yaml").split("/")[-1] for file in GAN_CRITICS} == {
-        "wasserstein_cifar10", "wasserstein_mnist",
+        "wasserstein_cifar10", "wasserstein_mnist", "wasserstein_stl10",
     }  # fmt: skip
 
 
@@ -221,9 +221,10 @@ def test_a_gan_s_distance_is_estimated_as_its_name_says(file, make_config):
     assert (config.model.name, config.optimizer.name, config.batch_size) == ("critic", "rmsprop", 64)
 
 
-def test_the_paper_s_distance_is_the_paper_s(make_config):
+@pytest.mark.parametrize("dataset", ["cifar10", "stl10"])
+def test_the_paper_s_distance_is_the_paper_s(dataset, make_config):
     """Li et al. 2019, as its code has it: 256 epochs of 100 steps, at the learning rate of its table."""
-    config = make_config("experiment=paper/wasserstein_cifar10", "run=somewhere")
+    config = make_config(f"experiment=paper/wasserstein_{dataset}", "run=somewhere")
     assert (config.epochs, config.dataset.steps_per_epoch, config.optimizer.lr) == (256, 100, 1e-4)
     assert config.model.image_size == 64
     assert config.model.channels == [64, 128, 256, 512]

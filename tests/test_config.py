@@ -206,7 +206,7 @@ PROBLEMS = [
                 "two equal laws, at distance 0; use different numbers",
             ),
             ("partial_mass", "fraction", 1.5, "1.5", f"{NUMBER} > 0 and <= 1"),
-            ("nearest_anchor", "source", "cone", "cone", "must be one of digits, mnist, fashion_mnist, cifar10"),
+            ("nearest_anchor", "source", "cone", "cone", "must be one of digits, mnist, fashion_mnist, cifar10, stl10"),
             ("discrete", "atoms", 3000, "3000", "must be a whole number <= 2000"),
             ("two_classes", "atoms", 6000, "6000", "must be a whole number <= 5000"),
             ("two_classes", "classes", [3], "[3]", "must have 2 entries"),
@@ -234,7 +234,7 @@ PROBLEMS = [
         {},
         [
             "dataset=cone: a pair of laws without labels, and task=robustness classifies; use task=wasserstein, "
-            "or dataset=digits, mnist, fashion_mnist, cifar10."
+            "or dataset=digits, mnist, fashion_mnist, cifar10, stl10."
         ],
     ),
     (
@@ -276,7 +276,7 @@ PROBLEMS = [
         {},
         [
             "dataset=cone: a pair of laws, and task=gan learns images; use dataset=digits, mnist, fashion_mnist, "
-            "cifar10."
+            "cifar10, stl10."
         ],
     ),
     (["task=gan", "loss=margin"], {}, ["loss=margin: task=gan trains with the critic's, kantorovich; leave it out."]),

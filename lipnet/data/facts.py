@@ -11,6 +11,7 @@ DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
     "mnist": ((1, 28, 28), 10),
     "fashion_mnist": ((1, 28, 28), 10),
     "cifar10": ((3, 32, 32), 10),
+    "stl10": ((3, 64, 64), 10),
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lipnet.config import show
 from lipnet.data.augment import crop_and_flip
@@ -150,8 +151,26 @@ def _cifar10(config: Any) -> tuple[Split, Split]:
     return _torchvision("CIFAR10", config, lambda data: torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous())
 
 
+def _stl10(config: Any) -> tuple[Split, Split]:
+    """As in Li et al. 2019: the 5,000 labelled training images, at 64x64."""
+    parts = ({"split": "train"}, {"split": "test"})
+    return _torchvision("STL10", config, lambda data: _resized(torch.from_numpy(data.data.copy())), parts, "labels")
+
+
+def _resized(images: Tensor, side: int = 64) -> Tensor:
+    """Images of ``side`` pixels, each a weighted mean over what it covers; in pieces, since float32 is four times as
+    large.
+    """
+    size = (side, side)
+    pieces = [
+        functional.interpolate(piece.float(), size, mode="bilinear", antialias=True) for piece in images.split(500)
+    ]
+    return torch.cat([piece.round().clamp(0, 255).to(torch.uint8) for piece in pieces])
+
+
 _LOADERS: dict[str, Callable[[Any], tuple[Split, Split]]] = {
     "digits": _digits, "mnist": _mnist, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10,
+    "stl10": _stl10,
 }  # fmt: skip
 
 _UNREADABLE = (
@@ -160,14 +179,17 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
-def _torchvision(name: str, config: Any, images: Callable[[Any], Tensor]) -> tuple[Split, Split]:
+def _torchvision(
+    name: str, config: Any, images: Callable[[Any], Tensor],
+    parts: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False}), labels: str = "targets",
+) -> tuple[Split, Split]:  # fmt: skip
     import torchvision.datasets  # 2 s: only where it is needed
 
     source = getattr(torchvision.datasets, name)
     root = os.path.abspath(os.path.expanduser(config.root))
     try:
-        parts = [source(root, train=train, download=config.download) for train in (True, False)]
-        splits = [_split(images(part), part.targets) for part in parts]
+        loaded = [source(root, download=config.download, **part) for part in parts]
+        splits = [_split(images(part), getattr(part, labels)) for part in loaded]
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         fetched = "and could not be fetched" if config.download else "and dataset.download=false"

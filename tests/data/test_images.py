@@ -258,6 +258,26 @@ def test_cifar_files_load(augment, cifar_files, load_stored):
     assert_holds(splits.test, random_images(4, 3, 32, 32), [1, 9, 0, 3])
 
 
+def test_stl_files_load_resized(tmp_path, load_stored, monkeypatch):
+    """Stored column by column, labels from 1; constant images stay what they are, others keep their mean."""
+    folder = tmp_path / "stl10_binary"
+    folder.mkdir()
+    images = random_images(8, 3, 96, 96)
+    images[0] = 77
+    for part in ("train", "test"):
+        (folder / f"{part}_X.bin").write_bytes(images.transpose(0, 1, 3, 2).tobytes())
+        (folder / f"{part}_y.bin").write_bytes(bytes([1, 10, 2, 3, 4, 5, 6, 7]))
+    monkeypatch.setattr(torchvision.datasets.STL10, "_check_integrity", lambda self: True)
+    test = load_stored("stl10").test
+    assert test.images.shape == (8, 3, 64, 64)
+    assert test.labels.tolist() == [0, 9, 1, 2, 3, 4, 5, 6]
+    assert bool((test.images[0] == 77).all())
+    means = torch.from_numpy(images).float().mean((2, 3))
+    torch.testing.assert_close(test.images.float().mean((2, 3)), means, atol=1.0, rtol=0)
+    left = torch.from_numpy(images[..., :48]).float().mean((2, 3))  # rows and columns in their places
+    torch.testing.assert_close(test.images[..., :32].float().mean((2, 3)), left, atol=2.0, rtol=0)
+
+
 def cut(path, keep):
     path.write_bytes(path.read_bytes()[:keep])
 

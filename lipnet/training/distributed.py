@@ -6,6 +6,7 @@ is small (sums, flags, logits, a checkpoint) is exchanged on the CPU, through gl
 
 import datetime
 import functools
+import gc
 import os
 import re
 import signal
@@ -32,6 +33,7 @@ def start() -> None:
 def finish() -> None:
     """Leaves the other processes at the end of a run."""
     if size() > 1:
+        gc.collect()  # a trained network in a cycle holds threads of the group, which abort the interpreter's exit
         distributed.destroy_process_group()
 
 

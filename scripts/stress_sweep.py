@@ -4,7 +4,7 @@ python scripts/stress_sweep.py --kills 10 --folder /tmp/stress
 
 Three convolutions by two seeds on the digits, small networks. SIGKILL, SIGTERM and SIGINT come at random moments; a
 sweep that ends before its next kill is compared, and another one begun. Compared are the table, and of each job the
-weights, metrics and results, all but times. Exit code 1 if anything differs.
+weights, metrics and results, all but times and the commit. Exit code 1 if anything differs.
 """
 
 import argparse
@@ -38,7 +38,8 @@ OVERRIDES = (
     "threads=1", "device=cpu", "progress=off",
 )  # fmt: skip
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-TIMES = ("seconds", "started", "samples_per_second", "peak_memory_bytes", "train_s")
+# Names, or parts of them, of what depends on when a job ran, and with which state of the checkout.
+CIRCUMSTANCES = ("seconds", "started", "samples_per_second", "peak_memory_bytes", "train_s", "git_commit")
 
 
 def main() -> None:
@@ -122,7 +123,7 @@ def closing_lines(folder: Path) -> list[str]:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """The table, and each job's weights, metrics and results; nothing that depends on time."""
+    """The table, and each job's weights, metrics and results; nothing of the circumstances."""
     jobs = sorted(path for path in folder.iterdir() if path.is_dir())
     return {"table": table(folder), **{job.name: job_outcome(job) for job in jobs}}
 
@@ -133,7 +134,7 @@ def table(folder: Path) -> str:
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(complaints):
         print_table([str(folder), "--format", "csv"])
     rows = list(csv.DictReader(io.StringIO(text.getvalue())))
-    kept = [{key: value for key, value in row.items() if not key.startswith(TIMES)} for row in rows]
+    kept = [{key: value for key, value in row.items() if not key.startswith(CIRCUMSTANCES)} for row in rows]
     lines = [",".join(kept[0]), *(",".join(row.values()) for row in kept)]
     unfinished = [line for line in complaints.getvalue().splitlines() if str(folder) in line]
     return "\n".join([*lines, *unfinished])
@@ -146,7 +147,7 @@ def job_outcome(job: Path) -> dict[str, Any]:
         metrics = [{key: value for key, value in row.items() if "time" not in key} for row in csv.DictReader(file)]
     weights = {name: digest(job / "checkpoints" / f"{name}.pt") for name in ("last", "best")}
     return {
-        "results": {key: value for key, value in results.items() if not any(part in key for part in TIMES)},
+        "results": {key: value for key, value in results.items() if not any(part in key for part in CIRCUMSTANCES)},
         "metrics": metrics,
         "certificates": (job / "certificates.csv").read_text(),
         "weights": weights,

@@ -58,7 +58,7 @@ class Command:
 
     def small(self) -> str:
         """The same command on a few examples."""
-        if self.program != "train.py" or {"--help", "--cfg"} & set(self.words):
+        if self.program != "train.py" or {"--help", "--cfg", "--info"} & set(self.words):
             return self.text
         added = _TRAINING
         if any(word.startswith(("task=evaluate", "resume=")) for word in self.words):

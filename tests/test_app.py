@@ -27,8 +27,8 @@ from sklearn.datasets import load_digits
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import lipnet
+from lipnet.certify import certificate
 from lipnet.checks import radius_value
-from lipnet.tasks import certification
 
 EXAMPLES = 16  # dataset.limit_test
 
@@ -352,7 +352,7 @@ def test_missing_data_is_one_message(tmp_path):
 
 
 def test_a_broken_certificate_fails_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(certification, "lipschitz_bound", lambda module, shape: 1e-3)
+    monkeypatch.setattr(certificate, "lipschitz_bound", lambda module, shape: 1e-3)
     outcome = launch(*TINY, f"hydra.run.dir={tmp_path}")
     assert outcome.code == 1
     found = results(tmp_path)

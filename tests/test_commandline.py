@@ -1,6 +1,5 @@
 import copy
 import functools
-import itertools
 import logging
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ from launching import launch
 from lipnet import app, commandline
 from lipnet.commandline import prepare
 from lipnet.errors import UserError
-from lipnet.schema import PAIRS
 
 KEYS = (
     " Keys there: model, conv, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, "
@@ -20,24 +18,9 @@ KEYS = (
     "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
-METHODS = ("bcop", "bcop_fixed", "l2ne", "ossn", "rko", "svcm")
-RECIPES = [
-    f"{kind}/{dataset}_{method}"
-    for kind, dataset, method in itertools.product(
-        ("paper", "quick"),
-        ("cifar10", "mnist"),
-        ("fc_bjorck", *map("_".join, itertools.product(("large", "small"), METHODS))),
-    )
-]
-SHORT = [f"{kind}/mnist_{model}" for kind in ("best", "quick") for model in ("large", "small")]
-CONES = [f"{name}_cones" for name in ("discrete", "minfunnel", "nearest_anchor")]
-WASSERSTEIN = [f"wasserstein/{name}" for name in (*PAIRS, *CONES) if name != "gan"]
-GANS = [
-    *(f"paper/gan_{name}" for name in ("cifar10", "fashion_mnist", "mnist")), "paper/wasserstein_cifar10",
-    *(f"quick/{kind}_{name}" for kind in ("gan", "wasserstein") for name in ("cifar10", "mnist")),
-    "quick/gan_mnist_bcop",
-]  # fmt: skip
-EXPERIMENTS = f" experiment takes {', '.join(sorted([*RECIPES, *SHORT, *WASSERSTEIN, *GANS]))}."
+_FOLDER = commandline.config_dir() / "experiment"
+RECIPES = sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.yaml"))
+EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, profile, certify_dtype, device, threads, progress, "
     "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "

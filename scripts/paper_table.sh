@@ -30,10 +30,7 @@ for name in "${names[@]}"; do
   [[ -f conf/experiment/$kind/$name.yaml ]] || { echo "EXPERIMENTS: no $kind/$name; there are ${available[*]}" >&2; exit 1; }
 done
 IFS=, read -ra seeds <<<"${SEEDS:-0,1,2,3,4}"
-root=${OUTPUTS:-outputs}/$kind
-if ((${#overrides[@]})); then  # runs with other settings are other runs: they have a folder of their own
-  root+=$(printf -- '-%s' "${overrides[@]}" | tr -c 'A-Za-z0-9._-' _)
-fi
+root=$(folder_for "${OUTPUTS:-outputs}/$kind" ${overrides[@]+"${overrides[@]}"})
 mkdir -p "$root"
 only_one "$root/.$dataset.lock" "$root"
 trap stop INT TERM

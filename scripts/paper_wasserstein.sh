@@ -30,10 +30,7 @@ IFS=, read -ra seeds <<<"${SEEDS:-$seeds}"
 IFS=, read -ra rates <<<"${RATES:-$rates}"
 IFS=, read -ra methods <<<"${METHODS:-bcop,rko,ossn}"
 IFS=, read -ra activations <<<"${ACTIVATIONS:-maxmin,relu}"
-root=${OUTPUTS:-outputs}/$kind-wasserstein/$dataset
-if ((${#overrides[@]})); then  # runs with other settings are other runs: they have a folder of their own
-  root+=$(printf -- '-%s' "${overrides[@]}" | tr -c 'A-Za-z0-9._-' _)
-fi
+root=$(folder_for "${OUTPUTS:-outputs}/$kind-wasserstein/$dataset" ${overrides[@]+"${overrides[@]}"})
 mkdir -p "$root"
 only_one "$root/.lock" "$root"
 trap stop INT TERM

@@ -23,6 +23,14 @@ train() {
   return "$code"
 }
 
+# folder_for ROOT [KEY=VALUE ...]: runs with other settings are other runs, and have a folder of their own.
+folder_for() {
+  local root=$1
+  shift
+  (($# == 0)) || root+=$(printf -- '-%s' "$@" | tr -c 'A-Za-z0-9._-' _)
+  printf '%s\n' "$root"
+}
+
 only_one() {  # only_one FILE ROOT: leaves where another script works on the same runs
   command -v flock >/dev/null || return 0
   exec 9>"$1"  # kept by a run that outlives this script

@@ -36,10 +36,7 @@ done
 IFS=, read -ra seeds <<<"${SEEDS:-$seeds}"
 IFS=, read -ra dimensions <<<"${DIMENSIONS:-$dimensions}"
 IFS=, read -ra funnels <<<"${FUNNELS:-$funnels}"
-root=${OUTPUTS:-outputs}/wasserstein-benchmark
-if ((${#overrides[@]})); then  # runs with other settings are other runs: they have a folder of their own
-  root+=$(printf -- '-%s' "${overrides[@]}" | tr -c 'A-Za-z0-9._-' _)
-fi
+root=$(folder_for "${OUTPUTS:-outputs}/wasserstein-benchmark" ${overrides[@]+"${overrides[@]}"})
 
 jobs=()  # "experiment folder KEY=VALUE ..."
 for name in "${names[@]}"; do

@@ -115,5 +115,5 @@ def _restore(loop: Loop) -> None:
     if saved is not None:
         checkpoint.require(saved, loop.last, config=dict)
         refuse_changes(saved_config(saved), loop.config, RESUME_KEYS, f"resume={loop.directory}")
-        loop.restore()
+        loop.continue_from(saved)
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

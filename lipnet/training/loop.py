@@ -118,15 +118,23 @@ class Loop:
         """Continues from what is saved, if anything; the rest of the run is then as if it had never stopped."""
         saved = self.saved()
         if saved is not None:
-            checkpoint.require(saved, self.last, optimizer=dict, rng=Tensor)
-            load_weights(self.model, saved["model"], str(self.last))
-            try:
-                self.optimizer.load_state_dict(saved["optimizer"])
-                self.progress = Progress(**saved["progress"])
-                torch.set_rng_state(saved["rng"])
-            except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-                reason = " ".join(str(error).split())[:200]
-                raise UserError(f"{self.last}: its state does not fit this run ({reason}).") from error
+            self.continue_from(saved)
+
+    def continue_from(self, saved: dict[str, Any]) -> None:
+        """Takes over the state of a checkpoint.
+
+        Raises:
+            UserError: it is not of this run.
+        """
+        checkpoint.require(saved, self.last, optimizer=dict, rng=Tensor)
+        load_weights(self.model, saved["model"], str(self.last))
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.progress = Progress(**saved["progress"])
+            torch.set_rng_state(saved["rng"])
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{self.last}: its state does not fit this run ({reason}).") from error
 
     def run(self, objective: Objective, tracker: Tracker) -> None:
         """Trains to the last epoch.

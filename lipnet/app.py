@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from lipnet.schema import GROUPS, Config
 from lipnet.sweeps import names
 from lipnet.sweeps.job import run_job
 from lipnet.sweeps.latest import link_latest
+from lipnet.sweeps.lock import Busy, alone_in
 from lipnet.training.files import read_results
 
 log = logging.getLogger("lipnet")
@@ -51,12 +53,20 @@ def run(config: DictConfig) -> float | None:
     if sweep:
         return run_job(config, hydra_config, _run)
     try:
-        _run(parse(config), config, hydra_config)
+        with _alone(Path(hydra_config.runtime.output_dir)):
+            _run(parse(config), config, hydra_config)
+    except Busy as busy:
+        commandline.fail(UserError(f"{busy}; wait for its end, or stop it."))
     except UserError as error:
         commandline.fail(error)
     except _Followed:
         sys.exit(1)
     return None
+
+
+def _alone(directory: Path) -> contextlib.AbstractContextManager[None]:
+    """The run directory for this run alone; of processes that share a run, the first holds it."""
+    return alone_in(directory) if os.environ.get("RANK", "0") == "0" else contextlib.nullcontext()
 
 
 class _Followed(Exception):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lipnet.certify.bound import Shape, lipschitz_bound, measured_once
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
-from lipnet.certify.radius import certified_radii, margins, pairwise_certified_radii
+from lipnet.certify.radius import at_once, certified_radii, margins, pairwise_certified_radii
 from lipnet.certify.rounding import Rounding, rounding_bound
 
 _ROOT = math.sqrt(2) * (1 + 1e-15)  # from an L2 error of the logits to one of a difference of two
@@ -94,7 +94,7 @@ def _whole(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def certify(
-    network: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int = 500, share: Forward = _whole
+    network: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int | None = None, share: Forward = _whole
 ) -> Certificate:
     """Evaluates a network on examples and bounds everything that certified radii need.
 
@@ -103,6 +103,7 @@ def certify(
             that of the pass; float64 costs several times float32, and an accuracy that float32's allowance takes.
         inputs: ``(examples, ...)``, float32 or of the network's type; radii are around these numbers as they are.
         labels: ``(examples,)`` true classes.
+        batch_size: how many examples are evaluated at once; what suits the device without it.
         share: how the pass is computed where several processes share it.
 
     Raises:
@@ -117,10 +118,11 @@ def certify(
     with measured_once():
         rounding = {kind: rounding_bound(network, shape, kind) for kind in deployments}
         lipschitz, constants = lipschitz_bound(network, shape), pairwise_lipschitz_bounds(network, shape)
+    size = batch_size or at_once(inputs.device, dtype)
     with plain_sums():
-        logits = share(lambda rows: torch.cat([network(batch.to(dtype)) for batch in rows.split(batch_size)]), inputs)
-    norms = _norms(inputs, rounding[dtype].centre)
-    return Certificate(logits, labels, lipschitz, constants.to(logits.device), dtype, norms, rounding)
+        logits = share(lambda rows: torch.cat([network(batch.to(dtype)) for batch in rows.split(size)]), inputs)
+    norms, constants = rounding[dtype].norms(inputs), constants.to(logits.device)
+    return Certificate(logits, labels, lipschitz, constants, dtype, norms, rounding)
 
 
 def _arithmetic(network: nn.Module, inputs: Tensor) -> torch.dtype:
@@ -149,12 +151,6 @@ def _holds_float32(network: nn.Module) -> bool:
     """Whether the network is the same after ``.float()``."""
     tensors = [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
     return all(torch.equal(tensor.float().double(), tensor.double()) for tensor in tensors)
-
-
-def _norms(inputs: Tensor, centre: Tensor | float) -> Tensor:
-    """L2 norms in float64, rounded up; in pieces, since the inputs may be large."""
-    pieces = [(batch.double() - centre).flatten(1).norm(dim=1) for batch in inputs.split(2000)]
-    return torch.cat(pieces) * (1 + inputs[0].numel() * torch.finfo(torch.float64).eps)
 
 
 @contextlib.contextmanager

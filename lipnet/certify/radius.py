@@ -81,6 +81,15 @@ def _outward(radii: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def model_logits(model: nn.Module, inputs: Tensor, batch_size: int = 512) -> Tensor:
+def model_logits(model: nn.Module, inputs: Tensor) -> Tensor:
     """Logits of all inputs, batch by batch."""
-    return torch.cat([model(batch) for batch in inputs.split(batch_size)])
+    return torch.cat([model(batch) for batch in inputs.split(at_once(inputs.device, inputs.dtype))])
+
+
+def at_once(device: torch.device, dtype: torch.dtype) -> int:
+    """How many examples to evaluate at once.
+
+    On a CPU few enough that what passes between the layers of the paper's networks stays in the caches: 500 images take
+    BCOP-Large 1.7 times as long, each.
+    """
+    return 512 // dtype.itemsize if device.type == "cpu" else 512

@@ -19,10 +19,12 @@ from lipnet.certify.bound import Shape, find_type, lipschitz_bound, output_shape
 from lipnet.certify.convolution import bias_norm, conv_gain
 from lipnet.certify.norm import nonnegative_norm_bound
 from lipnet.certify.rules.linear import geometry
+from lipnet.certify.rules.upsampling import interpolation_bound, interpolations, is_interpolation
 from lipnet.certify.spectrum import DENSE_LAYERS
 from lipnet.layers import (
     Abs,
     Concat,
+    Cones,
     ConstrainedConv2d,
     GroupSort,
     MaxMin,
@@ -71,6 +73,11 @@ class Rounding:
     size: Line
     peak: Line
     centre: Tensor | float = 0.0
+
+    def norms(self, inputs: Tensor) -> Tensor:
+        """ρ of each of ``(n, ...)`` inputs, float64, rounded up; in pieces, since the inputs may be large."""
+        pieces = [(batch.double() - self.centre).flatten(1).norm(dim=1) for batch in inputs.split(2000)]
+        return torch.cat(pieces) * (1 + inputs[0].numel() * torch.finfo(torch.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -219,6 +226,43 @@ def _(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step:
     sums = lipschitz * terms  # of a window, before the division
     lost = 2 * terms * math.sqrt(math.prod(output_shape(module, shape))) * precision.tiny
     return Step(0.0, _gamma(terms + 2, precision) * lipschitz + lost, lost, gain=sums)
+
+
+@rounding_step.register(nn.Upsample)
+def _(module: nn.Upsample, shape: Shape, precision: torch.finfo) -> Step:
+    if not is_interpolation(module):
+        pixels = torch.arange(math.prod(shape[1:]), dtype=torch.float64).view(1, 1, *shape[1:])
+        if not torch.equal(module(pixels), module(pixels.float()).double()):
+            raise TypeError(
+                f"float32 and float64 take other nearest pixels in {module} of {shape[1:]} pixels, so neither is "
+                "certified by the other; use a whole scale factor"
+            )
+        return Step()
+    taps = 4 if module.mode == "bicubic" else 2
+    exact = computed = gain = 1.0
+    for matrix in interpolations(module, shape):
+        # A place among n pixels is off by a few n u, a weight by 1.35 times that (the steepest slope of a cubic's) and
+        # its polynomial's own rounding; a place that falls beyond a pixel finds another tap with a weight near 0.
+        pixels, outputs = matrix.shape
+        error = 16 * (pixels + 4) * precision.eps * math.sqrt((taps + 1) * outputs)
+        exact *= interpolation_bound(matrix)
+        computed *= interpolation_bound(matrix) + error
+        gain *= nonnegative_norm_bound(matrix.abs()) + error
+    terms = (taps + 1) ** len(shape[1:])
+    lost = 2 * (terms + 1) * math.sqrt(math.prod(output_shape(module, shape))) * precision.tiny
+    drift = computed - exact + 8 * torch.finfo(torch.float64).eps * computed
+    return Step(0.0, drift + _gamma(terms + 4, precision) * gain + lost, lost, gain)
+
+
+@rounding_step.register(Cones)
+def _(module: Cones, shape: Shape, precision: torch.finfo) -> Step:
+    """A distance, then a sum: both of relative error γ. Of cones nearly level the wrong one may be taken: twice more."""
+    reach = float(module.apices.double().norm(dim=1).max() + module.heights.double().abs().max())
+    gamma = 3 * _gamma(module.in_features + 6, precision)
+    lost = 6 * math.sqrt(module.in_features * precision.tiny)  # the root of squares that are flushed to 0
+    # Distances are squared on the way: |x| √max < max / 4 and a reach of less than √max / 4 keep the squares finite.
+    root = math.sqrt(precision.max)
+    return Step(reach, gamma, gamma * reach + lost if reach < root / 4 else math.inf, gain=root)
 
 
 @rounding_step.register(Normalize)

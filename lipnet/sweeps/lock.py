@@ -1,4 +1,4 @@
-"""One process a run directory: a sweep may be launched again while a part of it still runs."""
+"""One process a run directory: a run may be resumed, or a sweep launched again, while it still runs elsewhere."""
 
 import contextlib
 import fcntl
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Busy(Exception):
-    """Another process runs this job."""
+    """Another process runs in this directory."""
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def alone_in(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"another process runs this job in {directory}") from None
+            raise Busy(f"{directory}: another process is running here") from None
         except OSError:  # a file system without locks
             pass
         yield

@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 from lipnet.attacks import ATTACKS, InBall, Nearest
 from lipnet.certify import margins
+from lipnet.certify.radius import at_once
 from lipnet.checks import radius_value
 from lipnet.data.images import generator
 from lipnet.schema import ATTACKS as NAMES
 from lipnet.schema import FOOLBOX_ATTACKS, Config
 from lipnet.training import distributed
 
-_BATCH = 500
 _SHOWN = 16
 
 
@@ -92,9 +92,10 @@ class Attacker:
         distances = torch.where(correct, math.inf, 0.0).double()
         total = len(radii) * int(correct.sum())
         hidden = self.config.bars_hidden
+        size = at_once(self.images.device, self.images.dtype)
         with tqdm(total=total, unit="example", desc=f"attacking ({name})", disable=hidden, leave=False) as bar:
             for place, radius in enumerate(radii):  # from the smallest: who has fallen is not attacked again
-                for number, rows in enumerate(distances.isinf().nonzero()[:, 0].split(_BATCH)):
+                for number, rows in enumerate(distances.isinf().nonzero()[:, 0].split(size)):
                     if len(rows) and number % distributed.size() == distributed.rank():
                         # A generator for each batch: the same numbers, however many processes share the batches.
                         random = generator(self.config.seed, 2, NAMES.index(name), place, number)

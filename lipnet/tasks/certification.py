@@ -12,7 +12,6 @@ from lipnet.schema import Config
 from lipnet.tasks.attacking import Attacked, Attacker
 from lipnet.training import distributed
 
-_BATCH = 500
 _JACOBIAN_EXAMPLES = 128
 
 
@@ -86,7 +85,7 @@ def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certif
     deployed = to_plain(model.eval()).requires_grad_(False)
     exact = to_plain(deployed).to(dtype)
     images, labels = split.pixels(), split.labels
-    certificate = certify(exact, images, labels, _BATCH, distributed.in_parts)
+    certificate = certify(exact, images, labels, share=distributed.in_parts)
     radii, pairs, margin = certificate.radii(dtype), certificate.radii_per_pair(dtype), certificate.margins
     count = config.attack.examples or len(images)
     attacker = Attacker(deployed, exact, images[:count], labels[:count], torch.maximum(radii, pairs)[:count], config)

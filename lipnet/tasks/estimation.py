@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify import lipschitz_bound
+from lipnet.certify import Rounding, lipschitz_bound, rounding_bound
+from lipnet.certify.certificate import plain_sums
 from lipnet.certify.interval import bernstein_margin, normal_half_width
 from lipnet.certify.radius import model_logits
 from lipnet.certify.transport import transport_cost
@@ -20,8 +21,7 @@ from lipnet.training import distributed
 
 _RANGE_SAMPLES = 10_000
 _GRADIENT_SAMPLES = 2_000
-# A float64 forward pass errs by less than this part of the largest value: 2^22 ulps, as for certified radii.
-_ROUNDING = 2.0**22 * torch.finfo(torch.float64).eps
+_EPS = torch.finfo(torch.float64).eps
 
 
 @dataclass
@@ -126,16 +126,19 @@ def estimate_distance(model: nn.Module, pair: Pair, config: Config) -> Estimatio
         samples.to(device) for samples in pair.samples("evaluation", config.dataset.evaluation_samples, config.seed)
     )
     lipschitz = lipschitz_bound(exact, first.shape[1:])
-    values = [critic_values(exact, samples) for samples in (first, second)]
+    rounding = rounding_bound(exact, first.shape[1:], torch.float64)
+    with plain_sums():
+        values = [critic_values(exact, samples) for samples in (first, second)]
+    errors = [_error(rounding, *side) for side in zip((first, second), values, strict=True)]
     gap = measure_gap(values[0], values[1], lipschitz, pair.paired, config.estimate.confidence)
     range_values = torch.cat(
         [critic_values(exact, part.to(device)) for part in pair.samples("range", _RANGE_SAMPLES, config.seed)]
     )
-    certified = _certify(values, range_values, lipschitz, config.estimate.confidence)
+    certified = _certify(values, errors, range_values, lipschitz, config.estimate.confidence)
     few = min(len(first), config.estimate.transport_samples)
     sample_gap = float(values[0][:few].mean() - values[1][:few].mean()) / lipschitz
     transport = transport_cost(first[:few], second[:few])
-    _check_against(transport, sample_gap, values, lipschitz, few)
+    _check_against(transport, sample_gap, sum(errors) / lipschitz, first[:few])
     gradients, lower = {}, 0.0
     for side, samples in (("first", first), ("second", second)):
         gradients[side], largest = _gradient_statistics(exact, samples[:_GRADIENT_SAMPLES], pair, lipschitz)
@@ -161,7 +164,15 @@ def critic_values(critic: nn.Module, samples: Tensor) -> Tensor:
     return values[:, 0]
 
 
-def _certify(values: list[Tensor], range_values: Tensor, lipschitz: float, confidence: float) -> float:
+def _error(rounding: Rounding, samples: Tensor, values: Tensor) -> float:
+    """How far the critic's values at samples, and the mean of any of them, may be from those of exact arithmetic."""
+    own = float(rounding.error.at(rounding.norms(samples)).max())
+    return own + len(values) * _EPS * float(values.abs().max())
+
+
+def _certify(
+    values: list[Tensor], errors: list[float], range_values: Tensor, lipschitz: float, confidence: float
+) -> float:
     """A lower bound on the distance that fails with probability ``1 - confidence`` at most; 0 where nothing is proved.
 
     The critic is clipped to its range on training samples, which keeps its Lipschitz constant; half of the
@@ -170,19 +181,20 @@ def _certify(values: list[Tensor], range_values: Tensor, lipschitz: float, confi
     low, high = float(range_values.min()), float(range_values.max())
     clipped = [part.clamp(low, high) for part in values]
     delta = (1 - confidence) / 2
-    margins = [bernstein_margin(part, high - low, delta) for part in clipped]
-    rounding = 2 * _ROUNDING * max(1.0, abs(low), abs(high))
-    gap = float(clipped[0].mean() - clipped[1].mean()) - sum(margins) - rounding
-    return max(0.0, gap / lipschitz * (1 - _ROUNDING))
+    margins = [
+        bernstein_margin(part, high - low, delta, error) for part, error in zip(clipped, errors, strict=True)
+    ]
+    gap = float(clipped[0].mean() - clipped[1].mean()) - sum(margins)
+    return max(0.0, gap / lipschitz * (1 - len(clipped[0]) * _EPS))
 
 
-def _check_against(transport: float, sample_gap: float, values: list[Tensor], lipschitz: float, few: int) -> None:
-    largest = max(float(part.abs().max()) for part in values)
-    slack = 2 * _ROUNDING * max(1.0, largest / lipschitz, transport)
+def _check_against(transport: float, sample_gap: float, error: float, points: Tensor) -> None:
+    # A plan's rows and columns sum to 1 / n up to n ulps.
+    slack = error + (points[0].numel() + len(points) ** 2) * _EPS * transport
     if not sample_gap <= transport + slack:
         raise CertificateViolation(
             f"the critic's gap over its proved Lipschitz constant, {sample_gap!r}, exceeds the exact transport cost of "
-            f"the same {few} samples, {transport!r}. This is an error in lipnet; please report it with the run "
+            f"the same {len(points)} samples, {transport!r}. This is an error in lipnet; please report it with the run "
             "directory."
         )
 

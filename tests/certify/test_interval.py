@@ -32,5 +32,14 @@ def test_bernstein_margin_covers(rate, count):
     assert missed / (2 * trials) <= delta
 
 
+def test_bernstein_margin_of_values_that_are_off_is_on_the_safe_side():
+    """What is proved from values that rounding has moved is never more than what the true ones prove."""
+    for count in (2, 5, 200):
+        true = torch.rand(count, dtype=torch.float64)
+        for moved in (true + 0.01, true + 0.01 * torch.randn(count).sign(), true + 0.02 * (torch.rand(count) - 0.5)):
+            proved = float(moved.mean()) - bernstein_margin(moved, 1.0, 0.05, 0.01)
+            assert proved <= float(true.mean()) - bernstein_margin(true, 1.0, 0.05) + 1e-12
+
+
 def test_equal_values_leave_the_range_term():
     assert bernstein_margin(torch.ones(101), 2.0, 0.05) == pytest.approx(7 * 2 * math.log(40) / 300)

@@ -14,6 +14,7 @@ from lipnet.layers import (
     Abs,
     BCOPConv2d,
     Concat,
+    Cones,
     GroupSort,
     MaxMin,
     Normalize,
@@ -45,8 +46,17 @@ NETWORKS = {
     "average": (lambda: nn.AvgPool2d(3, 2, 1), (3, 9, 8)),
     "global average": (lambda: nn.AdaptiveAvgPool2d(1), (3, 9, 8)),
     "activations": (lambda: nn.Sequential(nn.LeakyReLU(0.3), nn.ELU(1.5), nn.Tanh(), nn.GELU(), nn.SiLU()), (200,)),
+    "bilinear": (lambda: nn.Upsample(size=(37, 5), mode="bilinear"), (2, 9, 8)),
+    "bilinear, corners": (lambda: nn.UpsamplingBilinear2d(scale_factor=3), (2, 9, 8)),
+    "bicubic": (lambda: nn.Upsample(scale_factor=1.7, mode="bicubic"), (2, 9, 8)),
+    "trilinear": (lambda: nn.Upsample(scale_factor=1.3, mode="trilinear"), (2, 5, 4, 6)),
+    "cones": (lambda: Cones(30, 12), (30,)),
+    "cones, upward": (lambda: Cones(200, 40, upward=True), (2, 10, 10)),
     "sigmoid": (lambda: nn.Sequential(nn.Sigmoid(), nn.Linear(50, 5)), (50,)),
-    "exact modules": (lambda: nn.Sequential(Abs(), MaxMin(), GroupSort(4), nn.MaxPool2d(2), nn.Flatten()), (4, 8, 8)),
+    "exact modules": (
+        lambda: nn.Sequential(Abs(), MaxMin(), GroupSort(4), nn.Upsample(scale_factor=3), nn.MaxPool2d(2), nn.Flatten()),
+        (4, 8, 8),
+    ),
     "residual": (lambda: Residual(nn.Sequential(nn.Linear(30, 60), nn.ReLU(), nn.Linear(60, 30))), (30,)),
     "concatenation": (lambda: nn.Sequential(Concat(nn.Linear(30, 60), nn.Tanh()), nn.Linear(90, 4)), (30,)),
     "bcop": (
@@ -66,7 +76,7 @@ def test_float32_passes_stay_within_the_bound(name, scale):
     network = to_plain(make().eval()).requires_grad_(False)
     found = rounding_bound(network, shape, torch.float32)
     inputs = scale * torch.rand(20, *shape)
-    norms = (inputs.double() - found.centre).flatten(1).norm(dim=1)
+    norms = found.norms(inputs)
     coarse, exact = network(inputs).double(), copy.deepcopy(network).double()(inputs.double())
     error, allowed = (coarse - exact).flatten(1).norm(dim=1), found.error.at(norms)
     assert bool((error <= allowed).all())
@@ -112,10 +122,40 @@ def test_lower_precisions_are_refused():
 
 
 def test_modules_that_round_in_an_unknown_way_are_refused():
-    with pytest.raises(TypeError, match="how Upsample rounds"):
-        rounding_bound(
-            nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Flatten()), (1, 4, 4), torch.float32
-        )
+    with pytest.raises(TypeError, match="how Mish rounds"):
+        rounding_bound(nn.Sequential(nn.Mish(), nn.Flatten()), (1, 4, 4), torch.float32)
+
+
+def test_places_near_a_pixel_stay_within_the_bound():
+    """A map that moves nothing, and one whose places all but meet pixels: rounding may take other taps."""
+    for module in (nn.Upsample(size=1000, mode="linear"), nn.Upsample(size=999, mode="linear", align_corners=True)):
+        inputs = torch.zeros(2, 1, 1000)
+        inputs[0, 0, ::2], inputs[1, 0, 500] = 1.0, 1.0
+        found = rounding_bound(module, (1, 1000), torch.float32)
+        error = (module(inputs).double() - module(inputs.double())).flatten(1).norm(dim=1)
+        assert bool((error <= found.error.at(inputs.double().flatten(1).norm(dim=1))).all())
+
+
+def test_cones_that_are_nearly_level_may_be_confused():
+    """Two cones that differ by less than float32 sees, on either side of the input."""
+    cones = Cones(3, 2).requires_grad_(False)
+    with torch.no_grad():
+        cones.apices.copy_(torch.tensor([[100.0, 0.0, 0.0], [-100.0, 0.0, 0.0]]))
+        cones.heights.copy_(torch.tensor([0.0, 1e-6]))
+    inputs = 1e-6 * torch.randn(500, 3)
+    found = rounding_bound(cones.eval(), (3,), torch.float32)
+    exact = (cones.heights.double() - torch.cdist(inputs.double(), cones.apices.double())).amax(1)
+    error = (cones(inputs)[:, 0].double() - exact).abs()
+    assert bool((error <= found.error.at(inputs.double().norm(dim=1))).all())
+    assert float(error.max()) > 0
+
+
+def test_cones_out_of_reach_overflow():
+    cones = Cones(3, 2).requires_grad_(False)
+    with torch.no_grad():
+        cones.apices[0, 0] = 1e19
+    found = rounding_bound(cones.eval(), (3,), torch.float32)
+    assert float(found.error.at(torch.ones(1, dtype=torch.float64))) == math.inf
 
 
 def test_weights_that_diverged_have_no_finite_error():

@@ -194,8 +194,8 @@ def test_an_example_broken_at_one_radius_is_broken_at_all_larger(config, monkeyp
 
 def test_certificates_do_not_depend_on_the_batch(config, monkeypatch):
     whole = certify_and_attack(_two_sided(), _split(), config())
-    monkeypatch.setattr(certification, "_BATCH", 5)
-    monkeypatch.setattr(attacking, "_BATCH", 5)
+    for module in (certificate, attacking):
+        monkeypatch.setattr(module, "at_once", lambda device, dtype: 5)
     parts = certify_and_attack(_two_sided(), _split(), config())
     torch.testing.assert_close(parts.radii, whole.radii)
     for name, attacked in whole.attacked.items():

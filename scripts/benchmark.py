@@ -6,7 +6,8 @@
     python scripts/benchmark.py kernel --json out.json --figure out.png
 
 Suites: step (forward, backward, Adam), eval (forward only), kernel (building one layer's weight, forward and backward,
-against channels and kernel size), end_to_end (lipnet's own loop against its bare step). Ratios are medians of paired
+against channels and kernel size), end_to_end (lipnet's own loop against its bare step), certify (certified radii of
+10,000 images against a plain float32 pass). Ratios are medians of paired
 rounds; the machine's noise shows in the spread. Beside the times of a training step stand the floating-point operations
 of its products, as torch counts them (factorisations and elementwise work are not in it).
 """
@@ -18,18 +19,20 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import lipnet.app  # noqa: F401  (registers the resolver that the configuration uses)
+from lipnet.certify import certify
 from lipnet.commandline import config_dir
 from lipnet.config import Config, parse
 from lipnet.layers import BCOPConv2d, PaddedConv2d
-from lipnet.models import build_model
+from lipnet.models import build_model, to_plain
 
 sys.path.insert(0, str(Path(__file__).parent))
 from peers import available_peers, build_peer
@@ -222,6 +225,32 @@ def end_to_end_suite(arguments: argparse.Namespace) -> dict:
     return _table("40 steps of small, batch 128", times)
 
 
+def certify_suite(arguments: argparse.Namespace) -> dict:
+    """Certifying 10,000 images, bounds included, against a plain float32 pass in the same batches."""
+    report = {}
+    for row in _chosen({row: None for row in ROWS if "critic" not in row}, arguments.rows):
+        overrides, shape, outputs, batch = ROWS[row]
+        model = build_model(_config(overrides), shape, outputs).to(arguments.device).eval()
+        plain = to_plain(model).requires_grad_(False)
+        exact = to_plain(plain).double()
+        images = torch.rand(10_000, *shape, device=arguments.device)
+        labels = torch.zeros(len(images), dtype=torch.long, device=arguments.device)
+        runs = {
+            "plain float32 pass": partial(_forward, plain, images, batch),
+            "certify, float32": partial(certify, plain, images, labels),
+            "certify, float64": partial(certify, exact, images, labels),
+        }
+        with torch.no_grad():
+            times = _interleave(runs, arguments.rounds, arguments.seconds)
+        report[row] = _table(f"certification, {row}, 10,000 images", times)
+    return report
+
+
+def _forward(model: nn.Module, images: Tensor, batch: int) -> None:
+    for part in images.split(batch):
+        model(part)
+
+
 def _interleave(runs: dict[str, Callable[[], None]], rounds: int, seconds: float) -> Times:
     """A B C A B C ...: at least five rounds, at most ``rounds``, and no new round after ``seconds``."""
     for run in runs.values():
@@ -321,6 +350,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], dict]] = {
     "eval": eval_suite,
     "kernel": kernel_suite,
     "end_to_end": end_to_end_suite,
+    "certify": certify_suite,
 }
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def test_the_log_says_what_happened(run):
 
 
 def test_hydra_keeps_the_overrides(run):
-    assert {path.name for path in (run / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml"}
+    assert {path.name for path in (run / ".hydra").iterdir()} == {"config.yaml", "hydra.yaml", "overrides.yaml", "lock"}
     assert "optimizer.lr=0.03" in (run / ".hydra" / "overrides.yaml").read_text()
 
 

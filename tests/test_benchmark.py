@@ -28,6 +28,7 @@ def test_every_suite_runs(tmp_path):
         assert bjorck["ms"] > 0
         assert suite == "eval" or plain["operations"] < cholesky["operations"] < bjorck["operations"]
     assert report["kernel"]["c=32 k=2"]["ms"] > 0
+    assert all(row["ms"] > 0 for row in report["certify"]["small 28x28"].values())
     assert set(report["end_to_end"]) == {"bare steps", "lipnet's loop"}
     assert "training step, small 28x28" in done.stdout
     assert figure.read_bytes().startswith(b"\x89PNG")

@@ -231,8 +231,8 @@ def _(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step:
 @rounding_step.register(nn.Upsample)
 def _(module: nn.Upsample, shape: Shape, precision: torch.finfo) -> Step:
     if not is_interpolation(module):
-        pixels = torch.arange(math.prod(shape[1:]), dtype=torch.float64).view(1, 1, *shape[1:])
-        if not torch.equal(module(pixels), module(pixels.float()).double()):
+        image = torch.arange(math.prod(shape[1:]), dtype=torch.float64).view(1, 1, *shape[1:])
+        if not torch.equal(module(image), module(image.float()).double()):
             raise TypeError(
                 f"float32 and float64 take other nearest pixels in {module} of {shape[1:]} pixels, so neither is "
                 "certified by the other; use a whole scale factor"
@@ -256,7 +256,7 @@ def _(module: nn.Upsample, shape: Shape, precision: torch.finfo) -> Step:
 
 @rounding_step.register(Cones)
 def _(module: Cones, shape: Shape, precision: torch.finfo) -> Step:
-    """A distance, then a sum: both of relative error γ. Of cones nearly level the wrong one may be taken: twice more."""
+    """A distance, then a sum, of error γ each; of cones nearly level the wrong one may be taken: twice more."""
     reach = float(module.apices.double().norm(dim=1).max() + module.heights.double().abs().max())
     gamma = 3 * _gamma(module.in_features + 6, precision)
     lost = 6 * math.sqrt(module.in_features * precision.tiny)  # the root of squares that are flushed to 0

@@ -59,7 +59,7 @@ _AT_ONCE = 16  # images whose rows of patches are written down at once: they sta
 
 
 def _row_products(padded: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    """A convolution as a matrix product for each row of the kernel; torch's own in float64 on a CPU takes twice as long.
+    """A convolution as a matrix product for each kernel row; torch's own in float64 on a CPU takes twice as long.
 
     With channels last, a row of a patch is one piece of memory; image rows are taken apart by their place in a stride.
     """

@@ -181,9 +181,7 @@ def _certify(
     low, high = float(range_values.min()), float(range_values.max())
     clipped = [part.clamp(low, high) for part in values]
     delta = (1 - confidence) / 2
-    margins = [
-        bernstein_margin(part, high - low, delta, error) for part, error in zip(clipped, errors, strict=True)
-    ]
+    margins = [bernstein_margin(part, high - low, delta, error) for part, error in zip(clipped, errors, strict=True)]
     gap = float(clipped[0].mean() - clipped[1].mean()) - sum(margins)
     return max(0.0, gap / lipschitz * (1 - len(clipped[0]) * _EPS))
 

@@ -54,7 +54,9 @@ NETWORKS = {
     "cones, upward": (lambda: Cones(200, 40, upward=True), (2, 10, 10)),
     "sigmoid": (lambda: nn.Sequential(nn.Sigmoid(), nn.Linear(50, 5)), (50,)),
     "exact modules": (
-        lambda: nn.Sequential(Abs(), MaxMin(), GroupSort(4), nn.Upsample(scale_factor=3), nn.MaxPool2d(2), nn.Flatten()),
+        lambda: nn.Sequential(
+            Abs(), MaxMin(), GroupSort(4), nn.Upsample(scale_factor=3), nn.MaxPool2d(2), nn.Flatten()
+        ),
         (4, 8, 8),
     ),
     "residual": (lambda: Residual(nn.Sequential(nn.Linear(30, 60), nn.ReLU(), nn.Linear(60, 30))), (30,)),

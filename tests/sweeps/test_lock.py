@@ -27,5 +27,7 @@ def test_a_run_is_not_resumed_while_it_runs(tmp_path):
     with alone_in(tmp_path):
         outcome = launch(*TINY, f"hydra.run.dir={tmp_path}")
     assert outcome.code == 1
-    assert outcome.output.endswith(f"lipnet: {tmp_path}: another process is running here; wait for its end, or stop it.\n")
+    assert outcome.output.endswith(
+        f"lipnet: {tmp_path}: another process is running here; wait for its end, or stop it.\n"
+    )
     assert not (tmp_path / "results.json").exists()

@@ -8,7 +8,7 @@ from lipnet.attacks import ATTACKS, InBall, Nearest, pgd
 from lipnet.certify import certificate
 from lipnet.data.images import Split
 from lipnet.layers import Normalize
-from lipnet.tasks import attacking, certification
+from lipnet.tasks import attacking
 from lipnet.tasks.attacking import CertificateViolation
 from lipnet.tasks.certification import certify_and_attack
 

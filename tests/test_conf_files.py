@@ -188,11 +188,19 @@ def test_a_paper_recipe_is_the_papers(file, make_config):
 
 
 def test_every_paper_recipe_has_a_quick_twin(make_config):
-    """The same but for time: how the weights are orthonormalised, the schedule, and which test images are attacked."""
+    """The same but for time: how the weights are orthonormalised, the schedule, and which test images are attacked.
+
+    And within a few per cent, what a shorter training asks for: the radius of the loss, the share of validation images.
+    """
     same = ("task", "seed", "device", "amp", "eval_radii", "dataset", "model", "activation", "loss", "batch_size")
     assert len(PAPER) == 26
     for file in PAPER:
         paper, quick = (make_config(chosen(file.replace("paper", kind))) for kind in ("paper", "quick"))
+        assert quick.loss.epsilon == pytest.approx(paper.loss.epsilon, rel=0.05)
+        assert 0.02 <= quick.dataset.validation <= paper.dataset.validation
+        loss = dataclasses.replace(quick.loss, epsilon=paper.loss.epsilon)
+        dataset = dataclasses.replace(quick.dataset, validation=paper.dataset.validation)
+        quick = dataclasses.replace(quick, loss=loss, dataset=dataset)
         differing = [key for key in same if getattr(paper, key) != getattr(quick, key)]
         assert differing == ["task"]  # what picks the best epoch
         assert paper.conv.name == quick.conv.name

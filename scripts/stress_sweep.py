@@ -1,6 +1,6 @@
 """Kills a sweep at random moments, launches it again each time, and compares the end with an undisturbed sweep.
 
-python scripts/stress_sweep.py --kills 10 --folder /tmp/stress
+    python scripts/stress_sweep.py --kills 10
 
 Three convolutions by two seeds on the digits, small networks. SIGKILL, SIGTERM and SIGINT come at random moments; a
 sweep that ends before its next kill is compared, and another one begun. Compared are the table, and of each job the
@@ -20,6 +20,7 @@ import re
 import runpy
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments and the signals")
-    parser.add_argument("--folder", type=Path, required=True, help="an empty or new folder")
+    parser.add_argument("--folder", type=Path, help="an empty or new folder; a temporary one if not given")
     arguments = parser.parse_args()
+    arguments.folder = arguments.folder or Path(tempfile.mkdtemp(prefix="lipnet-sweep-"))
     chance = random.Random(arguments.seed)
     started = time.monotonic()
     if wait(launch(arguments.folder / "undisturbed")) != 0:

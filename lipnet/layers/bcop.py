@@ -67,38 +67,60 @@ def bcop_kernel(matrix: Tensor, bases: Tensor) -> Tensor:
     two thin products for each tap that there is, on the narrow side of the kernel; no projector is ever formed. If
     ``out > in`` the transposed kernel is built, from the last factor to the first.
     """
-    wide = matrix.shape[-2] <= matrix.shape[-1]
-    taps = (matrix if wide else matrix.mT)[..., None, None, :, :]  # (..., k, k, narrow, n), k = 1
-    factors = list(enumerate(bases.unbind(-3)))
-    for index, basis in factors if wide else reversed(factors):
-        taps = _TwoTap.apply(taps, basis, -4 if index % 2 == 0 else -3)
-    kernel = taps if wide else taps.mT
-    return kernel.movedim((-4, -3), (-2, -1))
+    return _Composition.apply(matrix, bases)
 
 
-class _TwoTap(torch.autograd.Function):
-    """One two-tap factor along axis -4 (vertical) or -3 (horizontal) of ``(..., k, l, narrow, n)`` taps."""
+class _Composition(torch.autograd.Function):
+    """``bcop_kernel`` as one function: kernels of few channels cost what is recorded for autograd, not what is computed.
+
+    Taps lie as ``(..., k, l, narrow, n)`` on the way.
+    """
 
     @staticmethod
-    def forward(ctx: Any, taps: Tensor, basis: Tensor, axis: int) -> Tensor:
-        inner = taps.flatten(-4, -2) @ basis
-        projected = (inner @ basis.mT).view(taps.shape)
-        ctx.parts = taps.detach(), basis.detach(), inner  # attributes: a kept weight runs backward more than once
-        ctx.axis = axis
-        zero = torch.zeros_like(taps.narrow(axis, 0, 1))
-        return torch.cat((projected, zero), axis).add_(torch.cat((zero, taps - projected), axis))
+    def forward(ctx: Any, matrix: Tensor, bases: Tensor) -> Tensor:
+        ctx.wide = matrix.shape[-2] <= matrix.shape[-1]
+        taps = (matrix if ctx.wide else matrix.mT)[..., None, None, :, :]
+        ctx.factors = []  # attributes: a kept weight runs backward more than once
+        for index in _order(bases.shape[-3], ctx.wide):
+            basis, axis = bases.select(-3, index), -4 if index % 2 == 0 else -3
+            flat = taps.flatten(-4, -2)
+            inner = flat @ basis
+            ctx.factors.append((flat, basis, inner, axis))
+            taps = _two_taps(taps, (inner @ basis.mT).view(taps.shape), axis)
+        return (taps if ctx.wide else taps.mT).movedim((-4, -3), (-2, -1))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        taps, basis, inner = ctx.parts
-        length = taps.shape[ctx.axis]
-        past = gradient.narrow(ctx.axis, 1, length)
-        to_projected = (gradient.narrow(ctx.axis, 0, length) - past).flatten(-4, -2)
-        to_inner = to_projected @ basis
-        to_taps = past + (to_inner @ basis.mT).view(taps.shape)
-        to_basis = torch.cat((taps.flatten(-4, -2), to_projected), -2).mT @ torch.cat((to_inner, inner), -2)
-        return to_taps, to_basis, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = gradient.movedim((-2, -1), (-4, -3))
+        gradient = (gradient if ctx.wide else gradient.mT).contiguous()
+        to_bases = []
+        for flat, basis, inner, axis in reversed(ctx.factors):
+            length = gradient.shape[axis] - 1
+            past = gradient.narrow(axis, 1, length)
+            to_projected = (gradient.narrow(axis, 0, length) - past).flatten(-4, -2)
+            to_inner = to_projected @ basis
+            to_bases.append(flat.mT @ to_inner + to_projected.mT @ inner)
+            gradient = past + (to_inner @ basis.mT).view(past.shape)
+        if ctx.wide:
+            to_bases.reverse()
+        matrix = gradient[..., 0, 0, :, :]
+        return matrix if ctx.wide else matrix.mT, torch.stack(to_bases, -3) if to_bases else None
+
+
+def _order(factors: int, wide: bool) -> range:
+    return range(factors) if wide else range(factors - 1, -1, -1)
+
+
+def _two_taps(taps: Tensor, projected: Tensor, axis: int) -> Tensor:
+    """``X[i] P + X[i-1] (I - P)`` from the taps X and ``X P``."""
+    length = taps.shape[axis]
+    size = list(taps.shape)
+    size[axis] += 1
+    longer = taps.new_zeros(size)
+    longer.narrow(axis, 0, length).copy_(projected)
+    longer.narrow(axis, 1, length).add_(taps).sub_(projected)
+    return longer
 
 
 def _merge_stride(kernel: Tensor, stride: int) -> Tensor:

@@ -71,7 +71,7 @@ def bcop_kernel(matrix: Tensor, bases: Tensor) -> Tensor:
 
 
 class _Composition(torch.autograd.Function):
-    """``bcop_kernel`` as one function: kernels of few channels cost what is recorded for autograd, not what is computed.
+    """``bcop_kernel`` in one piece: a kernel of few channels costs what is recorded for autograd, not what is computed.
 
     Taps lie as ``(..., k, l, narrow, n)`` on the way.
     """

@@ -91,7 +91,7 @@ class _Composition(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
         gradient = gradient.movedim((-2, -1), (-4, -3))
         gradient = (gradient if ctx.wide else gradient.mT).contiguous()
         to_bases = []

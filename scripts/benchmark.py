@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -293,27 +294,49 @@ def _table(title: str, times: Times, counts: dict[str, int] | None = None) -> di
     return report
 
 
+TITLES = {"step": "training step", "eval": "evaluation", "certify": "certification of 10,000 images"}
+DRAWN = (*TITLES, "kernel")
+
+
 def _figure(report: dict, path: str) -> None:
     from matplotlib.figure import Figure
 
-    suites = [suite for suite in ("step", "eval") if suite in report]
-    figure = Figure(figsize=(10, 3.6 * len(suites)), layout="constrained")
-    for number, suite in enumerate(suites, start=1):
-        axes = figure.add_subplot(len(suites), 1, number)
-        names = list(dict.fromkeys(name for row in report[suite].values() for name in row))
-        for index, name in enumerate(names):
-            heights = [row.get(name, {}).get("ratio", 0) for row in report[suite].values()]
-            places = [place + 0.8 * (index + 0.5) / len(names) - 0.4 for place in range(len(heights))]
-            bars = axes.bar(places, heights, 0.8 / len(names), label=name)
-            axes.bar_label(bars, [f"{height:.1f}" for height in heights], fontsize=7)
-        axes.set_xticks(range(len(report[suite])), list(report[suite]))
-        axes.set(
-            yscale="log", ylabel="time / plain network", title={"step": "training step", "eval": "evaluation"}[suite]
-        )
-        axes.axhline(1, color="black", linewidth=0.8)
-        axes.margins(y=0.12)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(names), frameon=False)
+    drawn = [suite for suite in DRAWN if suite in report]
+    figure = Figure(figsize=(10, 3.8 * len(drawn)), layout="constrained")
+    for axes, suite in zip(figure.subplots(len(drawn), squeeze=False).flat, drawn, strict=True):
+        if suite == "kernel":
+            _draw_kernels(axes, report[suite])
+        else:
+            _draw_ratios(axes, report[suite], TITLES[suite])
     figure.savefig(path, dpi=130)
+
+
+def _draw_ratios(axes: Any, rows: dict, title: str) -> None:
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    for index, name in enumerate(names):
+        heights = [row.get(name, {}).get("ratio", 0) for row in rows.values()]
+        places = [place + 0.8 * (index + 0.5) / len(names) - 0.4 for place in range(len(heights))]
+        bars = axes.bar(places, heights, 0.8 / len(names), label=name)
+        axes.bar_label(bars, [f"{height:.1f}" for height in heights], fontsize=7)
+    axes.set_xticks(range(len(rows)), list(rows))
+    axes.set(yscale="log", ylabel="time / plain network", title=title)
+    axes.axhline(1, color="black", linewidth=0.8)
+    axes.margins(y=0.12)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+
+
+def _draw_kernels(axes: Any, rows: dict) -> None:
+    times: dict[str, dict[int, float]] = {}
+    for row, measured in rows.items():
+        channels, size = (int(part.partition("=")[2]) for part in row.split())
+        times.setdefault(f"kernel size {size}", {})[channels] = measured["ms"]
+    for label, line in times.items():
+        axes.loglog(list(line), list(line.values()), marker="o", label=label)
+    widths = sorted({channels for line in times.values() for channels in line})
+    axes.set_xticks(widths, [str(channels) for channels in widths])
+    axes.minorticks_off()
+    axes.set(xlabel="channels", ylabel="ms", title="one kernel, forward and backward")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
 def _config(overrides: list[str]) -> Config:
@@ -336,12 +359,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE", help="write every figure here")
-    parser.add_argument("--figure", metavar="FILE", help="draw the ratios of step and eval here (PNG)")
+    parser.add_argument("--figure", metavar="FILE", help=f"draw {', '.join(DRAWN)} here (PNG)")
     arguments = parser.parse_args()
     arguments.suites = arguments.suites or list(SUITES)
     unknown = [suite for suite in arguments.suites if suite not in SUITES]
     if unknown:
         parser.error(f"no such suite: {', '.join(unknown)}; the suites are {', '.join(SUITES)}")
+    if arguments.figure and not any(suite in DRAWN for suite in arguments.suites):
+        parser.error(f"--figure: nothing to draw; it shows {', '.join(DRAWN)}")
     return arguments
 
 

@@ -13,19 +13,27 @@ BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 NOT_RUN = {
     "source": "the test has an environment",
     "tensorboard": "serves until it is stopped",
-    "scripts/quickstart.sh": "a train.py behind an installation",
     "scripts/test.sh": "runs the tests",
-    "scripts/paper_table.sh": "hours; tests/test_scripts.py runs a small one",
-    "scripts/paper_wasserstein.sh": "hours",
-    "scripts/wasserstein_benchmark.sh": "hours",
     "scripts/benchmark.py": "needs an idle machine; tests/test_benchmark.py runs a small one",
 }
-NEEDS_EXTRA = re.compile(r"hydra/(launcher|sweeper)=|^(python train\.py|lipnet) sweep=")
+NEEDS_CLUSTER = re.compile("hydra/launcher=submitit_slurm")
 _EVALUATION = ("progress=off", "device=cpu", "threads=1", "attack.steps=1", "attack.restarts=1", "attack.ddn_steps=2",
                "attack.examples=8")  # fmt: skip
 _TRAINING = ("epochs=1", "dataset.limit_train=64", "dataset.limit_test=16", *_EVALUATION)
 _CRITIC = ("epochs=1", "dataset.steps_per_epoch=3", "dataset.selection_samples=50", "dataset.evaluation_samples=200",
            "estimate.transport_samples=50", "progress=off", "device=cpu", "threads=1")  # fmt: skip
+_GAN = ("epochs=1", "dataset.limit_train=200", "dataset.limit_test=50", "progress=off", "device=cpu", "threads=1")
+# Scripts: variables that choose few runs, and what makes each run small.
+_SCRIPTS = {
+    "scripts/quickstart.sh": ("", _TRAINING),
+    "scripts/sweep.sh": ("", _TRAINING),
+    "scripts/paper_table.sh": ("SEEDS=0 EXPERIMENTS=mnist_small_bcop ", ("--", *_TRAINING)),
+    "scripts/paper_wasserstein.sh": (
+        "SEEDS=0 METHODS=bcop,rko ACTIVATIONS=maxmin RATES=1e-2 GAN=outputs/gan/... ",
+        ("--", *_CRITIC),
+    ),
+    "scripts/wasserstein_benchmark.sh": ("SEEDS=0 EXPERIMENTS=cone ", ("--", *_CRITIC)),
+}
 
 
 @dataclass(frozen=True)
@@ -58,17 +66,21 @@ class Command:
 
     def small(self) -> str:
         """The same command on a few examples."""
-        if self.program != "train.py" or {"--help", "--cfg", "--info"} & set(self.words):
-            return self.text
-        added = _TRAINING
+        if self.program not in ("train.py", *_SCRIPTS) or {"--help", "--cfg", "--info"} & set(self.words):
+            return self.text.replace("wasserstein-benchmark", "wasserstein-benchmark*")  # other keys, another folder
+        variables, added = _SCRIPTS.get(self.program, ("", _TRAINING))
         if any(word.startswith(("task=evaluate", "resume=")) for word in self.words):
             added = _EVALUATION
         elif "task=export" in self.words:
             added = ("device=cpu", "threads=1")
-        elif any(word.startswith(("task=wasserstein", "experiment=wasserstein")) for word in self.words):
+        elif any(re.match("(task|experiment)=(quick/)?wasserstein", word) for word in self.words):
             added = _CRITIC
+        elif any(re.match("task=gan|experiment=quick/gan_", word) for word in self.words):
+            added = _GAN
+        if "sweep=tune" in self.words:
+            added = (*added, "hydra.sweeper.n_trials=2")
         kept = [word for word in self.words if word.partition("=")[0] not in {key.partition("=")[0] for key in added}]
-        return shlex.join([*kept, *added])
+        return variables + shlex.join([*kept, *added])
 
 
 def commands(page: Path) -> list[Command]:

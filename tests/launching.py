@@ -58,6 +58,17 @@ def launch(*arguments: str, program: str = "lipnet") -> Outcome:
     return Outcome(code, printed.getvalue())
 
 
+def made_environment(folder: Path) -> dict[str, str]:
+    """For scripts that make a virtual environment: one that is already made, with this Python in it."""
+    binaries = folder / "bin"
+    binaries.mkdir(parents=True)
+    (binaries / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (binaries / "python").chmod(0o755)
+    (binaries / "activate").write_text(f'PATH="{binaries}:$PATH"\n')
+    (folder / ".installed").touch()
+    return {"LIPNET_VENV": str(folder)}
+
+
 def finished_run(factory: pytest.TempPathFactory) -> Path:
     """One finished run for all tests of a session; they may not change it."""
     directory = factory.getbasetemp() / "finished" / "run"

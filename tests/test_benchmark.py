@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
@@ -56,3 +58,13 @@ def test_time_to_quality(tmp_path):
         ["cholesky,", "2", "epochs,", "seed", "3"], ["10", "s", "0.5000"], ["30", "s", "0.7500"],
     ]  # fmt: skip
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("suite", "code"), [("kernel", 0), ("end_to_end", 2)])
+def test_one_suite_has_a_figure_or_says_that_it_has_none(suite, code, tmp_path):
+    figure = tmp_path / "one.png"
+    arguments = ("--rows", "small 28x28", "c=32 k=2", "--rounds", 1, "--seconds", 0, "--threads", 1, "--figure", figure)
+    command = [sys.executable, str(REPOSITORY / "scripts" / "benchmark.py"), suite, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, figure.exists()) == (code, not code)
+    assert ("nothing to draw" in done.stderr) == bool(code)

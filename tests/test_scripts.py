@@ -4,11 +4,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
-from launching import ROOT
+from launching import ROOT, made_environment
 
 OVERRIDES = (
     "dataset=digits", "linear=orthogonal", "model.channels=[4,4]", "model.hidden=[8]", "attack.steps=1",
@@ -20,14 +19,8 @@ OVERRIDES = (
 @pytest.fixture
 def environment(tmp_path):
     """An environment that is already made, with this Python in it."""
-    binaries = tmp_path / "venv" / "bin"
-    binaries.mkdir(parents=True)
-    (binaries / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    (binaries / "python").chmod(0o755)
-    (binaries / "activate").write_text(f'PATH="{binaries}:$PATH"\n')
-    (tmp_path / "venv" / ".installed").touch()
     chosen = {"SEEDS": "0", "EXPERIMENTS": "mnist_small_bcop"}
-    return os.environ | chosen | {"LIPNET_VENV": str(tmp_path / "venv"), "OUTPUTS": str(tmp_path / "outputs")}
+    return os.environ | made_environment(tmp_path / "venv") | chosen | {"OUTPUTS": str(tmp_path / "outputs")}
 
 
 def start(environment, log, *arguments, script="paper_table.sh"):

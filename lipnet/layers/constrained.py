@@ -1,4 +1,4 @@
-"""What the constrained convolutions share: geometry, bias, and a kernel that is built once and kept."""
+"""What the constrained layers share: geometry, bias, and a weight that is built once and kept."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lipnet.layers.conv import check_image, check_padding_mode, same_conv2d, same_padding
 from lipnet.layers.frequency import conv_operator
@@ -135,6 +136,52 @@ class EstimatedConv2d(ConstrainedConv2d):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, image_size={self.image_size}"
+
+
+class ConstrainedLinear(nn.Module):
+    """A drop-in for ``nn.Linear``, whose ``weight`` is built from a free matrix of its own shape.
+
+    A subclass calls ``super().__init__`` and ``reset_parameters``, which fills ``raw_weight``, and has
+    ``build_weight(raw_weight)``.
+
+    Args:
+        in_features, out_features: sizes of the last dimension of input and output.
+        bias: adds a learned bias.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        if min(in_features, out_features) < 1:
+            raise ValueError(f"{type(self).__name__} needs at least one feature, got {in_features} -> {out_features}")
+        self.in_features, self.out_features = in_features, out_features
+        self.raw_weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        self._kept = KeptWeight()
+
+    def reset_parameters(self) -> None:
+        """Draws the bias from ``±1/sqrt(in_features)``; subclasses fill ``raw_weight``."""
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features)
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def build_weight(self, raw_weight: Tensor) -> Tensor:
+        """The matrix for the free one; ``KeptWeight`` says what its backward pass must allow."""
+        raise NotImplementedError
+
+    @property
+    def weight(self) -> Tensor:
+        """The effective matrix ``(out_features, in_features)``."""
+        try:
+            return self._kept.get(self.build_weight, [self.raw_weight])
+        except OrthogonalizationError as error:
+            raise OrthogonalizationError(f"{self}: {error}") from error
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(..., in_features) -> (..., out_features)``."""
+        return functional.linear(inputs, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
 
 
 def _check(

@@ -1,15 +1,13 @@
 """The orthogonal fully connected layer."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from lipnet.layers.constrained import ConstrainedLinear
 from lipnet.layers.kept import KeptWeight
 from lipnet.layers.orthogonal import (
-    OrthogonalizationError,
     Orthogonalizer,
     apply_map,
     cholesky,
@@ -23,7 +21,7 @@ from lipnet.layers.orthogonal import (
 _FACTOR_CONDITION = 1e3
 
 
-class OrthogonalLinear(nn.Module):
+class OrthogonalLinear(ConstrainedLinear):
     """``y = W x + b`` with orthonormal rows (``out <= in``) or columns (``out >= in``): every singular value is 1.
 
     A drop-in for ``nn.Linear``. With ``orthogonalize=bjorck`` it is the Björck layer of Anil et al. 2019
@@ -40,32 +38,16 @@ class OrthogonalLinear(nn.Module):
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, orthogonalize: Orthogonalizer = cholesky
     ) -> None:
-        super().__init__()
-        if min(in_features, out_features) < 1:
-            raise ValueError(f"OrthogonalLinear needs at least one feature, got {in_features} -> {out_features}")
-        self.in_features, self.out_features = in_features, out_features
+        super().__init__(in_features, out_features, bias)
         self.orthogonalize = orthogonalize
-        self.raw_weight = nn.Parameter(torch.empty(out_features, in_features))
-        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
-        self._kept = KeptWeight()
         self._kept_factor = KeptWeight()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         nn.init.orthogonal_(self.raw_weight)
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features)
-            nn.init.uniform_(self.bias, -bound, bound)
+        super().reset_parameters()
 
-    @property
-    def weight(self) -> Tensor:
-        """The orthonormal matrix ``(out_features, in_features)``."""
-        try:
-            return self._kept.get(self._build, [self.raw_weight])
-        except OrthogonalizationError as error:
-            raise OrthogonalizationError(f"{self}: {error}") from error
-
-    def _build(self, raw_weight: Tensor) -> Tensor:
+    def build_weight(self, raw_weight: Tensor) -> Tensor:
         return apply_map(self.orthogonalize, raw_weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -78,7 +60,7 @@ class OrthogonalLinear(nn.Module):
                 with torch.autocast(inputs.device.type, enabled=False):
                     outputs = _FactoredLinear.apply(flat, self.raw_weight, self.bias, factor)
                 return outputs.view(*inputs.shape[:-1], self.out_features)
-        return functional.linear(inputs, self.weight, self.bias)
+        return super().forward(inputs)
 
     def _trains_on(self, inputs: Tensor) -> bool:
         """Whether to train without forming the weight: with fewer rows than it has."""
@@ -88,9 +70,6 @@ class OrthogonalLinear(nn.Module):
             and self.raw_weight.requires_grad
             and inputs.numel() // self.in_features < max(self.in_features, self.out_features)
         )
-
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")
 
 
 def _factor(raw_weight: Tensor) -> Tensor:

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lipnet.layers.constrained import ConstrainedLinear
 from lipnet.layers.kept import KeptWeight
 from lipnet.layers.orthogonal import apply_map
 
 
-class SpectralLinear(nn.Module):
+class SpectralLinear(ConstrainedLinear):
     """``y = W x / max(1, |W|) + b``: a 1-Lipschitz drop-in for ``nn.Linear`` whose other singular values are free.
 
     While training the norm is estimated by power iteration, from the last step's vector: a *lower* estimate, through
@@ -24,32 +25,26 @@ class SpectralLinear(nn.Module):
     vector: Tensor
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, iterations: int = 10) -> None:
-        super().__init__()
-        if min(in_features, out_features) < 1:
-            raise ValueError(f"SpectralLinear needs at least one feature, got {in_features} -> {out_features}")
-        self.in_features, self.out_features, self.iterations = in_features, out_features, iterations
-        self.raw_weight = nn.Parameter(torch.empty(out_features, in_features))
-        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        super().__init__(in_features, out_features, bias)
+        self.iterations = iterations
         self.register_buffer("vector", torch.empty(in_features))
-        self._kept, self._kept_evaluated = KeptWeight(), KeptWeight()
+        self._kept_evaluated = KeptWeight()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         nn.init.kaiming_uniform_(self.raw_weight, a=math.sqrt(5))
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features)
-            nn.init.uniform_(self.bias, -bound, bound)
+        super().reset_parameters()
         self.vector.normal_()
 
     @property
     def weight(self) -> Tensor:
         """The effective matrix ``(out_features, in_features)``."""
         if self.training and torch.is_grad_enabled():
-            return self._kept.get(self._build, [self.raw_weight])
+            return self._kept.get(self.build_weight, [self.raw_weight])
         with torch.no_grad():
             return self._kept_evaluated.get(self._build_evaluated, [self.raw_weight])
 
-    def _build(self, raw_weight: Tensor) -> Tensor:
+    def build_weight(self, raw_weight: Tensor) -> Tensor:
         return apply_map(self._normalize, raw_weight)
 
     def _normalize(self, matrix: Tensor) -> Tensor:
@@ -63,10 +58,3 @@ class SpectralLinear(nn.Module):
     def _build_evaluated(self, raw_weight: Tensor) -> Tensor:
         exact = raw_weight.double()
         return (exact / torch.linalg.matrix_norm(exact, ord=2).clamp_min(1.0)).to(raw_weight.dtype)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """``(..., in_features) -> (..., out_features)``."""
-        return functional.linear(inputs, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}" + ("" if self.bias is not None else ", bias=False")

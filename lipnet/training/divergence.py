@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether no entry is NaN or infinite; waits for the device once."""
     found = [torch.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point()]
-    return not found or bool(torch.stack([flag.cpu() for flag in found]).all())
+    return not found or bool(torch.stack([flag.to(found[-1].device) for flag in found]).all())
 
 
 def diverged(loop: "Loop", objective: "Objective") -> UserError:

@@ -408,11 +408,28 @@ def _escaping(composed: DictConfig | None) -> Iterator[str]:
 
 
 def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
-    """A problem if the run directory cannot be made; what is made to find out is removed again."""
+    """A problem if the run directory cannot be made."""
     if composed is None:
         return []
     key = "hydra.sweep.dir" if multirun else "resume" if composed.resume is not None else "hydra.run.dir"
     directory = Path(str(OmegaConf.select(composed, key))).absolute()
+    for _ in range(_PROBES):
+        try:
+            _probe(directory)
+            return []
+        except OSError as error:
+            problem = error.strerror
+            if not isinstance(error, FileNotFoundError):
+                break  # else perhaps another run, beginning beside this one, has just removed its own probe
+    cure = "make room, or make it writable" if key == "resume" else f"choose another with {key}=DIR"
+    return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({problem}); {cure}."]
+
+
+_PROBES = 50  # a link to nothing is no more there at the last than at the first
+
+
+def _probe(directory: Path) -> None:
+    """Makes a directory, writes to it, and removes what it made."""
     missing = list(itertools.takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
     made = []
     try:
@@ -422,14 +439,10 @@ def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
                 made.append(path)
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(bytes(_PROBE_BYTES))
-    except OSError as error:
-        cure = "make room, or make it writable" if key == "resume" else f"choose another with {key}=DIR"
-        return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({error.strerror}); {cure}."]
     finally:
         for path in reversed(made):
             with contextlib.suppress(OSError):  # another run has begun in it
                 path.rmdir()
-    return []
 
 
 def _values(override: Override, config_dir: str | None = None) -> list[str]:

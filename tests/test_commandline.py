@@ -2,11 +2,13 @@ import copy
 import functools
 import logging
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hydra
 import pytest
 from launching import launch
+from omegaconf import OmegaConf
 
 from lipnet import app, commandline
 from lipnet.commandline import prepare
@@ -277,6 +279,11 @@ BAD = [
         "hydra.run.dir=file/run",
         "hydra.run.dir=file/run: cannot write there (Not a directory); choose another with hydra.run.dir=DIR.",
     ),
+    (
+        "hydra.run.dir=dangling/run",
+        "hydra.run.dir=dangling/run: cannot write there (No such file or directory); choose another with "
+        "hydra.run.dir=DIR.",
+    ),
     # all at once
     (
         ["epochs=0", "optimizer.lr=-1", "lrr=3", "model=smal", "a b"],
@@ -400,6 +407,7 @@ def _folder(tmp_path, monkeypatch):
         saved.write_text("".join(f"- {override}\n" for override in overrides))
     Path("empty").mkdir()
     Path("file").touch()
+    Path("dangling").symlink_to("nowhere")
 
 
 def refused(row):
@@ -513,3 +521,11 @@ def test_runs_that_begin_beside_each_other_do_not_stumble_over_their_folders(tmp
         assert prepare([f"hydra.run.dir={tmp_path / parent / 'run'}"])
         assert not (tmp_path / parent / "run").exists()
     assert (tmp_path / "late" / "other").exists()
+
+
+def test_runs_that_begin_at_once_find_their_directory_writable(tmp_path):
+    """Each makes and removes it to find out, and may do so while another one writes."""
+    composed = OmegaConf.create({"resume": None, "hydra": {"run": {"dir": str(tmp_path / "outputs" / "run")}}})
+    with ThreadPoolExecutor(8) as pool:
+        problems = list(pool.map(lambda _: commandline._unwritable(composed, multirun=False), range(2000)))
+    assert problems == [[]] * len(problems)

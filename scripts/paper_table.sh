@@ -8,19 +8,12 @@ set -euo pipefail
 
 usage() { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 1; }
 
-dataset=${1:-} kind=paper overrides=()
-[[ $dataset == mnist || $dataset == cifar10 ]] || usage
-shift
-while (($#)); do
-  case $1 in
-    --quick) kind=quick ;;
-    --) shift; overrides=("$@"); break ;;
-    *) usage ;;
-  esac
-  shift
-done
 source "$(dirname "$0")/environment.sh"
 source "$(dirname "$0")/runs.sh"
+dataset=${1:-} kind=paper
+[[ $dataset == mnist || $dataset == cifar10 ]] || usage
+options "${@:2}"
+[[ ! $quick ]] || kind=quick
 make_environment ""
 
 available=(conf/experiment/paper/"$dataset"_*.yaml)  # each has a twin of the same name in quick

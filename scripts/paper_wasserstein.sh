@@ -10,19 +10,12 @@ set -euo pipefail
 
 usage() { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 1; }
 
-dataset=${1:-} kind=paper seeds=0,1,2,3,4 rates=1e-2,1e-3,1e-4,1e-5 overrides=()
-[[ $dataset == cifar10 || $dataset == mnist ]] || usage
-shift
-while (($#)); do
-  case $1 in
-    --quick) kind=quick seeds=0 rates=1e-2,1e-3 ;;
-    --) shift; overrides=("$@"); break ;;
-    *) usage ;;
-  esac
-  shift
-done
 source "$(dirname "$0")/environment.sh"
 source "$(dirname "$0")/runs.sh"
+dataset=${1:-} kind=paper seeds=0,1,2,3,4 rates=1e-2,1e-3,1e-4,1e-5
+[[ $dataset == cifar10 || $dataset == mnist ]] || usage
+options "${@:2}"
+[[ ! $quick ]] || kind=quick seeds=0 rates=1e-2,1e-3
 make_environment ""
 [[ -f conf/experiment/$kind/wasserstein_$dataset.yaml ]] || usage
 

@@ -2,6 +2,19 @@
 # A folder a run: what is completed is skipped, what was stopped is continued. After `trap stop INT TERM`, Ctrl-C saves
 # and stops.
 
+# options [--quick] [-- KEY=VALUE ...]: sets quick and overrides; anything else is answered by usage.
+options() {
+  quick='' overrides=()
+  while (($#)); do
+    case $1 in
+      --quick) quick=yes ;;
+      --) shift; overrides=("$@"); return ;;
+      *) usage ;;
+    esac
+    shift
+  done
+}
+
 child='' stopping=''
 stop() {
   stopping=yes

@@ -10,17 +10,9 @@ set -euo pipefail
 
 usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 1; }
 
-quick='' overrides=()
-while (($#)); do
-  case $1 in
-    --quick) quick=yes ;;
-    --) shift; overrides=("$@"); break ;;
-    *) usage ;;
-  esac
-  shift
-done
 source "$(dirname "$0")/environment.sh"
 source "$(dirname "$0")/runs.sh"
+options "$@"
 make_environment ""
 
 available=(conf/experiment/wasserstein/*.yaml)

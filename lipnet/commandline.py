@@ -6,7 +6,6 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 import argparse
 import contextlib
 import dataclasses
-import functools
 import importlib.util
 import itertools
 import math
@@ -14,11 +13,9 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.hydra import Hydra
@@ -32,35 +29,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
+from lipnet.directory import escaping, unwritable
 from lipnet.errors import UserError
+from lipnet.saved import RUN_READERS, saved_overrides
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
 from lipnet.sweeps.launch import Launch, quoted
 from lipnet.sweeps.plan import Plan, plan_sweep
-from lipnet.trust import check_folder, read_overrides
+from lipnet.trust import check_folder
 
-_PROBE_BYTES = 2**16  # an empty file fits on a full disk
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 # Launchers and sweepers that are packages of their own, and the extra that brings them.
 _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
-
-# What a command may change when it evaluates a finished run; everything else is the run's own.
-EVALUATION_KEYS = (
-    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
-    "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.foolbox_examples",
-    "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
-    "estimate.confidence", "estimate.transport_samples", "objective", "fail_fast",
-)  # fmt: skip
-# What may change when a finished run is exported.
-EXPORT_KEYS = (
-    "task", "task.onnx", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
-    "dataset.root", "dataset.download", "dataset.limit_test",
-)  # fmt: skip
-# What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
-_NOT_ON_RESUME = (
-    "task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples", "objective", "fail_fast",
-)  # fmt: skip
-RESUME_KEYS = ("resume", "profile", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
-RUN_READERS = {"evaluate": EVALUATION_KEYS, "export": EXPORT_KEYS}  # tasks that take run=DIR, and what each may change
 
 
 def config_dir() -> Path:
@@ -106,7 +85,7 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         with _hydra(arguments.config_dir):
             _, found = _check(overrides, arguments)
         raise UserError(*problems, *found)
-    saved = _saved_overrides(overrides)
+    saved = saved_overrides(overrides)
     with _hydra(arguments.config_dir):
         saved += _left_over(saved, overrides)
         if not arguments.multirun and any(text.startswith("sweep=") for text in saved):
@@ -121,13 +100,13 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         problems.append("resume: continues one run; a sweep launched again, by the same command, continues its jobs.")
     if swept and not plan and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
-    problems += _escaping(composed)
+    problems += escaping(composed)
     if not problems and plan and plan.optimises and composed is not None and composed.objective is None:
         problems.append(
             "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
         )
     if not problems and not arguments.cfg:
-        problems += _unwritable(composed, bool(plan))
+        problems += unwritable(composed, bool(plan))
     if problems:
         raise UserError(*problems)
     launch = _launch(plan, composed) if plan and composed is not None else None
@@ -332,60 +311,6 @@ def _compose(overrides: list[str], problems: list[str]) -> DictConfig | None:
         return None
 
 
-def _saved_overrides(overrides: list[Override]) -> list[str]:
-    """The overrides of the run that ``resume=DIR`` continues, ``rerun=DIR`` repeats or a task with ``run=DIR`` reads,
-    less those given.
-
-    Raises:
-        UserError: DIR is not a run directory, or an override would change what is the run's own.
-    """
-    given = {override.key_or_group: override for override in overrides}
-    for name in ("resume", "run", "rerun", "sweep"):
-        if name in given and given[name].is_sweep_override():
-            raise UserError(f"{_text(given[name])}: takes one value; give each a command of its own.")
-    task = str(given["task"].value()) if "task" in given else ""
-    evaluates = task in RUN_READERS
-    key, allowed = ("run", RUN_READERS[task]) if evaluates else ("resume", RESUME_KEYS)
-    if key not in given and "rerun" in given and given["rerun"].value() is not None:  # anything may change
-        return [text for text in _read_overrides("rerun", given["rerun"].value()) if _key(text) not in given]
-    directory = given[key].value() if key in given else None
-    if directory is None:
-        return []
-    texts = _read_overrides(key, directory)
-    refused = [
-        name for name in given if name not in allowed and (name == "hydra.run.dir" or not name.startswith("hydra"))
-    ]
-    if evaluates:
-        refused = [name for name in refused if name != "hydra.run.dir"]
-    if refused:
-        does = f"{task}s a run as it is" if evaluates else "continues a run as it was"
-        raise UserError(*(f"{name}: {key}=DIR {does}; it can change {', '.join(allowed)}." for name in refused))
-    for read, name in (("task=evaluate", "an evaluation"), ("task=export", "an export")):
-        if read in texts:
-            raise UserError(f"{key}={directory}: {name}, not a training run; give the run that it was made from.")
-    if evaluates:  # the options of the task that trained it are none of this one's, and run is now that run
-        texts = [text for text in texts if not text.startswith("task.") and _key(text) != "rerun"]
-        texts = [f"dataset.{text}" if text.startswith("run=") else text for text in texts]
-    return [text for text in texts if _key(text) not in given]
-
-
-def _read_overrides(key: str, directory: Any) -> list[str]:
-    """What a run was started with, less what concerns a sweep, or how it was continued.
-
-    Raises:
-        UserError: this is not a run directory, or its overrides do what only typed ones may.
-    """
-    saved = Path(str(directory)) / ".hydra" / "overrides.yaml"
-    if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
-        state = "empty" if saved.exists() else "missing"
-        raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
-    return [text for text in read_overrides(saved) if _key(text) not in ("resume", "objective", "fail_fast")]
-
-
-def _key(text: str) -> str:
-    return text.partition("=")[0].lstrip("+~")
-
-
 def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:
     """Deletions of what the run's experiment chose for the task that trained it."""
     task = next((str(override.value()) for override in overrides if override.key_or_group == "task"), None)
@@ -394,55 +319,6 @@ def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:
     composed = _compose([*saved, f"task={task}"], [])
     own = {field.name for field in dataclasses.fields(GROUPS["task"][task])}
     return [] if composed is None else [f"~task.{key}" for key in composed.task if key not in own]
-
-
-def _escaping(composed: DictConfig | None) -> Iterator[str]:
-    """Names of files inside a run or sweep directory that would lead out of it."""
-    if composed is not None:
-        hydra = OmegaConf.to_container(composed.hydra, resolve=False)
-        for key in ("job.name", "output_subdir", "sweep.subdir"):
-            value = functools.reduce(lambda node, part: node[part], key.split("."), hydra)
-            parts = Path(str(value)).parts
-            if value is not None and (".." in parts or parts[:1] == ("/",) or (key == "job.name" and len(parts) > 1)):
-                yield f"hydra.{key}={value}: leads out of the run directory; give a name inside it."
-
-
-def _unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
-    """A problem if the run directory cannot be made."""
-    if composed is None:
-        return []
-    key = "hydra.sweep.dir" if multirun else "resume" if composed.resume is not None else "hydra.run.dir"
-    directory = Path(str(OmegaConf.select(composed, key))).absolute()
-    for _ in range(_PROBES):
-        try:
-            _probe(directory)
-            return []
-        except OSError as error:
-            problem = error.strerror
-            if not isinstance(error, FileNotFoundError):
-                break  # else perhaps another run, beginning beside this one, has just removed its own probe
-    cure = "make room, or make it writable" if key == "resume" else f"choose another with {key}=DIR"
-    return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({problem}); {cure}."]
-
-
-_PROBES = 50  # a link to nothing is no more there at the last than at the first
-
-
-def _probe(directory: Path) -> None:
-    """Makes a directory, writes to it, and removes what it made."""
-    missing = list(itertools.takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
-    made = []
-    try:
-        for path in reversed(missing):
-            with contextlib.suppress(FileExistsError):  # another run, beginning beside this one, was first
-                path.mkdir()
-                made.append(path)
-        with tempfile.TemporaryFile(dir=directory) as file:
-            file.write(bytes(_PROBE_BYTES))
-    finally:
-        for path in reversed(made):
-            with contextlib.suppress(OSError):  # another run has begun in it
-                path.rmdir()
 
 
 def _values(override: Override, config_dir: str | None = None) -> list[str]:

@@ -2,13 +2,11 @@ import copy
 import functools
 import logging
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hydra
 import pytest
 from launching import launch
-from omegaconf import OmegaConf
 
 from lipnet import app, commandline
 from lipnet.commandline import prepare
@@ -521,11 +519,3 @@ def test_runs_that_begin_beside_each_other_do_not_stumble_over_their_folders(tmp
         assert prepare([f"hydra.run.dir={tmp_path / parent / 'run'}"])
         assert not (tmp_path / parent / "run").exists()
     assert (tmp_path / "late" / "other").exists()
-
-
-def test_runs_that_begin_at_once_find_their_directory_writable(tmp_path):
-    """Each makes and removes it to find out, and may do so while another one writes."""
-    composed = OmegaConf.create({"resume": None, "hydra": {"run": {"dir": str(tmp_path / "outputs" / "run")}}})
-    with ThreadPoolExecutor(8) as pool:
-        problems = list(pool.map(lambda _: commandline._unwritable(composed, multirun=False), range(2000)))
-    assert problems == [[]] * len(problems)

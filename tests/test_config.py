@@ -6,10 +6,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lipnet.commandline import RUN_READERS, config_dir
+from lipnet.commandline import config_dir
 from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, Generator, examine, parse
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
+from lipnet.saved import RUN_READERS
 
 NUMBER = "must be a finite number"
 FOR_GANS = ["model=gan_critic"]

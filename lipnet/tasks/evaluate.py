@@ -3,11 +3,11 @@
 import logging
 from typing import Any
 
-from lipnet.commandline import EVALUATION_KEYS
 from lipnet.data.images import load_splits
 from lipnet.data.pairs import load_pair
 from lipnet.models.summary import count_parameters
 from lipnet.runs import load_run, refuse_changes, refuse_gan
+from lipnet.saved import EVALUATION_KEYS
 from lipnet.schema import Config, Pair
 from lipnet.tasks import robustness, wasserstein
 from lipnet.tasks.session import Session

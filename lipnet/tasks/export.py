@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from lipnet.checks import radius_value
-from lipnet.commandline import EXPORT_KEYS
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.data.images import load_splits
 from lipnet.export import certify_export, describe, exported_state, rebuild
@@ -19,6 +18,7 @@ from lipnet.models import to_plain
 from lipnet.models.summary import count_parameters
 from lipnet.results.record import versions, write_results
 from lipnet.runs import load_run, refuse_changes, refuse_gan
+from lipnet.saved import EXPORT_KEYS
 from lipnet.schema import Config, Dataset
 from lipnet.tasks.certification import Certification, certify_and_attack
 from lipnet.tasks.session import Session

@@ -11,12 +11,12 @@ from torch import nn
 from lipnet.certify import singular_values
 from lipnet.certify.bound import output_shape
 from lipnet.certify.spectrum import LINEAR_LAYERS
-from lipnet.commandline import RESUME_KEYS
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.models import summarize
 from lipnet.models.summary import count_parameters
 from lipnet.results.record import versions
 from lipnet.runs import load_run, new_model, refuse_changes, saved_config
+from lipnet.saved import RESUME_KEYS
 from lipnet.schema import Config
 from lipnet.tasks.session import Session
 from lipnet.training import checkpoint, distributed

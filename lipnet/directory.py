@@ -1,0 +1,61 @@
+"""Whether a run's directory can be made, before anything starts."""
+
+import contextlib
+import functools
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+_PROBE_BYTES = 2**16  # an empty file fits on a full disk
+
+
+def escaping(composed: DictConfig | None) -> Iterator[str]:
+    """Names of files inside a run or sweep directory that would lead out of it."""
+    if composed is not None:
+        hydra = OmegaConf.to_container(composed.hydra, resolve=False)
+        for key in ("job.name", "output_subdir", "sweep.subdir"):
+            value = functools.reduce(lambda node, part: node[part], key.split("."), hydra)
+            parts = Path(str(value)).parts
+            if value is not None and (".." in parts or parts[:1] == ("/",) or (key == "job.name" and len(parts) > 1)):
+                yield f"hydra.{key}={value}: leads out of the run directory; give a name inside it."
+
+
+def unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
+    """A problem if the run directory cannot be made."""
+    if composed is None:
+        return []
+    key = "hydra.sweep.dir" if multirun else "resume" if composed.resume is not None else "hydra.run.dir"
+    directory = Path(str(OmegaConf.select(composed, key))).absolute()
+    for _ in range(_PROBES):
+        try:
+            _probe(directory)
+            return []
+        except OSError as error:
+            problem = error.strerror
+            if not isinstance(error, FileNotFoundError):
+                break  # else perhaps another run, beginning beside this one, has just removed its own probe
+    cure = "make room, or make it writable" if key == "resume" else f"choose another with {key}=DIR"
+    return [f"{key}={OmegaConf.select(composed, key)}: cannot write there ({problem}); {cure}."]
+
+
+_PROBES = 50  # a link to nothing is no more there at the last than at the first
+
+
+def _probe(directory: Path) -> None:
+    """Makes a directory, writes to it, and removes what it made."""
+    missing = list(itertools.takewhile(lambda path: not path.exists(), (directory, *directory.parents)))
+    made = []
+    try:
+        for path in reversed(missing):
+            with contextlib.suppress(FileExistsError):  # another run, beginning beside this one, was first
+                path.mkdir()
+                made.append(path)
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(_PROBE_BYTES))
+    finally:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):  # another run has begun in it
+                path.rmdir()

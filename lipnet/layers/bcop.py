@@ -81,7 +81,8 @@ class _Composition(torch.autograd.Function):
         ctx.wide = matrix.shape[-2] <= matrix.shape[-1]
         taps = (matrix if ctx.wide else matrix.mT)[..., None, None, :, :]
         ctx.factors = []  # attributes: a kept weight runs backward more than once
-        for index in _order(bases.shape[-3], ctx.wide):
+        numbers = range(bases.shape[-3])
+        for index in numbers if ctx.wide else reversed(numbers):
             basis, axis = bases.select(-3, index), -4 if index % 2 == 0 else -3
             flat = taps.flatten(-4, -2)
             inner = flat @ basis
@@ -106,10 +107,6 @@ class _Composition(torch.autograd.Function):
             to_bases.reverse()
         matrix = gradient[..., 0, 0, :, :]
         return matrix if ctx.wide else matrix.mT, torch.stack(to_bases, -3) if to_bases else None
-
-
-def _order(factors: int, wide: bool) -> range:
-    return range(factors) if wide else range(factors - 1, -1, -1)
 
 
 def _two_taps(taps: Tensor, projected: Tensor, axis: int) -> Tensor:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from lipnet.errors import UserError
 from lipnet.results.collect import Run
 from lipnet.results.compare import by_name
-from lipnet.results.drawing import COLOURS, MARKERS, Named, band, colours, legend_below, mean, new_figure
+from lipnet.results.drawing import MARKERS, Named, band, colours, legend_below, mean, new_figure
 from lipnet.results.groups import Group, varying_keys, varying_labels
-from lipnet.results.measures import Measure
 from lipnet.results.progress_figures import score_against_seconds, training_curves
-from lipnet.results.swept_figure import score_against_key
+from lipnet.results.swept_figure import clean_against_certified, score_against_key
 from lipnet.training.files import read_csv
 
 if TYPE_CHECKING:
@@ -146,31 +145,6 @@ def gradient_norms(named: Named, title: str) -> "Figure | None":
     axes.set(title=f"{title}: the margin's gradient through depth")
     axes.set(xlabel="with respect to the output of (from the image to the logits)", ylabel="norm, relative to the last")
     axes.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def clean_against_certified(named: Named, title: str) -> "Figure | None":
-    """What a configuration gives of the one for the other: a point each, a panel a radius."""
-    from matplotlib.figure import Figure
-
-    found = [(label, group.statistics()) for label, group in named]
-    radii = sorted({m.radius for _, by in found for m in by if m.name == "certified_accuracy" and m.radius is not None})
-    if len(named) < 2 or not radii:
-        return None
-    figure = Figure(figsize=(4.2 * len(radii) + 2.5, 4.3), layout="constrained")
-    figure.suptitle(f"{title}: clean against certified accuracy")
-    for axes, radius in zip(figure.subplots(1, len(radii), squeeze=False)[0], radii, strict=True):
-        for number, (label, by) in enumerate(found):
-            if (certified := by.get(Measure("certified_accuracy", radius))) is not None:
-                marker, colour = MARKERS[number // len(COLOURS) % len(MARKERS)], COLOURS[number % len(COLOURS)]
-                clean = by[Measure("clean_accuracy")]
-                axes.errorbar(
-                    clean.mean, certified.mean, certified.std, clean.std, marker, color=colour, markersize=7,
-                    label=label if radius == radii[0] else None,
-                )  # fmt: skip
-        axes.set(xlabel="clean accuracy", ylabel=f"certified accuracy at {radius:g}")
-        axes.grid(alpha=0.3)
-    figure.legend(frameon=False, fontsize=8, loc="outside right upper")
     return figure
 
 

@@ -1,10 +1,10 @@
-"""What a swept key does: the score against each key whose values are numbers."""
+"""What a swept key does: the score against each key whose values are numbers, and what one score costs another."""
 
 import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from lipnet.results.drawing import COLOURS, Named, new_panels
+from lipnet.results.drawing import COLOURS, MARKERS, Named, new_panels
 from lipnet.results.groups import Group, varying_keys
 from lipnet.results.measures import Measure, Statistic
 from lipnet.results.scores import score
@@ -44,6 +44,52 @@ def score_against_key(named: Named, title: str) -> "Figure | None":
         axes.set(xlabel=f"{key}{more}", ylabel=_described(measure))
         axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def clean_against_certified(named: Named, title: str) -> "Figure | None":
+    """What a configuration gives of the one for the other, a panel a radius.
+
+    Where one key alone is swept over numbers, the points of a line are what differs in it, marked with its value.
+    """
+    from matplotlib.figure import Figure
+
+    groups = [group for _, group in named]
+    found = {measure for group in groups for measure in group.statistics()}
+    measures = sorted(measure for measure in found if measure.name == "certified_accuracy" and measure.radius)
+    if len(named) < 2 or not measures:
+        return None
+    figure = Figure(figsize=(4.2 * len(measures) + 2.5, 4.3), layout="constrained")
+    figure.suptitle(f"{title}: clean against certified accuracy")
+    key, lines = _trade_offs(named)
+    for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
+        for number, (label, points) in enumerate(lines.items()):
+            marker, colour = MARKERS[number // len(COLOURS) % len(MARKERS)], COLOURS[number % len(COLOURS)]
+            shown = [(text, by) for text, group in points if measure in (by := group.statistics())]
+            clean = [by[Measure("clean_accuracy")] for _, by in shown]
+            certified = [by[measure] for _, by in shown]
+            axes.errorbar(
+                [of.mean for of in clean], [of.mean for of in certified], [of.std for of in certified],
+                [of.std for of in clean], f"{marker}-", color=colour, markersize=7, linewidth=1.2,
+                label=label if measure is measures[0] else None,
+            )  # fmt: skip
+            for x, y, (text, _) in zip(clean, certified, shown, strict=True):
+                axes.annotate(text, (x.mean, y.mean), (5, 5), textcoords="offset points", fontsize=7, color=colour)
+        axes.locator_params(axis="x", nbins=6)
+        axes.set(xlabel="clean accuracy", ylabel=f"certified accuracy at {measure.radius:g}")
+        axes.grid(alpha=0.3)
+    figure.legend(frameon=False, fontsize=8, loc="outside right upper", title=f"numbers: {key}" if key else None)
+    return figure
+
+
+def _trade_offs(named: Named) -> tuple[str, dict[str, list[tuple[str, Group]]]]:
+    """The one key that is swept over numbers, and its lines; or no key, and each configuration as a line of its own."""
+    groups = [group for _, group in named]
+    keys = _numeric_keys(groups)
+    if len(keys) == 1:
+        lines = {label: sorted(points, key=lambda point: point[0]) for label, points in _lines(groups, keys[0]).items()}
+        if all(len({value for value, _ in points}) == len(points) for points in lines.values()):
+            return keys[0], {label: [(f"{value:g}", of) for value, of in points] for label, points in lines.items()}
+    return "", {label: [("", group)] for label, group in named}
 
 
 def _described(measure: Measure) -> str:

@@ -2,7 +2,7 @@ import pytest
 
 from lipnet.results.collect import find_runs
 from lipnet.results.groups import group_runs
-from lipnet.results.swept_figure import score_against_key
+from lipnet.results.swept_figure import clean_against_certified, score_against_key
 
 
 def draw(folder):
@@ -74,3 +74,26 @@ def test_of_many_lines_the_highest_are_drawn(make_run, tmp_path):
     (axes,) = draw(tmp_path / "runs").axes
     assert {label.rpartition("=")[2] for label in lines(axes)} == {f"p{padding}" for padding in range(2, 12)}
     assert axes.get_xlabel() == "optimizer.lr (10 of 12 lines)"
+
+
+def trade_offs(folder):
+    named = [(str(number), group) for number, group in enumerate(group_runs(find_runs([folder])))]
+    figure = clean_against_certified(named, "title")
+    return figure, [[text.get_text() for text in axes.texts] for axes in figure.axes]
+
+
+def test_what_one_swept_number_trades_is_a_line_marked_with_it(make_run, tmp_path):
+    sweep(make_run, bcop=0.0, rko=0.5)
+    figure, texts = trade_offs(tmp_path / "runs")
+    assert texts == [["0.1", "1", "0.1", "1"]] * 2
+    assert [axes.get_ylabel() for axes in figure.axes] == ["certified accuracy at 0.3", "certified accuracy at 1.58"]
+    assert sorted(lines(figure.axes[0])) == ["bcop", "rko"]
+    assert figure.legends[0].get_title().get_text() == "numbers: optimizer.lr"
+
+
+def test_other_configurations_are_points_of_their_own(make_run, tmp_path):
+    for number in range(4):
+        make_run(f"runs/{number}", {"optimizer.lr": 0.1 * (number + 1), "loss.epsilon": (1.5, 0.5, 2.5, 1.0)[number]})
+    figure, texts = trade_offs(tmp_path / "runs")
+    assert {len(points) for points in lines(figure.axes[0]).values()} == {1}
+    assert set(map(tuple, texts)) == {("",) * 4}

@@ -43,7 +43,7 @@ def saved_overrides(overrides: list[Override]) -> list[str]:
     evaluates = task in RUN_READERS
     key, allowed = ("run", RUN_READERS[task]) if evaluates else ("resume", RESUME_KEYS)
     if key not in given and "rerun" in given and given["rerun"].value() is not None:  # anything may change
-        return [text for text in _read_overrides("rerun", given["rerun"].value()) if key_of(text) not in given]
+        return [text for text in _read_overrides("rerun", given["rerun"].value()) if _key(text) not in given]
     directory = given[key].value() if key in given else None
     if directory is None:
         return []
@@ -60,9 +60,9 @@ def saved_overrides(overrides: list[Override]) -> list[str]:
         if read in texts:
             raise UserError(f"{key}={directory}: {name}, not a training run; give the run that it was made from.")
     if evaluates:  # the options of the task that trained it are none of this one's, and run is now that run
-        texts = [text for text in texts if not text.startswith("task.") and key_of(text) != "rerun"]
+        texts = [text for text in texts if not text.startswith("task.") and _key(text) != "rerun"]
         texts = [f"dataset.{text}" if text.startswith("run=") else text for text in texts]
-    return [text for text in texts if key_of(text) not in given]
+    return [text for text in texts if _key(text) not in given]
 
 
 def _read_overrides(key: str, directory: Any) -> list[str]:
@@ -75,9 +75,8 @@ def _read_overrides(key: str, directory: Any) -> list[str]:
     if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
         state = "empty" if saved.exists() else "missing"
         raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
-    return [text for text in read_overrides(saved) if key_of(text) not in ("resume", "objective", "fail_fast")]
+    return [text for text in read_overrides(saved) if _key(text) not in ("resume", "objective", "fail_fast")]
 
 
-def key_of(text: str) -> str:
-    """The key of an override, as typed."""
+def _key(text: str) -> str:
     return text.partition("=")[0].lstrip("+~")

@@ -7,9 +7,9 @@
 
 Suites: step (forward, backward, Adam), eval (forward only), kernel (building one layer's weight, forward and backward,
 against channels and kernel size), end_to_end (lipnet's own loop against its bare step), certify (certified radii of
-10,000 images against a plain float32 pass). Ratios are medians of paired
-rounds; the machine's noise shows in the spread. Beside the times of a training step stand the floating-point operations
-of its products, as torch counts them (factorisations and elementwise work are not in it).
+10,000 images against a plain float32 pass). Ratios are medians of paired rounds; the machine's noise shows in the
+spread. Beside the times of a training step stand the floating-point operations of its products, as torch counts them
+(factorisations and elementwise work are not in it).
 """
 
 import argparse

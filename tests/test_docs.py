@@ -98,6 +98,6 @@ def _tools(tmp_path: Path) -> Path:
 
 
 def _newest(folder: Path, below: str) -> str:
-    files = (folder / below).rglob("*.json")
-    runs = [path.parent for path in files if path.name in ("results.json", "certificate.json")]
-    return str(max(runs, key=lambda path: path.stat().st_mtime).relative_to(folder))
+    names = ("results.json", "certificate.json")
+    files = [path for path in (folder / below).rglob("*.json") if path.name in names]
+    return str(max(files, key=lambda path: path.stat().st_mtime).parent.relative_to(folder))

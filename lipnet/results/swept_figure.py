@@ -53,18 +53,17 @@ def clean_against_certified(named: Named, title: str) -> "Figure | None":
     """
     from matplotlib.figure import Figure
 
-    groups = [group for _, group in named]
-    found = {measure for group in groups for measure in group.statistics()}
+    key, lines = _trade_offs(named)
+    found = {measure for points in lines.values() for _, by in points for measure in by}
     measures = sorted(measure for measure in found if measure.name == "certified_accuracy" and measure.radius)
     if len(named) < 2 or not measures:
         return None
     figure = Figure(figsize=(4.2 * len(measures) + 2.5, 4.3), layout="constrained")
     figure.suptitle(f"{title}: clean against certified accuracy")
-    key, lines = _trade_offs(named)
     for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
         for number, (label, points) in enumerate(lines.items()):
             marker, colour = MARKERS[number // len(COLOURS) % len(MARKERS)], COLOURS[number % len(COLOURS)]
-            shown = [(text, by) for text, group in points if measure in (by := group.statistics())]
+            shown = [(text, by) for text, by in points if measure in by]
             clean = [by[Measure("clean_accuracy")] for _, by in shown]
             certified = [by[measure] for _, by in shown]
             axes.errorbar(
@@ -81,15 +80,19 @@ def clean_against_certified(named: Named, title: str) -> "Figure | None":
     return figure
 
 
-def _trade_offs(named: Named) -> tuple[str, dict[str, list[tuple[str, Group]]]]:
+def _trade_offs(named: Named) -> tuple[str, dict[str, list[tuple[str, dict[Measure, Statistic]]]]]:
     """The one key that is swept over numbers, and its lines; or no key, and each configuration as a line of its own."""
     groups = [group for _, group in named]
     keys = _numeric_keys(groups)
     if len(keys) == 1:
         lines = {label: sorted(points, key=lambda point: point[0]) for label, points in _lines(groups, keys[0]).items()}
-        if all(len({value for value, _ in points}) == len(points) for points in lines.values()):
-            return keys[0], {label: [(f"{value:g}", of) for value, of in points] for label, points in lines.items()}
-    return "", {label: [("", group)] for label, group in named}
+        joined = sum(len({value for value, _ in points}) for points in lines.values())
+        if joined == len(groups):  # each of them once
+            return keys[0], {
+                label: [(f"{value:g}", group.statistics()) for value, group in points]
+                for label, points in lines.items()
+            }
+    return "", {label: [("", group.statistics())] for label, group in named}
 
 
 def _described(measure: Measure) -> str:

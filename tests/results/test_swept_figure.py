@@ -97,3 +97,11 @@ def test_other_configurations_are_points_of_their_own(make_run, tmp_path):
     figure, texts = trade_offs(tmp_path / "runs")
     assert {len(points) for points in lines(figure.axes[0]).values()} == {1}
     assert set(map(tuple, texts)) == {("",) * 4}
+
+
+def test_no_configuration_is_left_out_for_want_of_a_line(make_run, tmp_path):
+    sweep(make_run, bcop=0.0)
+    make_run("runs/alone", {"conv.name": "rko"}, certified_accuracy={"0.3": 0.8, "1.58": 0.4})
+    figure, texts = trade_offs(tmp_path / "runs")
+    assert len(lines(figure.axes[0])) == 3
+    assert texts == [["", "", ""]] * 2

@@ -14,7 +14,31 @@ from lipnet.layers.kept import KeptWeight
 from lipnet.layers.orthogonal import OrthogonalizationError
 
 
-class ConstrainedConv2d(nn.Module):
+class Constrained(nn.Module):
+    """A layer whose ``weight`` is built from free parameters: once a step, or until one of them changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept = KeptWeight()
+
+    def free_parameters(self) -> Sequence[Tensor]:
+        """The parameters that the weight is built from."""
+        raise NotImplementedError
+
+    def build_weight(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The weight for the free parameters, in their order; ``KeptWeight`` says what its backward pass must allow."""
+        raise NotImplementedError
+
+    @property
+    def weight(self) -> Tensor:
+        """The effective weight, of the shape of torch's own layer."""
+        try:
+            return self._kept.get(self.build_weight, self.free_parameters())
+        except OrthogonalizationError as error:
+            raise OrthogonalizationError(f"{self}: {error}") from error
+
+
+class ConstrainedConv2d(Constrained):
     """A drop-in for ``nn.Conv2d`` with size-preserving padding, whose ``weight`` is built from free parameters.
 
     A subclass calls ``super().__init__``, creates its parameters, calls ``reset_parameters``, and has two methods:
@@ -41,29 +65,12 @@ class ConstrainedConv2d(nn.Module):
         self.kernel_size, self.stride, self.dilation = kernel_size, stride, dilation
         self.padding, self.padding_mode = same_padding(kernel_size, stride, dilation), padding_mode
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
-        self._kept = KeptWeight()
 
     def reset_parameters(self) -> None:
         """Draws the bias from ``±1/sqrt(out_channels)``; subclasses add their parameters."""
         if self.bias is not None:
             bound = 1 / math.sqrt(self.out_channels)
             nn.init.uniform_(self.bias, -bound, bound)
-
-    def free_parameters(self) -> Sequence[Tensor]:
-        """The parameters that the kernel is built from."""
-        raise NotImplementedError
-
-    def build_weight(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The kernel for the free parameters, in their order; ``KeptWeight`` says what its backward pass must allow."""
-        raise NotImplementedError
-
-    @property
-    def weight(self) -> Tensor:
-        """The effective kernel ``(out_channels, in_channels / groups, kernel_size, kernel_size)``."""
-        try:
-            return self._kept.get(self.build_weight, self.free_parameters())
-        except OrthogonalizationError as error:
-            raise OrthogonalizationError(f"{self}: {error}") from error
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, in_channels, h, w) -> (batch, out_channels, h / stride, w / stride)``."""
@@ -138,7 +145,7 @@ class EstimatedConv2d(ConstrainedConv2d):
         return f"{super().extra_repr()}, image_size={self.image_size}"
 
 
-class ConstrainedLinear(nn.Module):
+class ConstrainedLinear(Constrained):
     """A drop-in for ``nn.Linear``, whose ``weight`` is built from a free matrix of its own shape.
 
     A subclass calls ``super().__init__`` and ``reset_parameters``, which fills ``raw_weight``, and has
@@ -156,7 +163,6 @@ class ConstrainedLinear(nn.Module):
         self.in_features, self.out_features = in_features, out_features
         self.raw_weight = nn.Parameter(torch.empty(out_features, in_features))
         self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
-        self._kept = KeptWeight()
 
     def reset_parameters(self) -> None:
         """Draws the bias from ``±1/sqrt(in_features)``; subclasses fill ``raw_weight``."""
@@ -164,17 +170,8 @@ class ConstrainedLinear(nn.Module):
             bound = 1 / math.sqrt(self.in_features)
             nn.init.uniform_(self.bias, -bound, bound)
 
-    def build_weight(self, raw_weight: Tensor) -> Tensor:
-        """The matrix for the free one; ``KeptWeight`` says what its backward pass must allow."""
-        raise NotImplementedError
-
-    @property
-    def weight(self) -> Tensor:
-        """The effective matrix ``(out_features, in_features)``."""
-        try:
-            return self._kept.get(self.build_weight, [self.raw_weight])
-        except OrthogonalizationError as error:
-            raise OrthogonalizationError(f"{self}: {error}") from error
+    def free_parameters(self) -> list[Tensor]:
+        return [self.raw_weight]
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features) -> (..., out_features)``."""

@@ -38,6 +38,30 @@ class Constrained(nn.Module):
             raise OrthogonalizationError(f"{self}: {error}") from error
 
 
+class Estimated(Constrained):
+    """Mixed into a layer that trains with a cheap estimate of its norm, and evaluates with its exact norm.
+
+    ``weight`` is built in two ways: while training with gradients by ``build_weight``, for anything else by
+    ``build_evaluated``.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._kept_evaluated = KeptWeight()
+
+    def build_evaluated(self, raw_weight: Tensor) -> Tensor:
+        """The weight that is evaluated: a norm of at most 1, up to the rounding of its entries."""
+        raise NotImplementedError
+
+    @property
+    def weight(self) -> Tensor:
+        """The effective weight: in training with gradients the estimated one, otherwise the exact one."""
+        if self.training and torch.is_grad_enabled():
+            return super().weight
+        with torch.no_grad():
+            return self._kept_evaluated.get(self.build_evaluated, self.free_parameters())
+
+
 class ConstrainedConv2d(Constrained):
     """A drop-in for ``nn.Conv2d`` with size-preserving padding, whose ``weight`` is built from free parameters.
 
@@ -87,7 +111,7 @@ class ConstrainedConv2d(Constrained):
         return shown if self.bias is not None else f"{shown}, bias=False"
 
 
-class EstimatedConv2d(ConstrainedConv2d):
+class EstimatedConv2d(Estimated, ConstrainedConv2d):
     """A convolution that trains with a cheap estimate of its norm, and evaluates with its exact norm.
 
     ``weight`` is built from ``raw_weight``, of its own shape, in two ways: while training with gradients by
@@ -106,7 +130,6 @@ class EstimatedConv2d(ConstrainedConv2d):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
         self.image_size = image_size
         self.raw_weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, kernel_size, kernel_size))
-        self._kept_evaluated = KeptWeight()
 
     def reset_parameters(self) -> None:
         """As ``nn.Conv2d`` does."""
@@ -115,18 +138,6 @@ class EstimatedConv2d(ConstrainedConv2d):
 
     def free_parameters(self) -> list[Tensor]:
         return [self.raw_weight]
-
-    def build_evaluated(self, raw_weight: Tensor) -> Tensor:
-        """The kernel that is evaluated: a norm of at most 1, up to the rounding of its entries."""
-        raise NotImplementedError
-
-    @property
-    def weight(self) -> Tensor:
-        """The effective kernel: in training with gradients the estimated one, otherwise the exact one."""
-        if self.training and torch.is_grad_enabled():
-            return self._kept.get(self.build_weight, self.free_parameters())
-        with torch.no_grad():
-            return self._kept_evaluated.get(self.build_evaluated, self.free_parameters())
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, in_channels, h, w) -> (batch, out_channels, h / stride, w / stride)``; h, w as ``image_size``."""

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lipnet.layers.constrained import ConstrainedLinear
-from lipnet.layers.kept import KeptWeight
+from lipnet.layers.constrained import ConstrainedLinear, Estimated
 from lipnet.layers.orthogonal import apply_map
 
 
-class SpectralLinear(ConstrainedLinear):
+class SpectralLinear(Estimated, ConstrainedLinear):
     """``y = W x / max(1, |W|) + b``: a 1-Lipschitz drop-in for ``nn.Linear`` whose other singular values are free.
 
     While training the norm is estimated by power iteration, from the last step's vector: a *lower* estimate, through
@@ -28,21 +27,12 @@ class SpectralLinear(ConstrainedLinear):
         super().__init__(in_features, out_features, bias)
         self.iterations = iterations
         self.register_buffer("vector", torch.empty(in_features))
-        self._kept_evaluated = KeptWeight()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         nn.init.kaiming_uniform_(self.raw_weight, a=math.sqrt(5))
         super().reset_parameters()
         self.vector.normal_()
-
-    @property
-    def weight(self) -> Tensor:
-        """The effective matrix ``(out_features, in_features)``."""
-        if self.training and torch.is_grad_enabled():
-            return self._kept.get(self.build_weight, [self.raw_weight])
-        with torch.no_grad():
-            return self._kept_evaluated.get(self._build_evaluated, [self.raw_weight])
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
         return apply_map(self._normalize, raw_weight)
@@ -55,6 +45,6 @@ class SpectralLinear(ConstrainedLinear):
             image, vector = functional.normalize(matrix @ self.vector, dim=0), self.vector.clone()
         return matrix / (image @ (matrix @ vector)).clamp_min(1.0)
 
-    def _build_evaluated(self, raw_weight: Tensor) -> Tensor:
+    def build_evaluated(self, raw_weight: Tensor) -> Tensor:
         exact = raw_weight.double()
         return (exact / torch.linalg.matrix_norm(exact, ord=2).clamp_min(1.0)).to(raw_weight.dtype)

@@ -51,62 +51,70 @@ class BCOPConv2d(ConstrainedConv2d):
     def build_weight(self, raw_matrix: Tensor, raw_projectors: Tensor) -> Tensor:
         matrix = apply_map(self.orthogonalize, raw_matrix)
         bases = apply_map(self.orthogonalize, raw_projectors) if raw_projectors.numel() else raw_projectors
-        kernel = bcop_kernel(matrix, bases)  # of the channels that a pixel-unshuffle by the stride leaves
-        return _merge_stride(kernel, self.stride).flatten(0, 1)
+        return bcop_kernel(matrix, bases, self.stride).flatten(0, 1)
 
 
-def bcop_kernel(matrix: Tensor, bases: Tensor) -> Tensor:
+def bcop_kernel(matrix: Tensor, bases: Tensor, stride: int = 1) -> Tensor:
     """Composes the kernel ``(..., out, in, k, k)`` from its orthonormal parts.
 
     Args:
         matrix: H, ``(..., out, in)`` with orthonormal rows or columns.
         bases: ``(..., 2(k - 1), n, n // 2)``: orthonormal columns U of each projector ``P = U Uᵀ``, in the order
             P1, Q1, P2, Q2, ...
+        stride: s, if the kernel's channels are those that a pixel-unshuffle leaves: then the two are returned as one
+            strided kernel, ``(..., out, in / s², sk, sk)``.
 
     One two-tap factor ``P + z (I - P)`` turns taps ``X[i]`` into ``X[i] P + X[i-1] (I - P)``: with ``X P = (X U) Uᵀ``,
     two thin products for each tap that there is, on the narrow side of the kernel; no projector is ever formed. If
     ``out > in`` the transposed kernel is built, from the last factor to the first.
     """
-    return _Composition.apply(matrix, bases)
+    return _Composition.apply(matrix, bases, stride)
 
 
 class _Composition(torch.autograd.Function):
     """``bcop_kernel`` in one piece: a kernel of few channels costs what is recorded for autograd, not what is computed.
 
-    Taps lie as ``(..., k, l, narrow, n)`` on the way.
+    Taps lie as ``(batch, k, l, narrow, n)`` on the way.
     """
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, bases: Tensor) -> Tensor:
+    def forward(ctx: Any, matrix: Tensor, bases: Tensor, stride: int) -> Tensor:
+        ctx.shape, ctx.bases_shape, ctx.stride = matrix.shape, bases.shape, stride
         ctx.wide = matrix.shape[-2] <= matrix.shape[-1]
-        taps = (matrix if ctx.wide else matrix.mT)[..., None, None, :, :]
+        matrices, bases = _batch(matrix, 2), _batch(bases, 3)
+        taps = (matrices if ctx.wide else matrices.mT)[:, None, None]
         ctx.factors = []  # attributes: a kept weight runs backward more than once
-        numbers = range(bases.shape[-3])
+        numbers = range(bases.shape[1])
         for index in numbers if ctx.wide else reversed(numbers):
-            basis, axis = bases.select(-3, index), -4 if index % 2 == 0 else -3
-            flat = taps.flatten(-4, -2)
-            inner = flat @ basis
+            basis, axis = bases[:, index], 1 + index % 2
+            flat = taps.flatten(1, 3)
+            inner = torch.bmm(flat, basis)
             ctx.factors.append((flat, basis, inner, axis))
-            taps = _two_taps(taps, (inner @ basis.mT).view(taps.shape), axis)
-        return (taps if ctx.wide else taps.mT).movedim((-4, -3), (-2, -1))
+            taps = _two_taps(taps, torch.bmm(inner, basis.mT).view(taps.shape), axis)
+        kernel = _merge_stride(taps if ctx.wide else taps.mT, stride)
+        return kernel.view(*matrix.shape[:-2], *kernel.shape[1:])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
-        gradient = gradient.movedim((-2, -1), (-4, -3))
-        gradient = (gradient if ctx.wide else gradient.mT).contiguous()
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        gradient = _split_stride(_batch(gradient, 4), ctx.stride, ctx.wide)
         to_bases = []
         for flat, basis, inner, axis in reversed(ctx.factors):
             length = gradient.shape[axis] - 1
             past = gradient.narrow(axis, 1, length)
-            to_projected = (gradient.narrow(axis, 0, length) - past).flatten(-4, -2)
-            to_inner = to_projected @ basis
-            to_bases.append(flat.mT @ to_inner + to_projected.mT @ inner)
-            gradient = past + (to_inner @ basis.mT).view(past.shape)
+            to_projected = (gradient.narrow(axis, 0, length) - past).flatten(1, 3)
+            to_inner = torch.bmm(to_projected, basis)
+            to_bases.append(torch.baddbmm(torch.bmm(flat.mT, to_inner), to_projected.mT, inner))
+            gradient = past + torch.bmm(to_inner, basis.mT).view(past.shape)
         if ctx.wide:
             to_bases.reverse()
-        matrix = gradient[..., 0, 0, :, :]
-        return matrix if ctx.wide else matrix.mT, torch.stack(to_bases, -3) if to_bases else None
+        to_matrix = gradient[:, 0, 0] if ctx.wide else gradient[:, 0, 0].mT
+        return to_matrix.reshape(ctx.shape), torch.stack(to_bases, 1).view(ctx.bases_shape) if to_bases else None, None
+
+
+def _batch(tensor: Tensor, dimensions: int) -> Tensor:
+    """With one dimension before the last ``dimensions``."""
+    return tensor.flatten(0, -1 - dimensions) if tensor.dim() > dimensions else tensor[None]
 
 
 def _two_taps(taps: Tensor, projected: Tensor, axis: int) -> Tensor:
@@ -120,11 +128,18 @@ def _two_taps(taps: Tensor, projected: Tensor, axis: int) -> Tensor:
     return longer
 
 
-def _merge_stride(kernel: Tensor, stride: int) -> Tensor:
-    """``(..., out, in·s², k, k)`` behind a pixel-unshuffle, as one strided kernel ``(..., out, in, sk, sk)``."""
-    if stride == 1:
-        return kernel
-    *leading, inner, taps, _ = kernel.shape
-    split = kernel.reshape(*leading, inner // stride**2, stride, stride, taps, taps)
-    merged = split.permute(*range(len(leading) + 1), -2, -4, -1, -3)
-    return merged.reshape(*leading, inner // stride**2, taps * stride, taps * stride)
+def _merge_stride(taps: Tensor, stride: int) -> Tensor:
+    """``(batch, k, k, out, in·s²)`` behind a pixel-unshuffle, as one strided kernel ``(batch, out, in, sk, sk)``."""
+    batch, size, _, outer, inner = taps.shape
+    split = taps.reshape(batch, size, size, outer, inner // stride**2, stride, stride)
+    return split.permute(0, 3, 4, 1, 5, 2, 6).reshape(batch, outer, -1, size * stride, size * stride)
+
+
+def _split_stride(kernel: Tensor, stride: int, wide: bool) -> Tensor:
+    """The reverse, contiguous: ``(batch, k, k, out, in·s²)``, or ``(batch, k, k, in·s², out)`` if not ``wide``."""
+    batch, outer, inner, width, _ = kernel.shape
+    size = width // stride
+    split = kernel.reshape(batch, outer, inner, size, stride, size, stride)
+    order = (0, 3, 5, 1, 2, 4, 6) if wide else (0, 3, 5, 2, 4, 6, 1)
+    narrow, widest = (outer, inner * stride**2) if wide else (inner * stride**2, outer)
+    return split.permute(order).reshape(batch, size, size, narrow, widest)

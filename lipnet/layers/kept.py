@@ -1,6 +1,7 @@
 """An effective weight that is built once, kept, and never stale."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -74,8 +75,8 @@ class _Seen:
         step = 1 + parameter.numel() // _COPIED if contiguous else 1
         self.some = rows[::step]  # also keeps the storage alive, so that its address cannot be reused unseen
         self.some_values = self.some.clone()
-        self.words = _words(rows) if step > 1 else self.some.new_empty(0, dtype=torch.int64)
-        self.sums = self.words.sum(-1)
+        self.words = _words(rows) if step > 1 else None
+        self.sums = None if self.words is None else self.words.sum(-1)
 
     def holds(self, parameter: Tensor) -> bool:
         return (
@@ -84,7 +85,7 @@ class _Seen:
             and parameter.data_ptr() == self.address
             and parameter.dtype is self.dtype
             and torch.equal(self.some, self.some_values)
-            and (not self.words.numel() or torch.equal(self.words.sum(-1), self.sums))
+            and (self.words is None or self.sums is None or torch.equal(self.words.sum(-1), self.sums))
         )
 
 
@@ -107,7 +108,9 @@ _INTEGERS = (torch.int64, torch.int32, torch.int16)
 def _build(build: Build, parameters: Sequence[Tensor], differentiable: bool) -> Tensor:
     # Outside inference mode and autocast: the weight may be used later under autograd, and must be exact. The builder's
     # own saved tensors are no business of hooks around the layer (activation checkpointing counts and drops them).
-    with torch.inference_mode(False), torch.autocast(parameters[0].device.type, enabled=False):
+    device = parameters[0].device.type
+    autocast = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+    with torch.inference_mode(False), autocast:
         if differentiable:
             with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
                 return build(*parameters).contiguous()

@@ -75,7 +75,7 @@ class OrthogonalLinear(ConstrainedLinear):
 def _factor(raw_weight: Tensor) -> Tensor:
     """``L⁻¹`` of the free matrix's small Gram matrix ``LLᵀ``; empty where that would be too inaccurate."""
     tall = raw_weight if raw_weight.shape[0] >= raw_weight.shape[1] else raw_weight.mT
-    inverse, condition = inverse_cholesky_factor(tall)
+    inverse, condition = inverse_cholesky_factor(tall, _FACTOR_CONDITION)
     return inverse if condition <= _FACTOR_CONDITION else inverse.new_empty(0)
 
 
@@ -111,9 +111,9 @@ class _FactoredLinear(torch.autograd.Function):
             inner = gradient @ inverse
             to_inputs = inner @ raw
             square = congruence(qr_inner_gradient(gradient.mT @ product), inverse)
-            to_raw = torch.addmm(inner.mT @ inputs, square, raw)
+            to_raw = (inner.mT @ inputs).addmm_(square, raw, alpha=-1)
         else:
             to_inputs = gradient @ raw @ inverse.mT
             square = congruence(qr_inner_gradient(inputs.mT @ to_inputs), inverse)
-            to_raw = torch.addmm(gradient.mT @ (inputs @ inverse), raw, square)
+            to_raw = (gradient.mT @ (inputs @ inverse)).addmm_(raw, square, alpha=-1)
         return to_inputs, to_raw, gradient.sum(0) if ctx.has_bias else None, None

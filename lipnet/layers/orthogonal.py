@@ -61,8 +61,6 @@ def cholesky(matrix: Tensor) -> Tensor:
     Raises:
         OrthogonalizationError: a matrix is rank-deficient to working precision, or holds NaN or infinity.
     """
-    if matrix.shape[-2] < matrix.shape[-1]:
-        return _CholeskyMap.apply(matrix.mT).mT
     return _CholeskyMap.apply(matrix)
 
 
@@ -70,56 +68,107 @@ class _CholeskyMap(torch.autograd.Function):
     """``A -> Q`` of ``A = Q R``, with the backward pass of a thin QR decomposition (Walter & Lehmann 2010)."""
 
     @staticmethod
-    def forward(ctx: Any, tall: Tensor) -> Tensor:
-        orthonormal, inverse = _factorise(tall)
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        ctx.wide = matrix.shape[-2] < matrix.shape[-1]
+        flat = _flat(matrix)
+        tall, inverse = _factorise(flat.mT if ctx.wide else flat)
+        orthonormal = tall.mT if ctx.wide else tall
         ctx.factors = orthonormal.detach(), inverse  # attributes: a kept weight runs backward more than once
-        return orthonormal
+        return orthonormal.view_as(matrix)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         orthonormal, inverse = ctx.factors
-        return (gradient + orthonormal @ qr_inner_gradient(gradient.mT @ orthonormal)) @ inverse
+        flat = _flat(gradient)
+        if ctx.wide:
+            inner = qr_inner_gradient(product(flat, orthonormal.mT))
+            to_matrix = product(inverse.mT, _minus_product(flat, inner, orthonormal))
+        else:
+            inner = qr_inner_gradient(product(flat.mT, orthonormal))
+            to_matrix = product(_minus_product(flat, orthonormal, inner), inverse)
+        return to_matrix.view_as(gradient)
 
 
-def qr_inner_gradient(product: Tensor) -> Tensor:
-    """S of the QR gradient ``(G + Q S) R⁻ᵀ``: the lower triangle of ``Gᵀ Q``, mirrored and negated."""
-    half = product.tril()
-    half.diagonal(dim1=-2, dim2=-1).mul_(0.5)
-    return (half + half.mT).neg_()
+def _flat(matrix: Tensor) -> Tensor:
+    """With at most one dimension for the batch."""
+    return matrix.flatten(0, -3) if matrix.dim() > 3 else matrix
 
 
-_WELL_CONDITIONED = 16.0  # squared condition number up to which one pass is orthogonal to a few ulps
+def product(first: Tensor, second: Tensor) -> Tensor:
+    """``first @ second`` of equally many matrices: for small ones broadcasting costs as much as the product."""
+    return torch.bmm(first, second) if first.dim() == 3 else first @ second
+
+
+def _minus_product(start: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    subtract = torch.baddbmm if start.dim() == 3 else torch.addmm
+    return subtract(start, first, second, alpha=-1)
+
+
+def _times(matrix: Tensor, square: Tensor) -> Tensor:
+    """Their product, in the order in memory of the first."""
+    return product(square.mT, matrix.mT).mT if matrix.stride(-2) == 1 else product(matrix, square)
+
+
+def qr_inner_gradient(outer: Tensor) -> Tensor:
+    """S of the QR gradient ``(G - Q S) R⁻ᵀ``: the lower triangle of ``Gᵀ Q``, mirrored."""
+    return outer.tril() + outer.tril(-1).mT
+
+
 _PASSES = 3
+_ROUNDING = 8.0  # ulps of the entries of QᵀQ, in the mean: what one pass leaves of condition numbers up to about 4
 
 
 def _factorise(tall: Tensor) -> tuple[Tensor, Tensor]:
-    """``Q`` and ``L⁻¹`` of ``A = Q Lᵀ``: Cholesky passes until one starts from a well-conditioned matrix."""
+    """``Q`` and ``L⁻¹`` of ``A = Q Lᵀ``: Cholesky passes until what is left of ``QᵀQ - I`` is rounding."""
     orthonormal, inverse = tall, None
+    allowed = _ROUNDING * torch.finfo(tall.dtype).eps * math.sqrt(tall.shape[-1])
     for _ in range(_PASSES):
-        step, condition = inverse_cholesky_factor(orthonormal)
-        if not condition < 0.01 / torch.finfo(tall.dtype).eps:
+        try:
+            step = _inverse_lower(torch.linalg.cholesky(_gram(orthonormal)))
+        except torch.linalg.LinAlgError:
             break
-        orthonormal = orthonormal @ step.mT
-        inverse = step if inverse is None else step @ inverse
-        if condition <= _WELL_CONDITIONED:
+        orthonormal = _times(orthonormal, step.mT)
+        inverse = step if inverse is None else product(step, inverse)
+        residual = _residual(orthonormal)
+        if residual <= allowed:
             return orthonormal, inverse
+        if not residual < 0.1:  # a factor with no correct digits, or NaN
+            break
     return _householder(tall)
 
 
-def inverse_cholesky_factor(tall: Tensor) -> tuple[Tensor, float]:
-    """``L⁻¹`` with ``AᵀA = LLᵀ``, and A's squared condition number (the worst of the batch; infinite if L fails)."""
+_PROBES = 16
+
+
+def _residual(tall: Tensor) -> float:
+    """The Frobenius norm of ``QᵀQ - I``, the largest of a batch; of large matrices an estimate from random vectors."""
+    size = tall.shape[-1]
+    if size <= _WHOLE:
+        image, probes = product(tall.mT, tall), torch.eye(size, dtype=tall.dtype, device=tall.device)
+    else:
+        probes = torch.randn(size, _PROBES, generator=torch.Generator().manual_seed(0)).to(tall) / math.sqrt(_PROBES)
+        image = tall.mT @ (tall @ probes)
+    return float(torch.linalg.vector_norm(image - probes, dim=(-2, -1)).max())
+
+
+def inverse_cholesky_factor(tall: Tensor, enough: float) -> tuple[Tensor, float]:
+    """``L⁻¹`` with ``AᵀA = LLᵀ``, and A's squared condition number (the worst of the batch; infinite if L fails).
+
+    The condition is a bound where that is at most ``enough``, and otherwise an estimate.
+    """
     gram = _gram(tall)
-    factor, info = torch.linalg.cholesky_ex(gram)
-    inverse = _inverse_lower(factor)
+    try:
+        inverse = _inverse_lower(torch.linalg.cholesky(gram))
+    except torch.linalg.LinAlgError:
+        return gram, math.inf
     # |M|_2² <= |M|_1 |M|_inf: enough for small matrices; too coarse for large ones, which earn a few power steps.
-    entries = inverse.abs()
-    size = gram.abs().sum(-1).amax()
-    condition = size * entries.sum(-1).amax() * entries.sum(-2).amax()
-    failed, scale, worst = torch.stack((info.amax().to(size.dtype), size, condition)).tolist()
-    if failed or not math.isfinite(worst) or not 1e-20 < scale < 1e20:  # squares out of float32's range lose digits
+    norms = [torch.linalg.vector_norm(matrix, 1, -1).amax() for matrix in (gram, inverse, inverse.mT)]
+    scale, rows, columns = torch.stack(norms).tolist()
+    worst = scale * rows * columns
+    if not math.isfinite(worst) or not 1e-20 < scale < 1e20:  # squares out of float32's range lose digits
         return inverse, math.inf
-    if worst > _WELL_CONDITIONED:
+    if worst > enough:
         estimate = _spectral_norm_estimate(gram, 3) * _spectral_norm_estimate(inverse, 3) ** 2
         worst = float(estimate.nan_to_num(math.inf, math.inf).max())
     return inverse, worst
@@ -131,7 +180,7 @@ _WHOLE = 128  # above this size, symmetric and triangular products are done in h
 def _gram(tall: Tensor) -> Tensor:
     """``AᵀA``, without computing what symmetry repeats."""
     if tall.shape[-1] <= _WHOLE:
-        return tall.mT @ tall
+        return product(tall.mT, tall)
     first, second = tall.tensor_split(2, -1)
     cross = second.mT @ first
     return _blocks(_gram(first), cross.mT, cross, _gram(second))
@@ -140,7 +189,7 @@ def _gram(tall: Tensor) -> Tensor:
 def _inverse_lower(factor: Tensor) -> Tensor:
     """``L⁻¹``, without computing the zeros."""
     if factor.shape[-1] <= _WHOLE:
-        identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device).expand_as(factor)
+        identity = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
         return torch.linalg.solve_triangular(factor, identity, upper=False)
     first, zero, cross, second = _quarters(factor)
     first, second = _inverse_lower(first), _inverse_lower(second)

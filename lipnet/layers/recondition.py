@@ -32,7 +32,7 @@ def recondition(model: nn.Module) -> int:
 
 def _recondition(matrix: Tensor) -> bool:
     tall = matrix if matrix.shape[-2] >= matrix.shape[-1] else matrix.mT
-    if inverse_cholesky_factor(tall)[1] <= _CONDITION**2:
+    if inverse_cholesky_factor(tall, _CONDITION**2)[1] <= _CONDITION**2:
         return False
     size = torch.linalg.matrix_norm(matrix, keepdim=True) / math.sqrt(tall.shape[-1])
     matrix.copy_(cholesky(matrix) * size)

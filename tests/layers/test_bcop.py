@@ -203,9 +203,9 @@ def test_every_parameter_slice_learns(sizes, options, orthogonalize):
     assert dead_slices(layer) == without_effect(layer)
 
 
-def reuses_the_first_pair(matrix: torch.Tensor, bases: torch.Tensor) -> torch.Tensor:
+def reuses_the_first_pair(matrix: torch.Tensor, bases: torch.Tensor, stride: int) -> torch.Tensor:
     """The defect of the published code: every 2x2 factor is built from the first pair of projectors."""
-    return bcop_kernel(matrix, torch.cat([bases[..., :2, :, :]] * (bases.shape[-3] // 2), -3))
+    return bcop_kernel(matrix, torch.cat([bases[..., :2, :, :]] * (bases.shape[-3] // 2), -3), stride)
 
 
 @pytest.mark.parametrize(("sizes", "options"), [row for row in GRADIENT_LAYERS if row.values[0][2] == 3])

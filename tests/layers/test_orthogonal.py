@@ -235,3 +235,12 @@ def test_large_matrices_in_float32(shape):
     (gradient,) = torch.autograd.grad(weight, matrix, direction)
     (expected,) = torch.autograd.grad(cholesky(exact), exact, direction.double())
     torch.testing.assert_close(gradient.double(), expected, rtol=0, atol=1e-3 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("shape", [(200, 160), (2, 150, 400), (256, 256)], ids=str)
+@pytest.mark.parametrize("condition", [1, 3, 30, 1e3, 1e5])
+def test_large_matrices_are_checked_by_some_directions(shape, condition):
+    """Above 128 columns the distance from orthogonality is only estimated; that must not let inaccurate passes pass."""
+    matrix = conditioned(shape, condition).float()
+    assert deviation(cholesky(matrix)) <= 5e-6
+    torch.testing.assert_close(cholesky(matrix).double(), qr_oracle(matrix.double()), atol=1e-6 * condition, rtol=0)

@@ -276,7 +276,7 @@ def test_a_critic_s_experiment_trains_and_validates(file, make_config):
     loss, _ = objective.step(model, inputs, weights)
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    metrics, score = objective.validate(model.eval(), epoch=1)
+    metrics, score, _ = objective.validate(model.eval(), epoch=1)
     assert metrics["lipschitz/upper_bound"] == pytest.approx(1, abs=1e-4)
     assert score == pytest.approx(-loss.item(), abs=1e-4)
 
@@ -299,7 +299,7 @@ def test_an_experiment_trains_and_validates(file, make_config):
     changed = [not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
     assert changed == [parameter.requires_grad for parameter in model.parameters()]
     assert any(changed)
-    metrics, score = objective.validate(model.eval(), epoch=1)
+    metrics, score, _ = objective.validate(model.eval(), epoch=1)
     assert metrics["lipschitz/upper_bound"] <= 1 + 1e-4
     if config.conv.name in ("bcop", "bcop_fixed"):  # orthogonal; the others' singular values spread below 1
         assert metrics["lipschitz/upper_bound"] >= 1 - 1e-4

@@ -102,7 +102,7 @@ class Adversarial:
         return loss, sums
 
     @torch.no_grad()
-    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
+    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
         """The gap on held-out images; the score is the epoch, since no score of a sample is worth more than its age."""
         assert isinstance(model, Gan)
         metrics: dict[str, float] = {}
@@ -117,7 +117,7 @@ class Adversarial:
         every = self.config.task.samples_every
         if every and epoch % every == 0:
             self.tracker.writer.add_images("samples/generated", generated[:_SHOWN], epoch)
-        return metrics, float(epoch)
+        return metrics, float(epoch), 0.0
 
 
 def gradient_penalty(critic: nn.Module, first: Tensor, second: Tensor) -> Tensor:

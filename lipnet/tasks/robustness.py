@@ -1,6 +1,7 @@
 """Provable robustness: train with a margin loss, then certify and attack on the test split."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -60,16 +61,17 @@ class Classification:
         return losses.mean(), sums
 
     @torch.no_grad()
-    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
+    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
         shape, _ = DATASETS[self.config.dataset.name]
         bound = lipschitz_bound(model, shape)
         track_singular_values(model, self.config, epoch, self.tracker)
         metrics = {"lipschitz/upper_bound": bound}
         if not len(self.validation):
-            return metrics, float(epoch)
+            return metrics, float(epoch), 0.0
         labels = self.validation.labels
         logits = distributed.in_parts(lambda images: model_logits(model, images), self.validation.pixels())
-        metrics["validation/loss"] = float(self.loss(logits, labels).mean())
+        losses = self.loss(logits, labels)
+        metrics["validation/loss"] = float(losses.mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
         metrics |= self._certified("certified_accuracy", certified_radii(logits, labels, bound))
         select_by = self.config.task.select_by
@@ -77,9 +79,10 @@ class Classification:
             constants = pairwise_lipschitz_bounds(model, shape)
             metrics |= self._certified(select_by, pairwise_certified_radii(logits, labels, constants))
         if select_by == "loss":
-            return metrics, -metrics["validation/loss"]
-        scores = [value for tag, value in metrics.items() if tag.partition("@")[0] == f"validation/{select_by}"]
-        return metrics, sum(scores) / len(scores)
+            return metrics, -metrics["validation/loss"], float(losses.std(correction=0)) / math.sqrt(len(losses))
+        shares = [value for tag, value in metrics.items() if tag.partition("@")[0] == f"validation/{select_by}"]
+        share = sum(shares) / len(shares)
+        return metrics, share, math.sqrt(share * (1 - share) / len(labels))
 
     def _certified(self, name: str, radii: Tensor) -> dict[str, float]:
         return {

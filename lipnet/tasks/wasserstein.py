@@ -56,7 +56,7 @@ class Kantorovich:
         return loss, (loss.detach() * (len(labels) / 2))[None]
 
     @torch.no_grad()
-    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
+    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
         bound = lipschitz_bound(model, self.first.shape[1:])
         track_singular_values(model, self.config, epoch, self.tracker)
         first, second = critic_values(model, self.first), critic_values(model, self.second)
@@ -65,7 +65,7 @@ class Kantorovich:
         metrics |= {"validation/ci_low": gap.low, "validation/ci_high": gap.high}
         if self.pair.true_value is not None:
             metrics["validation/true_value"] = self.pair.true_value
-        return metrics, gap.estimate
+        return metrics, gap.estimate, 0.0
 
 
 def train(config: Config, session: Session) -> dict[str, Any]:

@@ -55,8 +55,11 @@ class Objective(Protocol):
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss to descend, and a vector of sums over the batch, one for each name in ``sums``."""
 
-    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float]:
-        """Metrics by tag, and the score (higher is better) by which ``best.pt`` is chosen."""
+    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
+        """Metrics by tag, the score (higher is better) by which ``best.pt`` is chosen, and the score's standard error.
+
+        Of the epochs within one standard error of the best, the latest is chosen.
+        """
 
 
 @dataclass
@@ -242,11 +245,11 @@ class Loop:
         metrics["time/seconds"] = progress.epoch_seconds
         metrics["time/samples_per_second"] = examples / max(progress.epoch_seconds, 1e-9)
         self.model.eval()
-        validated, score = objective.validate(self.model, progress.epoch + 1)
+        validated, score, error = objective.validate(self.model, progress.epoch + 1)
         metrics |= validated
         progress.epoch, progress.batch, progress.totals, progress.epoch_seconds = progress.epoch + 1, 0, None, 0.0
-        if score > progress.best_score or not progress.best_epoch:  # a score may be NaN, but a run has a best epoch
-            progress.best_score, progress.best_epoch = score, progress.epoch
+        if score >= progress.best_score - error or not progress.best_epoch:  # with a score of NaN, the first epoch
+            progress.best_score, progress.best_epoch = max(score, progress.best_score), progress.epoch
             self._save(self.best)
         tracker.epoch(progress.epoch, metrics)
         self._save(self.last)

@@ -77,7 +77,7 @@ def test_the_margin_grows_with_the_constant_of_the_normalisation(classification,
 
 def test_validation_by_definition(classification):
     task, split, model = classification(), _split(), _model()
-    metrics, _ = task.validate(model, 1)
+    metrics, *_ = task.validate(model, 1)
     with torch.no_grad():
         logits = model(split.pixels()).double()
     others = logits.scatter(1, split.labels[:, None], -math.inf).amax(1)
@@ -101,14 +101,21 @@ def test_validation_by_definition(classification):
     ids=["certified_accuracy", "clean_accuracy", "loss"],
 )
 def test_the_score_is_what_select_by_names(classification, select_by, expected):
-    metrics, score = classification(f"task.select_by={select_by}").validate(_model(), 1)
+    metrics, score, error = classification(f"task.select_by={select_by}").validate(_model(), 1)
     assert score == pytest.approx(expected(metrics), rel=1e-12)
+    assert error > 0
+
+
+def test_the_score_of_more_examples_is_surer(classification):
+    errors = [classification("task.select_by=clean_accuracy", count=count).validate(_model(), 1) for count in (50, 200)]
+    for (_, share, error), count in zip(errors, (50, 200), strict=True):
+        assert error == pytest.approx(math.sqrt(share * (1 - share) / count))
 
 
 def test_without_a_validation_split_the_last_epoch_is_best(classification):
     task = classification(count=0)
     found = [task.validate(_model(), epoch) for epoch in (1, 2)]
-    assert [list(metrics) for metrics, _ in found] == [["lipschitz/upper_bound"]] * 2
+    assert [list(metrics) for metrics, *_ in found] == [["lipschitz/upper_bound"]] * 2
     assert found[0][1] < found[1][1]
 
 
@@ -130,8 +137,8 @@ def test_selection_by_pairs_of_classes(classification):
     model = _model()
     with torch.no_grad():
         model[3].weight[-1] *= 2
-    global_metrics, _ = classification("task.select_by=certified_accuracy").validate(model, 1)
-    metrics, score = classification("task.select_by=certified_accuracy_per_pair").validate(model, 1)
+    global_metrics, *_ = classification("task.select_by=certified_accuracy").validate(model, 1)
+    metrics, score, _ = classification("task.select_by=certified_accuracy_per_pair").validate(model, 1)
     assert not any("per_pair" in tag for tag in global_metrics)
     found = [metrics[f"validation/certified_accuracy_per_pair@{written.replace('/', '_')}"] for written in RADII]
     assert score == pytest.approx(sum(found) / len(found))

@@ -46,7 +46,7 @@ class Objective:
         return losses.mean(), losses.detach().sum()[None]
 
     def validate(self, model, epoch):
-        return {"validation/score": float(epoch)}, float(epoch)
+        return {"validation/score": float(epoch)}, float(epoch), 0.0
 
 
 class _Scaled(torch.autograd.Function):

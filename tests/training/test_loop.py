@@ -25,8 +25,8 @@ class Objective:
 
     sums = ("loss", "examples")
 
-    def __init__(self, scores=(1.0, 2.0, 3.0), strike=None):
-        self.scores, self.strike = scores, strike
+    def __init__(self, scores=(1.0, 2.0, 3.0), strike=None, error=0.0):
+        self.scores, self.strike, self.error = scores, strike, error
         self.losses, self.rates, self.modes = [], [], []
         self.loop = None
 
@@ -41,7 +41,7 @@ class Objective:
 
     def validate(self, model, epoch):
         assert not model.training
-        return {"validation/score": self.scores[epoch - 1]}, self.scores[epoch - 1]
+        return {"validation/score": self.scores[epoch - 1]}, self.scores[epoch - 1], self.error
 
 
 def _split():
@@ -115,12 +115,15 @@ def test_an_epoch_reports_means_over_examples(config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("scores", "best"),
-    [((1, 2, 3), 3), ((3, 2, 1), 1), ((1, 3, 2), 2), ((2, 2, 2), 1), ((-5, -7, -6), 1)],
+    ("scores", "error", "best"),
+    [
+        ((1, 2, 3), 0, 3), ((3, 2, 1), 0, 1), ((1, 3, 2), 0, 2), ((2, 2, 2), 0, 3), ((-5, -7, -6), 0, 1),
+        ((5, 3, 4.5), 0.6, 3), ((5, 4.5, 4.2), 0.6, 2), ((1, 3, 2), 0.6, 2),
+    ],
     ids=str,
-)
-def test_best_is_the_first_of_the_highest_scores(config, tmp_path, scores, best):
-    trained = _train(config, tmp_path, Objective(scores))
+)  # fmt: skip
+def test_best_is_the_latest_within_an_error_of_the_highest_score(config, tmp_path, scores, error, best):
+    trained = _train(config, tmp_path, Objective(scores, error=error))
     saved = checkpoint.load(trained.best)
     assert saved["progress"]["epoch"] == saved["progress"]["best_epoch"] == trained.progress.best_epoch == best
     assert saved["facts"] == "kept"

@@ -111,9 +111,11 @@ class _FactoredLinear(torch.autograd.Function):
             inner = gradient @ inverse
             to_inputs = inner @ raw
             square = congruence(qr_inner_gradient(gradient.mT @ product), inverse)
-            to_raw = (inner.mT @ inputs).addmm_(square, raw, alpha=-1)
+            to_raw = inner.mT @ inputs
+            torch.addmm(to_raw, square, raw, alpha=-1, out=to_raw)
         else:
             to_inputs = gradient @ raw @ inverse.mT
             square = congruence(qr_inner_gradient(inputs.mT @ to_inputs), inverse)
-            to_raw = (gradient.mT @ (inputs @ inverse)).addmm_(raw, square, alpha=-1)
+            to_raw = gradient.mT @ (inputs @ inverse)
+            torch.addmm(to_raw, raw, square, alpha=-1, out=to_raw)
         return to_inputs, to_raw, gradient.sum(0) if ctx.has_bias else None, None

@@ -55,8 +55,9 @@ def cholesky(matrix: Tensor) -> Tensor:
 
     With ``A`` tall and ``AᵀA = LLᵀ``, returns ``A L⁻ᵀ``: one product, one small factorisation and one more product,
     where Björck needs twenty of each. A Gram matrix squares the condition number, and with it the distance of the
-    result from orthogonality; where the condition asks for it, the pass is repeated on its own result (CholeskyQR2,
-    Yamamoto et al. 2015), and where Cholesky fails, Householder QR in float64 takes over. All compute the same map.
+    result from orthogonality, which is measured: where it is more than rounding, the pass is repeated on its own result
+    (CholeskyQR2, Yamamoto et al. 2015), and where that is hopeless, Householder QR in float64 takes over. All compute
+    the same map.
 
     Raises:
         OrthogonalizationError: a matrix is rank-deficient to working precision, or holds NaN or infinity.
@@ -115,27 +116,26 @@ def qr_inner_gradient(outer: Tensor) -> Tensor:
     return outer.tril() + outer.tril(-1).mT
 
 
-_PASSES = 3
-_ROUNDING = 8.0  # ulps of the entries of QᵀQ, in the mean: what one pass leaves of condition numbers up to about 4
+# What one pass may leave, in ulps of the Frobenius norm of QᵀQ - I: the rounding of a product (times sqrt(n)), and, if all
+# of it lies in one direction, what keeps float32 singular values within 1e-5 of 1.
+_ROUNDING, _WORST = 8.0, 120.0
 
 
 def _factorise(tall: Tensor) -> tuple[Tensor, Tensor]:
-    """``Q`` and ``L⁻¹`` of ``A = Q Lᵀ``: Cholesky passes until what is left of ``QᵀQ - I`` is rounding."""
-    orthonormal, inverse = tall, None
-    allowed = _ROUNDING * torch.finfo(tall.dtype).eps * math.sqrt(tall.shape[-1])
-    for _ in range(_PASSES):
-        try:
-            step = _inverse_lower(torch.linalg.cholesky(_gram(orthonormal)))
-        except torch.linalg.LinAlgError:
-            break
-        orthonormal = _times(orthonormal, step.mT)
-        inverse = step if inverse is None else product(step, inverse)
+    """``Q`` and ``L⁻¹`` of ``A = Q Lᵀ``: one Cholesky pass and, where ``QᵀQ - I`` is more than rounding, another."""
+    enough = torch.finfo(tall.dtype).eps * min(_ROUNDING * math.sqrt(tall.shape[-1]), _WORST)
+    try:
+        inverse = _inverse_lower(torch.linalg.cholesky(_gram(tall)))
+        orthonormal = _times(tall, inverse.mT)
         residual = _residual(orthonormal)
-        if residual <= allowed:
-            return orthonormal, inverse
-        if not residual < 0.1:  # a factor with no correct digits, or NaN
-            break
-    return _householder(tall)
+        if not residual <= enough:
+            if not residual < 0.1:  # the factor has no correct digits, or NaN
+                return _householder(tall)
+            step = _inverse_lower(torch.linalg.cholesky(_gram(orthonormal)))
+            orthonormal, inverse = _times(orthonormal, step.mT), product(step, inverse)
+    except torch.linalg.LinAlgError:
+        return _householder(tall)
+    return orthonormal, inverse
 
 
 _PROBES = 16

@@ -244,3 +244,13 @@ def test_large_matrices_are_checked_by_some_directions(shape, condition):
     matrix = conditioned(shape, condition).float()
     assert deviation(cholesky(matrix)) <= 5e-6
     torch.testing.assert_close(cholesky(matrix).double(), qr_oracle(matrix.double()), atol=1e-6 * condition, rtol=0)
+
+
+@pytest.mark.parametrize("size", [20, 100, 300, 1000])
+@pytest.mark.parametrize("smallest", [0.3, 0.1, 0.03, 0.01, 1e-3])
+def test_one_short_direction_among_many_is_made_orthogonal(size, smallest):
+    """All of the error is then in one singular value, where the Frobenius norm tells least."""
+    left, _, right = torch.linalg.svd(torch.randn(size, size, dtype=torch.float64))
+    values = torch.ones(size, dtype=torch.float64)
+    values[-1] = smallest
+    assert deviation(cholesky((left * values @ right).float())) <= 1e-5

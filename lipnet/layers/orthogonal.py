@@ -116,8 +116,8 @@ def qr_inner_gradient(outer: Tensor) -> Tensor:
     return outer.tril() + outer.tril(-1).mT
 
 
-# What one pass may leave, in ulps of the Frobenius norm of QᵀQ - I: the rounding of a product (times sqrt(n)), and, if all
-# of it lies in one direction, what keeps float32 singular values within 1e-5 of 1.
+# What one pass may leave of QᵀQ - I, in ulps of its Frobenius norm: the rounding of a product (times sqrt(n)), and not
+# more, if all of it lies in one direction, than keeps float32 singular values within 1e-5 of 1.
 _ROUNDING, _WORST = 8.0, 120.0
 
 

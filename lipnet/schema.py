@@ -127,6 +127,7 @@ class StoredDataset(Dataset):
 @dataclass(frozen=True)
 class AugmentedDataset(StoredDataset):
     augment: bool = checked(boolean)
+    crop: int = checked(whole(0))
 
 
 IMAGE_SETS: dict[str, type] = {

@@ -6,6 +6,7 @@ import pickle
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -113,7 +114,7 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     if config.limit_test is not None:
         test = test.take(torch.randperm(len(test), generator=generator(seed, 1))[: config.limit_test])
     _check_classes(train, config)
-    augment = crop_and_flip if getattr(config, "augment", False) else None
+    augment = partial(crop_and_flip, padding=config.crop) if getattr(config, "augment", False) else None
     return Splits(Split(train.images, train.labels, train.maximum, train.indices, augment), validation, test)
 
 

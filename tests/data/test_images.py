@@ -246,12 +246,16 @@ def test_mnist_like_files_load(dataset, folder, mnist_files, load_stored):
         assert_holds(split, random_images(count, 1, 28, 28), [number % 10 for number in range(count)])
 
 
-@pytest.mark.parametrize("augment", [True, False])
-def test_cifar_files_load(augment, cifar_files, load_stored):
+@pytest.mark.parametrize(("augment", "crop"), [(True, 4), (True, 0), (False, 4)])
+def test_cifar_files_load(augment, crop, cifar_files, load_stored):
     cifar_files()
-    splits = load_stored("cifar10", f"augment={augment}")
+    splits = load_stored("cifar10", f"augment={augment}", f"crop={crop}")
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (6, 2, 4)
-    assert splits.train.augment is (crop_and_flip if augment else None)
+    if augment:
+        images, draw = torch.rand(6, 3, 32, 32), torch.Generator().manual_seed
+        assert torch.equal(splits.train.augment(images, draw(1)), crop_and_flip(images, draw(1), crop))
+    else:
+        assert splits.train.augment is None
     training = numpy.concatenate([random_images(4, 3, 32, 32)] * 2)
     assert_holds(dataclasses.replace(splits.train, augment=None), training, [1, 9, 0, 3] * 2)
     assert_holds(splits.validation, training, [1, 9, 0, 3] * 2)

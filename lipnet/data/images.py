@@ -17,7 +17,7 @@ from lipnet.config import show
 from lipnet.data.augment import crop_and_flip
 from lipnet.data.facts import DATASETS
 from lipnet.errors import UserError
-from lipnet.schema import Dataset
+from lipnet.schema import AugmentedDataset, Dataset
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     if config.limit_test is not None:
         test = test.take(torch.randperm(len(test), generator=generator(seed, 1))[: config.limit_test])
     _check_classes(train, config)
-    augment = partial(crop_and_flip, padding=config.crop) if getattr(config, "augment", False) else None
+    augment = None
+    if isinstance(config, AugmentedDataset) and config.augment:
+        augment = partial(crop_and_flip, padding=config.crop)
     return Splits(Split(train.images, train.labels, train.maximum, train.indices, augment), validation, test)
 
 

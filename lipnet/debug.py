@@ -31,7 +31,7 @@ def _small(config: Config) -> Config:
             config,
             epochs=_OVERFIT_EPOCHS,
             attack=dataclasses.replace(few, names=[]),
-            dataset=_one_batch(config, validation=0.0, augment=False),
+            dataset=_one_batch(config, validation=0.0, augment=False, crop=0),
         )
     return dataclasses.replace(
         config,

@@ -112,6 +112,7 @@ class Dataset(Named):
     validation: float = checked(number(at_least=0, at_most=0.5))
     limit_train: int | None = checked(optional(whole(1)))
     limit_test: int | None = checked(optional(whole(1)))
+    crop: int = checked(whole(0))
     mean: list[float] = checked(list_of(number(), at_least=1))
     std: list[float] = checked(list_of(number(above=0), at_least=1))
     epsilon: float = checked(number(above=0))
@@ -127,7 +128,6 @@ class StoredDataset(Dataset):
 @dataclass(frozen=True)
 class AugmentedDataset(StoredDataset):
     augment: bool = checked(boolean)
-    crop: int = checked(whole(0))
 
 
 IMAGE_SETS: dict[str, type] = {

@@ -67,7 +67,7 @@ PROBLEMS = [
     (["dataset=mnist"], {"dataset.root": ""}, ["dataset.root=: must be a non-empty text."]),
     (["dataset=mnist"], {"dataset.download": "yes"}, ["dataset.download=yes: must be true or false."]),
     (["dataset=cifar10"], {"dataset.augment": "yes"}, ["dataset.augment=yes: must be true or false."]),
-    (["dataset=cifar10"], {"dataset.crop": -1}, ["dataset.crop=-1: must be a whole number >= 0."]),
+    ([], {"dataset.crop": -1}, ["dataset.crop=-1: must be a whole number >= 0."]),
     ([], {"loss.epsilon": 0}, [f"loss.epsilon=0: {NUMBER} > 0."]),
     (["loss=cross_entropy"], {"loss.epsilon": -1}, [f"loss.epsilon=-1: {NUMBER} >= 0."]),
     (["loss=cross_entropy"], {"loss.temperature": 0}, [f"loss.temperature=0: {NUMBER} > 0."]),

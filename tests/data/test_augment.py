@@ -58,6 +58,11 @@ def test_every_offset_comes_up_and_half_are_flipped():
     assert 240 < sum(flipped for *_, flipped in found) < 360  # five standard deviations around 300
 
 
+def test_nothing_is_flipped_where_that_is_not_asked():
+    images = torch.rand(50, 1, 3, 3)
+    assert not any(flipped for *_, flipped in draws(images, crop_and_flip(images, seeded(0), 1, flips=False), 1))
+
+
 def test_usual_padding_is_four_pixels():
     images = torch.rand(200, 1, 3, 3)
     assert torch.equal(crop_and_flip(images, seeded(0)), crop_and_flip(images, seeded(0), 4))

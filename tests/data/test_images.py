@@ -246,6 +246,18 @@ def test_mnist_like_files_load(dataset, folder, mnist_files, load_stored):
         assert_holds(split, random_images(count, 1, 28, 28), [number % 10 for number in range(count)])
 
 
+@pytest.mark.parametrize("crop", [0, 1])
+def test_mnist_is_shifted_where_asked_and_never_flipped(crop, mnist_files, load_stored):
+    mnist_files("MNIST")
+    split = load_stored("mnist", f"crop={crop}").train
+    images = torch.rand(15, 1, 28, 28)
+    if crop:
+        found = split.augment(images, torch.Generator().manual_seed(1))
+        assert torch.equal(found, crop_and_flip(images, torch.Generator().manual_seed(1), crop, flips=False))
+    else:
+        assert split.augment is None
+
+
 @pytest.mark.parametrize(("augment", "crop"), [(True, 4), (True, 0), (False, 4)])
 def test_cifar_files_load(augment, crop, cifar_files, load_stored):
     cifar_files()

@@ -114,9 +114,9 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     if config.limit_test is not None:
         test = test.take(torch.randperm(len(test), generator=generator(seed, 1))[: config.limit_test])
     _check_classes(train, config)
-    flips = isinstance(config, AugmentedDataset) and config.augment
-    crops = config.crop > 0 and (flips or not isinstance(config, AugmentedDataset))
-    augment = partial(crop_and_flip, padding=config.crop, flips=flips) if flips or crops else None
+    augment = None
+    if getattr(config, "augment", config.crop):
+        augment = partial(crop_and_flip, padding=config.crop, flips=isinstance(config, AugmentedDataset))
     return Splits(Split(train.images, train.labels, train.maximum, train.indices, augment), validation, test)
 
 

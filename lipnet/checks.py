@@ -19,17 +19,27 @@ def checked(check: Check) -> Any:
 
 
 def number(
-    above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf, at_most: float = math.inf
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    at_most: float = math.inf,
+    fractions: bool = False,
 ) -> Check:
-    """A finite float within the given bounds."""
+    """A finite float within the given bounds; with ``fractions``, also written as ``36/255``."""
     bounds = [
         f"{sign} {bound:g}"
         for sign, bound in ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
         if math.isfinite(bound)
     ]
     wanted = " ".join(["must be a finite number", " and ".join(bounds)]).strip()
+    wanted += ", or a fraction such as 36/255" * fractions
 
     def check(value: Any) -> float:
+        if fractions and isinstance(value, str):
+            try:
+                value = radius_value(value)
+            except (ValueError, ZeroDivisionError, OverflowError):
+                raise ValueError(wanted) from None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise ValueError(wanted)
         if not (above < value < below and at_least <= value <= at_most):

@@ -115,7 +115,7 @@ class Dataset(Named):
     crop: int = checked(whole(0))
     mean: list[float] = checked(list_of(number(), at_least=1))
     std: list[float] = checked(list_of(number(above=0), at_least=1))
-    epsilon: float = checked(number(above=0))
+    epsilon: float = checked(number(above=0, fractions=True))
     eval_radii: list[str] = checked(radii)
 
 
@@ -236,12 +236,12 @@ PAIRS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Margin(Named):
-    epsilon: float = checked(number(above=0))
+    epsilon: float = checked(number(above=0, fractions=True))
 
 
 @dataclass(frozen=True)
 class CrossEntropy(Named):
-    epsilon: float = checked(number(at_least=0))
+    epsilon: float = checked(number(at_least=0, fractions=True))
     temperature: float = checked(number(above=0))
 
 

@@ -12,6 +12,7 @@ ACCEPTED = {
     "number above 0": (number(above=0), [(5e-324, 5e-324), (3, 3.0)]),
     "number from 0 to 0.5": (number(at_least=0, at_most=0.5), [(0, 0.0), (0.5, 0.5)]),
     "number from 0 below 1": (number(at_least=0, below=1), [(0, 0.0), (math.nextafter(1, 0), math.nextafter(1, 0))]),
+    "number or fraction": (number(above=0, fractions=True), [("36/255", 36 / 255), ("0.5", 0.5), (2, 2.0)]),
     "whole": (whole(1), [(1, 1), (10**20, 10**20)]),
     "boolean": (boolean, [(True, True), (False, False)]),
     "text": (text, [("a", "a"), (" ", " ")]),
@@ -37,6 +38,11 @@ RADII = "must be a list of different radii > 0, numbers or fractions such as [0.
 REFUSED = {
     "number": (number(), "must be a finite number", ["1", True, None, [1], {}, NAN, INF, -INF]),
     "number above 0": (number(above=0), "must be a finite number > 0", [0, 0.0, -1e-9, NAN, INF]),
+    "number or fraction": (
+        number(above=0, fractions=True),
+        "must be a finite number > 0, or a fraction such as 36/255",
+        [0, "0/3", "1/0", "-1/2", "x", "", "nan", "inf", "1e999", True, None],
+    ),
     "number in (0, 100]": (number(above=0, at_most=100), "must be a finite number > 0 and <= 100", [0, 100.1, "x"]),
     "number in [0, 0.5]": (
         number(at_least=0, at_most=0.5),

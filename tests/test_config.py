@@ -13,6 +13,7 @@ from lipnet.errors import UserError
 from lipnet.saved import RUN_READERS
 
 NUMBER = "must be a finite number"
+FRACTION = ", or a fraction such as 36/255"
 FOR_GANS = ["model=gan_critic"]
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 OF_RUNS = [f"task={name}" for name in RUN_READERS]
@@ -63,13 +64,13 @@ PROBLEMS = [
     ([], {"dataset.limit_test": 0}, ["dataset.limit_test=0: must be a whole number >= 1, or null."]),
     ([], {"dataset.mean": ["a"]}, [f"dataset.mean=[a]: every entry {NUMBER}."]),
     ([], {"dataset.std": [-1]}, [f"dataset.std=[-1]: every entry {NUMBER} > 0."]),
-    ([], {"dataset.epsilon": 0}, [f"dataset.epsilon=0: {NUMBER} > 0."]),
+    ([], {"dataset.epsilon": 0}, [f"dataset.epsilon=0: {NUMBER} > 0{FRACTION}."]),
     (["dataset=mnist"], {"dataset.root": ""}, ["dataset.root=: must be a non-empty text."]),
     (["dataset=mnist"], {"dataset.download": "yes"}, ["dataset.download=yes: must be true or false."]),
     (["dataset=cifar10"], {"dataset.augment": "yes"}, ["dataset.augment=yes: must be true or false."]),
     ([], {"dataset.crop": -1}, ["dataset.crop=-1: must be a whole number >= 0."]),
-    ([], {"loss.epsilon": 0}, [f"loss.epsilon=0: {NUMBER} > 0."]),
-    (["loss=cross_entropy"], {"loss.epsilon": -1}, [f"loss.epsilon=-1: {NUMBER} >= 0."]),
+    ([], {"loss.epsilon": 0}, [f"loss.epsilon=0: {NUMBER} > 0{FRACTION}."]),
+    (["loss=cross_entropy"], {"loss.epsilon": -1}, [f"loss.epsilon=-1: {NUMBER} >= 0{FRACTION}."]),
     (["loss=cross_entropy"], {"loss.temperature": 0}, [f"loss.temperature=0: {NUMBER} > 0."]),
     ([], {"optimizer.lr": 101}, [f"optimizer.lr=101: {NUMBER} > 0 and <= 100."]),
     ([], {"optimizer.weight_decay": -0.1}, [f"optimizer.weight_decay=-0.1: {NUMBER} >= 0."]),

@@ -4,6 +4,7 @@ import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from lipnet.checks import radius_value
 from lipnet.results.drawing import COLOURS, MARKERS, Named, new_panels
 from lipnet.results.groups import Group, varying_keys
 from lipnet.results.measures import Measure, Statistic
@@ -156,6 +157,6 @@ def _values(groups: list[Group], key: str) -> list[float | None]:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
-    except ValueError:
+        return radius_value(text)  # a number, or a fraction such as 36/255
+    except (ValueError, ZeroDivisionError, OverflowError):
         return None

@@ -33,6 +33,7 @@ def training_curves(named: Named, title: str) -> "Figure | None":
             _seeds(axes, [run[solid] for run in found if solid in run], colour, label)
             _dashed(axes, [run[dashed] for run in found if dashed in run], colour)
         axes.set(xlabel="epoch", ylabel=name)
+        axes.locator_params(axis="x", integer=True)
     if any(dashed in columns for _, dashed in shown.values()):
         panels[0].plot([], [], color="grey", linestyle="--", label="in training")
     legend_below(figure, panels[0])

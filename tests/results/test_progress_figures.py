@@ -41,6 +41,7 @@ def test_curves_are_means_over_the_seeds_that_have_come_so_far(track, tmp_path):
     assert lines(loss)["bcop"] == [(1, pytest.approx(1.8)), (2, pytest.approx(1.0))]
     dashed = [line for line in loss.lines if line.get_linestyle() == "--" and len(line.get_xdata())]
     assert list(dashed[0].get_ydata()) == [pytest.approx(0.9), pytest.approx(0.5)]
+    assert all(float(tick).is_integer() for tick in loss.get_xticks())
 
 
 def test_seconds_add_up_and_every_run_has_a_line(track, tmp_path):

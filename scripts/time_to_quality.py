@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
+from lipnet.results.scores import readable
 from lipnet.training.files import read_csv
 
 
@@ -54,7 +55,7 @@ def _draw(curves: dict[str, tuple[list[float], list[float]]], metric: str) -> Fi
     axes = figure.add_subplot()
     for label, (seconds, values) in curves.items():
         axes.plot([second / 60 for second in seconds], values, "o-", markersize=4, label=label)
-    axes.set(xlabel="minutes of training", ylabel=metric.replace("_", " "))
+    axes.set(xlabel="minutes of training", ylabel=readable(metric))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure

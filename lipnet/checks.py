@@ -38,7 +38,7 @@ def number(
         if fractions and isinstance(value, str):
             try:
                 value = radius_value(value)
-            except (ValueError, ZeroDivisionError, OverflowError):
+            except ValueError:
                 raise ValueError(wanted) from None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise ValueError(wanted)
@@ -147,7 +147,7 @@ def radii(value: Any) -> list[str]:
     texts = [str(entry) for entry in value]
     try:
         values = [radius_value(entry) for entry in texts]
-    except (ValueError, ZeroDivisionError, OverflowError):
+    except ValueError:
         raise ValueError(wanted) from None
     if len(set(values)) < len(values) or not all(math.isfinite(entry) and entry > 0 for entry in values):
         raise ValueError(wanted)
@@ -160,5 +160,8 @@ def radii_or_none(value: Any) -> list[str] | None:
 
 
 def radius_value(written: str) -> float:
-    """``"36/255" -> 0.1411...``"""
-    return float(Fraction(written))
+    """``"36/255" -> 0.1411...``; ``ValueError`` where that is no finite number."""
+    try:
+        return float(Fraction(written))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise ValueError(f"{written} is no finite number") from None

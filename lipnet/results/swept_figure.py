@@ -158,5 +158,5 @@ def _values(groups: list[Group], key: str) -> list[float | None]:
 def _number(text: str) -> float | None:
     try:
         return radius_value(text)  # a number, or a fraction such as 36/255
-    except (ValueError, ZeroDivisionError, OverflowError):
+    except ValueError:
         return None

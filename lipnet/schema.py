@@ -257,6 +257,13 @@ class Adam(Optimizer):
 
 
 @dataclass(frozen=True)
+class AdamW(Adam):
+    """Decoupled decay. A constrained layer has the same weight at every norm of its parameters, which grows in training
+    and shortens what a step does; L2 regularisation would only change the gradient that Adam divides by.
+    """
+
+
+@dataclass(frozen=True)
 class SGD(Optimizer):
     momentum: float = checked(number(at_least=0, below=1))
 
@@ -322,7 +329,7 @@ GROUPS: dict[str, dict[str, type]] = {
     "linear": {"orthogonal": Named, "bjorck": Iterated, "spectral": Iterated, "plain": Named},
     "activation": {"maxmin": Named, "groupsort": GroupSort, "relu": Named, "abs": Named, "identity": Named},
     "loss": {"margin": Margin, "cross_entropy": CrossEntropy, "kantorovich": Named},
-    "optimizer": {"adam": Adam, "sgd": SGD, "rmsprop": RMSprop},
+    "optimizer": {"adam": Adam, "adamw": AdamW, "sgd": SGD, "rmsprop": RMSprop},
     "scheduler": {"onecycle": OneCycle, "cosine": Cosine, "exponential": Exponential, "constant": Named},
     "dataset": IMAGE_SETS | PAIRS,  # late: a pair's file chooses the model and the loss that it can be used with
     "task": {  # gan chooses its loss

@@ -95,8 +95,8 @@ BAD = [
         "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy, kantorovich.",
     ),
     (
-        "optimizer=adamw",
-        "optimizer=adamw: no such option; did you mean adam? optimizer takes adam, sgd, rmsprop.",
+        "optimizer=adan",
+        "optimizer=adan: no such option; did you mean adam? optimizer takes adam, adamw, sgd, rmsprop.",
     ),
     (
         "scheduler=onecylce",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lipnet.schema import SGD, Adam, Cosine, Exponential, Named, OneCycle, Optimizer, RMSprop
+from lipnet.schema import SGD, Adam, AdamW, Cosine, Exponential, Named, OneCycle, Optimizer, RMSprop
 
 
 def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str, Any]]:
@@ -24,7 +24,8 @@ def build_optimizer(option: Optimizer, parameters: Iterable[Any]) -> torch.optim
     """The option's torch optimizer."""
     kwargs: dict = {"lr": option.lr, "weight_decay": option.weight_decay}
     if isinstance(option, Adam):  # fused: one pass over the parameters instead of ten
-        return torch.optim.Adam(parameters, betas=(option.betas[0], option.betas[1]), fused=True, **kwargs)
+        kind = torch.optim.AdamW if isinstance(option, AdamW) else torch.optim.Adam
+        return kind(parameters, betas=(option.betas[0], option.betas[1]), fused=True, **kwargs)
     if isinstance(option, SGD):
         return torch.optim.SGD(parameters, momentum=option.momentum, fused=True, **kwargs)
     assert isinstance(option, RMSprop)

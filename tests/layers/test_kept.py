@@ -183,6 +183,7 @@ CHANGES = {
     "adam": step_with(torch.optim.Adam),
     "adam_fused": step_with(partial(torch.optim.Adam, fused=True)),
     "adam_foreach": step_with(partial(torch.optim.Adam, foreach=True)),
+    "adamw": step_with(partial(torch.optim.AdamW, fused=True)),
     "sgd": step_with(torch.optim.SGD),
     "sgd_momentum": step_with(partial(torch.optim.SGD, momentum=0.9)),
     "rmsprop": step_with(torch.optim.RMSprop),

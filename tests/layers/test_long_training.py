@@ -9,7 +9,9 @@ from lipnet.certify import singular_values
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
 
 STEPS, SHAPE = 1000, (2, 8, 8)
-OPTIMIZERS = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD}
+OPTIMIZERS = {
+    "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD,
+}  # fmt: skip
 
 
 def largest_rate() -> float:

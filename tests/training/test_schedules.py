@@ -58,10 +58,11 @@ def test_runs_of_a_few_steps_have_rates(make_config, option, steps):
     ("overrides", "kind", "expected"),
     [
         (("optimizer=adam", "optimizer.betas=[0.5,0.75]"), torch.optim.Adam, {"betas": (0.5, 0.75)}),
+        (("optimizer=adamw", "optimizer.betas=[0.5,0.75]"), torch.optim.AdamW, {"betas": (0.5, 0.75)}),
         (("optimizer=sgd", "optimizer.momentum=0.5"), torch.optim.SGD, {"momentum": 0.5}),
         (("optimizer=rmsprop", "optimizer.alpha=0.5"), torch.optim.RMSprop, {"alpha": 0.5}),
     ],
-    ids=["adam", "sgd", "rmsprop"],
+    ids=["adam", "adamw", "sgd", "rmsprop"],
 )
 def test_optimizers_take_their_options(make_config, overrides, kind, expected):
     option = make_config(*overrides, "optimizer.lr=0.125", "optimizer.weight_decay=0.25").optimizer

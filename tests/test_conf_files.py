@@ -148,9 +148,9 @@ def test_an_experiment_is_what_its_name_says(file, make_config):
     _, kind, name = file.removesuffix(".yaml").split("/")
     dataset, model, *method = name.split("_", 2)
     assert (dataset, model) == (config.dataset.name, config.model.name)
-    if model == "fc":  # the paper's name of its only method; a quick recipe orthonormalises faster
-        assert method == ["bjorck"]
-        assert config.linear.name == {"paper": "bjorck", "quick": "orthogonal"}[kind]
+    if model == "fc":  # the paper's name of its only method; other recipes orthonormalise faster
+        assert method == ([] if kind == "best" else ["bjorck"])
+        assert config.linear.name == ("bjorck" if kind == "paper" else "orthogonal")
     else:
         assert method in ([], [config.conv.name])
 

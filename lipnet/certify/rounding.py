@@ -1,14 +1,16 @@
-"""What rounding may do to a network's outputs: an a-priori bound, for a whole ball of inputs.
+"""What rounding may do to a network's outputs, in a ball of inputs: a bound from what passes through at its centre.
 
 Each module's outputs differ from those of exact arithmetic by what its inputs already differed, times its Lipschitz
 constant, and by what its own arithmetic adds: at most ``γ_n |W| |x|`` entry by entry for inner products of n terms, in
-any order and with or without fused operations (Higham 2002, section 3.1; ``γ_n = n u / (1 - n u)``). Everything is a
-bound on L2 norms that grows at most linearly with the norm ρ of the network's input.
+any order and with or without fused operations (Higham 2002, section 3.1; ``γ_n = n u / (1 - n u)``). How large x is
+comes from a pass that was observed at the centre, and what the ball adds is the radius times the Lipschitz constant of
+everything before. Bounds are on L2 norms and grow linearly with the radius.
 """
 
 import functools
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,12 +19,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lipnet.certify.bound import Shape, find_type, lipschitz_bound, output_shape
 from lipnet.certify.convolution import bias_norm, conv_gain
+from lipnet.certify.evaluation import children, composition, evaluate, norm_of_each
 from lipnet.certify.norm import nonnegative_norm_bound
 from lipnet.certify.rules.linear import geometry
 from lipnet.certify.rules.upsampling import interpolation_bound, interpolations, is_interpolation
 from lipnet.certify.spectrum import DENSE_LAYERS
 from lipnet.layers import (
     Abs,
+    BlockedLinear,
     Concat,
     Cones,
     ConstrainedConv2d,
@@ -38,10 +42,10 @@ from lipnet.layers import (
 
 @dataclass(frozen=True)
 class Line:
-    """``slope · ρ + offset``, both >= 0."""
+    """``slope · r + offset``, both >= 0; the offset is a number, or one for each example."""
 
     slope: float
-    offset: float
+    offset: float | Tensor
 
     def __add__(self, other: "Line") -> "Line":
         return Line(self.slope + other.slope, self.offset + other.offset)
@@ -49,35 +53,42 @@ class Line:
     def __mul__(self, factor: float) -> "Line":
         return Line(self.slope * factor, self.offset * factor)
 
-    def at(self, norms: Tensor) -> Tensor:
-        """Values at float64 norms, rounded up."""
-        return (self.slope * norms + self.offset) * (1 + 1e-12)
+    def at(self, radii: Tensor) -> Tensor:
+        """Values at float64 radii, rounded up."""
+        return (self.slope * radii + self.offset) * (1 + 1e-12)
 
     def highest(self, other: "Line") -> "Line":
         """A line above both."""
-        return Line(max(self.slope, other.slope), max(self.offset, other.offset))
+        offset = torch.maximum(torch.as_tensor(self.offset), torch.as_tensor(other.offset))
+        return Line(max(self.slope, other.slope), offset)
+
+    def stacked(self, other: "Line") -> "Line":
+        """Above the root of the sum of squares (Minkowski)."""
+        offset = torch.hypot(torch.as_tensor(self.offset), torch.as_tensor(other.offset))
+        return Line(math.hypot(self.slope, other.slope), offset)
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """Bounds for a network evaluated in one precision, for inputs x with ``ρ = |x - centre|``.
+    """Bounds for a network evaluated in one precision, at inputs x' at a distance r from a centre or from an example.
 
     Attributes:
-        error: on ``|computed outputs - exact outputs|``, in L2.
+        error: on ``|computed outputs - exact outputs|`` at x', in L2.
         size: on the norm of the computed outputs.
         peak: on the largest number on the way; above the precision's largest one nothing is promised.
-        centre: what a first normalisation subtracts; 0 without one.
+        seen: on the error of the pass that was observed, at the centre or the examples themselves.
+        centre: what a first normalisation subtracts, 0 without one; the examples take its place in ``certify``.
     """
 
     error: Line
     size: Line
     peak: Line
+    seen: float | Tensor = 0.0
     centre: Tensor | float = 0.0
 
     def norms(self, inputs: Tensor) -> Tensor:
-        """ρ of each of ``(n, ...)`` inputs, float64, rounded up; in pieces, since the inputs may be large."""
-        pieces = [(batch.double() - self.centre).flatten(1).norm(dim=1) for batch in inputs.split(2000)]
-        return torch.cat(pieces) * (1 + inputs[0].numel() * torch.finfo(torch.float64).eps)
+        """``|x - centre|`` of each of ``(n, ...)`` inputs, float64, rounded up; in pieces, since they may be large."""
+        return torch.cat([norm_of_each(batch.double() - self.centre) for batch in inputs.split(2000)])
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,8 @@ class Step:
 def rounding_bound(model: nn.Module, input_shape: Shape, dtype: torch.dtype) -> Rounding:
     """How far a forward pass in ``dtype`` may be from exact arithmetic, for inputs that ``dtype`` holds exactly.
 
+    ``error.at(norms(inputs))`` bounds it without a pass at the inputs; radii are distances from ``centre``.
+
     It holds for sums in any order, as matrix products and direct convolutions take them; not for Winograd's or Fourier
     transforms, nor for lower precisions inside (TF32, bf16). Elementary functions (exp, tanh, erf) are taken to err by
     at most 4 ulps, as their libraries say.
@@ -112,67 +125,116 @@ def rounding_bound(model: nn.Module, input_shape: Shape, dtype: torch.dtype) -> 
     Raises:
         TypeError: a module has no Lipschitz rule, or rounds in a way that is not known here; the message names it.
     """
-    if dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"only float32 and float64 forward passes are certified, not {dtype}: it rounds too coarsely")
-    start = Rounding(Line(0.0, 0.0), Line(1.0, 0.0), Line(1.0, 0.0))
+    like = next((tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()), None)
+    like = torch.zeros((), dtype=dtype) if like is None else like
+    centre = torch.zeros(input_shape, dtype=like.dtype, device=like.device) + _first_mean(model)
+    found = rounding_in_balls(model, tuple(input_shape), evaluate(model, centre[None])[1], like.dtype, dtype)
+    error, size, peak = (Line(line.slope, float(line.offset)) for line in (found.error, found.size, found.peak))
+    return Rounding(error, size, peak, float(found.seen), centre.double())
+
+
+def _first_mean(module: nn.Module) -> Tensor | float:
+    """What a normalisation that comes first subtracts: images are nearer to that than to 0."""
+    while find_type(module, (nn.Sequential,)) and len(module._modules):
+        module = next(children(module))
+    return module.mean if isinstance(module, Normalize) else 0.0
+
+
+def rounding_in_balls(
+    model: nn.Module, shape: Shape, norms: Tensor, observed: torch.dtype, deployed: torch.dtype
+) -> Rounding:
+    """The same for balls about examples, from the ``norms`` that ``evaluate`` found there, in arithmetic ``observed``.
+
+    Raises:
+        TypeError: as ``rounding_bound``.
+    """
+    for dtype in (observed, deployed):
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(
+                f"only float32 and float64 forward passes are certified, not {dtype}: it rounds too coarsely"
+            )
     with torch.no_grad():
-        return _follow(model, tuple(input_shape), start, dtype)
+        walk = _Walk(iter(norms.double().unbind(1)), torch.finfo(observed), torch.finfo(deployed))
+        end = walk.through(model, shape, _Passes(1.0, 0.0, Line(0.0, 0.0), Line(0.0, 0.0)))
+        return Rounding(end.error, end.size(next(walk.norms)), end.peak, end.seen)
 
 
-@functools.singledispatch
-def _follow(module: nn.Module, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    step = rounding_step(module, shape, torch.finfo(dtype))
-    lipschitz = lipschitz_bound(module, shape)
-    local = before.size * step.relative + Line(0.0, step.absolute)
-    size = before.size * lipschitz + Line(0.0, step.zero) + local
-    peak = before.peak.highest(before.size * step.gain + Line(0.0, step.zero)).highest(size)
-    return replace(before, error=before.error * lipschitz + local, size=size, peak=peak)
+@dataclass(frozen=True)
+class _Passes:
+    """How what reaches a module may differ between exact arithmetic, the observed and the deployed pass.
+
+    Attributes:
+        lipschitz: of everything before, in exact arithmetic.
+        seen: how far the observed pass is from it, at the example.
+        error: how far the deployed one is, at a distance r from the example.
+        peak: the largest number of the deployed one so far.
+    """
+
+    lipschitz: float
+    seen: float | Tensor
+    error: Line
+    peak: Line
+
+    def size(self, norms: Tensor) -> Line:
+        """Norms in the deployed pass: what was observed, as far as that, the ball and this pass may be apart."""
+        return Line(self.lipschitz, norms + self.seen) + self.error
+
+    def __add__(self, other: "_Passes") -> "_Passes":
+        return _Passes(
+            self.lipschitz + other.lipschitz, self.seen + other.seen, self.error + other.error,
+            self.peak.highest(other.peak),
+        )  # fmt: skip
+
+    def stacked(self, other: "_Passes") -> "_Passes":
+        """Of the outputs of both, one after the other."""
+        seen = torch.hypot(torch.as_tensor(self.seen), torch.as_tensor(other.seen))
+        return _Passes(
+            math.hypot(self.lipschitz, other.lipschitz), seen, self.error.stacked(other.error),
+            self.peak.highest(other.peak),
+        )  # fmt: skip
 
 
-@_follow.register
-def _(module: nn.Sequential, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    if find_type(module, (nn.Sequential,)) is None:  # it does something else with its modules
-        return _follow.dispatch(nn.Module)(module, shape, before, dtype)
-    for child in module._modules.values():
-        assert child is not None
-        before = _follow(child, shape, before, dtype)
-        shape = output_shape(child, shape)
-    return before
+@dataclass(frozen=True)
+class _Walk:
+    """Follows both passes through a network, in ``evaluate``'s order."""
+
+    norms: Iterator[Tensor]
+    observed: torch.finfo
+    deployed: torch.finfo
+
+    def through(self, module: Any, shape: Shape, before: _Passes) -> _Passes:
+        kind = composition(module)
+        if kind is nn.Sequential:
+            for child in children(module):
+                before = self.through(child, shape, before)
+                shape = output_shape(child, shape)
+            return before
+        if kind is Residual:
+            shortcut, branch = (self.through(part, shape, before) for part in (module.shortcut, module.branch))
+            entries = math.prod(output_shape(module, shape))
+            return self._after(shortcut + branch, 1.0, lambda precision: _sum_step(entries, precision))
+        if kind is Concat:
+            return functools.reduce(_Passes.stacked, [self.through(part, shape, before) for part in module.branches])
+        steps = functools.partial(rounding_step, module, shape)
+        return self._after(before, lipschitz_bound(module, shape), steps)
+
+    def _after(self, before: _Passes, lipschitz: float, step_in: Callable[[torch.finfo], Step]) -> _Passes:
+        norms, step = next(self.norms), step_in(self.deployed)
+        there = step if self.observed == self.deployed else step_in(self.observed)
+        size = before.size(norms)
+        own = size * step.relative + Line(0.0, step.absolute)
+        zero = Line(0.0, step.zero)
+        return _Passes(
+            before.lipschitz * lipschitz,
+            before.seen * lipschitz + norms * there.relative + there.absolute,
+            before.error * lipschitz + own,
+            before.peak.highest(size * step.gain + zero).highest(size * lipschitz + zero + own),
+        )
 
 
-@_follow.register
-def _(module: Normalize, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    """Where it comes first, norms are measured from its mean: images are nearer to that than to 0."""
-    if before.size != Line(1.0, 0.0) or before.error != Line(0.0, 0.0):
-        return _follow.dispatch(nn.Module)(module, shape, before, dtype)
-    unit, lipschitz = torch.finfo(dtype).eps / 2, lipschitz_bound(module, shape)
-    absolute = math.sqrt(math.prod(shape)) * 2 * torch.finfo(dtype).tiny * (1 + lipschitz)
-    # A subtraction and a division, each of relative error u.
-    error = Line(lipschitz * 2 * unit * (1 + 2 * unit), absolute)
-    size = Line(lipschitz, 0.0) + error
-    mean = float(torch.linalg.vector_norm(module.mean.double().expand(shape)))
-    return Rounding(error, size, size.highest(Line(1.0, mean)), module.mean.double())
-
-
-@_follow.register
-def _(module: Residual, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    kept, added = (_follow(part, shape, before, dtype) for part in (module.shortcut, module.branch))
-    unit = torch.finfo(dtype).eps / 2
-    size = kept.size + added.size
-    error = kept.error + added.error + size * unit
-    return Rounding(error, size * (1 + unit), kept.peak.highest(added.peak).highest(size * 2), kept.centre)
-
-
-@_follow.register
-def _(module: Concat, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    parts = [_follow(branch, shape, before, dtype) for branch in module.branches]
-    error, size = (_stacked([getattr(part, name) for part in parts]) for name in ("error", "size"))
-    return Rounding(error, size, functools.reduce(Line.highest, [part.peak for part in parts]), parts[0].centre)
-
-
-def _stacked(lines: list[Line]) -> Line:
-    """Above the root of the sum of squares (Minkowski)."""
-    return Line(math.hypot(*(line.slope for line in lines)), math.hypot(*(line.offset for line in lines)))
+def _sum_step(entries: int, precision: torch.finfo) -> Step:
+    """One addition for each entry, relative to the computed sum."""
+    return Step(0.0, precision.eps, 2 * math.sqrt(entries) * precision.tiny, gain=2.0)
 
 
 _EXACT = (
@@ -212,7 +274,8 @@ for _dense in DENSE_LAYERS:
     @rounding_step.register(_dense)
     def _(module: Any, shape: Shape, precision: torch.finfo) -> Step:
         gain = nonnegative_norm_bound(module.weight.detach().double().cpu().abs())
-        return _inner_products(module, gain, module.weight.shape[1], module.weight.shape[0], shape, precision)
+        terms = module.terms if isinstance(module, BlockedLinear) else module.weight.shape[1]
+        return _inner_products(module, gain, terms, module.weight.shape[0], shape, precision)
 
 
 @rounding_step.register(nn.AvgPool1d)

@@ -6,11 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify.norm import small_gram
-from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear, UnitRowLinear
+from lipnet.layers import (
+    BlockedLinear,
+    ConstrainedConv2d,
+    OrthogonalLinear,
+    PaddedConv2d,
+    SpectralLinear,
+    UnitRowLinear,
+)
 from lipnet.layers.frequency import conv_operator
 
 Shape = tuple[int, ...]
-DENSE_LAYERS = (OrthogonalLinear, SpectralLinear, UnitRowLinear, nn.Linear)
+DENSE_LAYERS = (OrthogonalLinear, SpectralLinear, UnitRowLinear, BlockedLinear, nn.Linear)
 LINEAR_LAYERS = (ConstrainedConv2d, PaddedConv2d, *DENSE_LAYERS)
 
 

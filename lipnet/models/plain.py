@@ -6,11 +6,22 @@ import functools
 import torch
 from torch import nn
 
-from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear, UnitRowLinear
+from lipnet.layers import (
+    BlockedLinear,
+    ConstrainedConv2d,
+    OrthogonalLinear,
+    PaddedConv2d,
+    SpectralLinear,
+    UnitRowLinear,
+)
+
+_LONG = 512  # inputs of a fully connected layer beyond which its sums are taken in blocks, so that they round less
 
 
 def to_plain(model: nn.Module) -> nn.Module:
     """A copy of ``model`` whose constrained layers are plain ``nn.Conv2d`` (behind a padding) and ``nn.Linear``.
+
+    Fully connected ones with many inputs become ``BlockedLinear``, an ``nn.Linear`` that takes its sums in blocks.
 
     It computes the same outputs from the effective weights, frozen as they are now; training it would leave the
     constraint. Modules that are already plain are copied.
@@ -39,7 +50,8 @@ def _convert(layer: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _(layer: OrthogonalLinear | SpectralLinear | UnitRowLinear) -> nn.Module:
     weight = layer.weight
-    plain = nn.Linear(
+    kind = BlockedLinear if layer.in_features > _LONG else nn.Linear
+    plain = kind(
         layer.in_features, layer.out_features, layer.bias is not None, device=weight.device, dtype=weight.dtype
     )
     plain.weight.copy_(weight)

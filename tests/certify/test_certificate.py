@@ -108,8 +108,16 @@ def test_weights_that_are_not_float32_are_not_deployed_in_it(examples):
     model[-1].weight += 1e-12
     found = certify(model, *examples)
     assert bool((found.radii(torch.float64) > 0).any())
-    with pytest.raises(KeyError):
+    with pytest.raises(TypeError, match="does not hold all of its weights"):
         found.radii(torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int8, "float32", 32])
+def test_radii_of_other_arithmetics_are_refused(examples, dtype):
+    found = certify(network(), *examples)
+    for radii in (found.radii, found.radii_per_pair, found.slack):
+        with pytest.raises(TypeError, match=r"certified in torch\.float32, not in"):
+            radii(dtype)
 
 
 def test_coarse_arithmetic_is_refused(examples, monkeypatch):

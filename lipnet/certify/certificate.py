@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify.bound import Shape, lipschitz_bound, measured_once
-from lipnet.certify.evaluation import evaluate
+from lipnet.certify.evaluation import Evaluation
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
 from lipnet.certify.radius import at_once, certified_radii, margins, pairwise_certified_radii
 from lipnet.certify.rounding import Line, Rounding, rounding_in_balls
@@ -125,11 +125,11 @@ def certify(
     dtype = _arithmetic(network, inputs)
     shape: Shape = tuple(inputs.shape[1:])
     deployments = [dtype] if dtype is torch.float32 or not _holds_float32(network) else [dtype, torch.float32]
-    size = batch_size or at_once(inputs.device, dtype)
+    size, evaluation = batch_size or at_once(inputs.device, dtype), Evaluation(network)
 
     def evaluate_rows(rows: Tensor) -> Tensor:
         """Logits and norms side by side, float64."""
-        passes = [evaluate(network, batch.to(dtype)) for batch in rows.split(size)]
+        passes = [evaluation.run(batch.to(dtype)) for batch in rows.split(size)]
         return torch.cat([torch.cat((logits.double(), norms), dim=1) for logits, norms in passes])
 
     with measured_once(), plain_sums():

@@ -1,13 +1,16 @@
-"""A forward pass that takes the norms of what passes between its modules."""
+"""Forward passes that measure what passes between the modules."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lipnet.certify.bound import find_type
-from lipnet.layers import Concat, Residual
+from lipnet.layers import BlockedConv2d, BlockedLinear, Concat, PaddedConv2d, Residual
+from lipnet.layers.conv import same_conv2d
 
 COMPOSITIONS = (nn.Sequential, Residual, Concat)  # of modules that are evaluated, and bounded, one by one
 
@@ -24,32 +27,70 @@ def children(module: nn.Module) -> Iterator[nn.Module]:
         yield child
 
 
-def evaluate(network: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """The network's outputs, and float64 norms ``(examples, count)``, rounded up.
+class Evaluation:
+    """Forward passes of a network that measure what enters each module, and the sums of absolute products there.
 
-    One norm for the inputs of each module that is no composition, one for each sum of a ``Residual``, in the order of
-    evaluation, and the outputs' at the end.
+    Args:
+        network: in evaluation mode; its weights are read now.
     """
-    norms: list[Tensor] = []
-    outputs = _pass(network, inputs, norms)
-    norms.append(norm_of_each(outputs))
-    return outputs, torch.stack(norms, dim=1)
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        parts = [part for part in network.modules() if type(part) in _LINEAR]
+        self.sums = {part: _absolute_sums(part) for part in parts}
+
+    def run(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs, and float64 ``(examples, 2 · count)``, rounded up: a norm and a sum for each of count places.
+
+        The norm is that of the inputs of a module that is no composition, of the result of an addition, or, at the end,
+        of the outputs; places are in the order of evaluation. The sum is ``|(|W| |x|)|`` at linear layers, infinite
+        elsewhere.
+        """
+        places: list[Tensor] = []
+        outputs = self._through(self.network, inputs, places)
+        self._note(outputs, None, places)
+        return outputs, torch.stack(places, dim=1)
+
+    def _through(self, module: Any, inputs: Tensor, places: list[Tensor]) -> Tensor:
+        kind = composition(module)
+        if kind is nn.Sequential:
+            for child in children(module):
+                inputs = self._through(child, inputs, places)
+            return inputs
+        if kind is Residual:
+            total = self._through(module.shortcut, inputs, places) + self._through(module.branch, inputs, places)
+            self._note(total, None, places)
+            return total
+        if kind is Concat:
+            return torch.cat([self._through(branch, inputs, places) for branch in module.branches], dim=1)
+        self._note(inputs, self.sums.get(module), places)
+        return module(inputs)
+
+    def _note(self, inputs: Tensor, sums: Callable[[Tensor], Tensor] | None, places: list[Tensor]) -> None:
+        norms = norm_of_each(inputs)
+        places.extend((norms, torch.full_like(norms, math.inf) if sums is None else sums(inputs)))
 
 
-def _pass(module: Any, inputs: Tensor, norms: list[Tensor]) -> Tensor:
-    kind = composition(module)
-    if kind is nn.Sequential:
-        for child in children(module):
-            inputs = _pass(child, inputs, norms)
-        return inputs
-    if kind is Residual:
-        total = _pass(module.shortcut, inputs, norms) + _pass(module.branch, inputs, norms)
-        norms.append(norm_of_each(total))
-        return total
-    if kind is Concat:
-        return torch.cat([_pass(branch, inputs, norms) for branch in module.branches], dim=1)
-    norms.append(norm_of_each(inputs))
-    return module(inputs)
+_LINEAR = (nn.Linear, BlockedLinear, PaddedConv2d, BlockedConv2d)
+
+
+def _absolute_sums(layer: Any) -> Callable[[Tensor], Tensor]:
+    """``|(|W| |x|)|`` of each of a layer's inputs, float64, rounded up but for what float32 flushes to 0."""
+    weight = layer.weight.detach().abs()
+    if weight.device.type == "cpu" and torch.get_float32_matmul_precision() == "highest":
+        weight = weight.float()  # a few digits suffice
+    slack = 1 + 4 * (weight[0].numel() + 8) * torch.finfo(weight.dtype).eps  # of sums without cancellation
+
+    def sums(inputs: Tensor) -> Tensor:
+        inputs = inputs.abs().to(weight.dtype)
+        if isinstance(layer, nn.Linear):
+            return slack * norm_of_each(functional.linear(inputs, weight))
+        conv, padding = layer.conv, layer.padding
+        dilation, stride = conv.dilation[0], conv.stride[0]
+        images = same_conv2d(inputs, weight, None, padding, layer.padding_mode, stride, dilation, conv.groups)
+        return slack * norm_of_each(images)
+
+    return sums
 
 
 def norm_of_each(inputs: Tensor) -> Tensor:

@@ -19,13 +19,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lipnet.certify.bound import Shape, find_type, lipschitz_bound, output_shape
 from lipnet.certify.convolution import bias_norm, conv_gain
-from lipnet.certify.evaluation import children, composition, evaluate, norm_of_each
+from lipnet.certify.evaluation import Evaluation, children, composition, norm_of_each
 from lipnet.certify.norm import nonnegative_norm_bound
 from lipnet.certify.rules.linear import geometry
 from lipnet.certify.rules.upsampling import interpolation_bound, interpolations, is_interpolation
 from lipnet.certify.spectrum import DENSE_LAYERS
 from lipnet.layers import (
     Abs,
+    BlockedConv2d,
     BlockedLinear,
     Concat,
     Cones,
@@ -128,7 +129,7 @@ def rounding_bound(model: nn.Module, input_shape: Shape, dtype: torch.dtype) -> 
     like = next((tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()), None)
     like = torch.zeros((), dtype=dtype) if like is None else like
     centre = torch.zeros(input_shape, dtype=like.dtype, device=like.device) + _first_mean(model)
-    found = rounding_in_balls(model, tuple(input_shape), evaluate(model, centre[None])[1], like.dtype, dtype)
+    found = rounding_in_balls(model, tuple(input_shape), Evaluation(model).run(centre[None])[1], like.dtype, dtype)
     error, size, peak = (Line(line.slope, float(line.offset)) for line in (found.error, found.size, found.peak))
     return Rounding(error, size, peak, float(found.seen), centre.double())
 
@@ -143,7 +144,7 @@ def _first_mean(module: nn.Module) -> Tensor | float:
 def rounding_in_balls(
     model: nn.Module, shape: Shape, norms: Tensor, observed: torch.dtype, deployed: torch.dtype
 ) -> Rounding:
-    """The same for balls about examples, from the ``norms`` that ``evaluate`` found there, in arithmetic ``observed``.
+    """The same for balls about examples, from the ``norms`` that an ``Evaluation`` in ``observed`` found there.
 
     Raises:
         TypeError: as ``rounding_bound``.
@@ -154,9 +155,9 @@ def rounding_in_balls(
                 f"only float32 and float64 forward passes are certified, not {dtype}: it rounds too coarsely"
             )
     with torch.no_grad():
-        walk = _Walk(iter(norms.double().unbind(1)), torch.finfo(observed), torch.finfo(deployed))
+        walk = _Walk(iter(norms.unflatten(1, (-1, 2)).unbind(1)), torch.finfo(observed), torch.finfo(deployed))
         end = walk.through(model, shape, _Passes(1.0, 0.0, Line(0.0, 0.0), Line(0.0, 0.0)))
-        return Rounding(end.error, end.size(next(walk.norms)), end.peak, end.seen)
+        return Rounding(end.error, end.size(next(walk.norms)[:, 0]), end.peak, end.seen)
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ class _Passes:
 
 @dataclass(frozen=True)
 class _Walk:
-    """Follows both passes through a network, in ``evaluate``'s order."""
+    """Follows both passes through a network, in the order of an ``Evaluation``."""
 
     norms: Iterator[Tensor]
     observed: torch.finfo
@@ -219,17 +220,27 @@ class _Walk:
         return self._after(before, lipschitz_bound(module, shape), steps)
 
     def _after(self, before: _Passes, lipschitz: float, step_in: Callable[[torch.finfo], Step]) -> _Passes:
-        norms, step = next(self.norms), step_in(self.deployed)
+        step = step_in(self.deployed)
         there = step if self.observed == self.deployed else step_in(self.observed)
+        norms = _reach(next(self.norms), step.gain)
         size = before.size(norms)
         own = size * step.relative + Line(0.0, step.absolute)
-        zero = Line(0.0, step.zero)
+        largest = size * max(step.gain, lipschitz) + Line(0.0, step.zero) + own
         return _Passes(
             before.lipschitz * lipschitz,
             before.seen * lipschitz + norms * there.relative + there.absolute,
             before.error * lipschitz + own,
-            before.peak.highest(size * step.gain + zero).highest(size * lipschitz + zero + own),
+            before.peak.highest(largest),
         )
+
+
+def _reach(place: Tensor, gain: float) -> Tensor:
+    """Norms of inputs or, where that is less, ``|(|W| |x|)| / | |W| |``: a module's rounding is relative to either.
+
+    A billionth of the norms, and of 1, stands for numbers that are flushed to 0 on the way, weights among them.
+    """
+    norms, products = place.unbind(1)
+    return torch.minimum(norms, products / gain + 1e-9 * (norms + 1)) if gain > 1e-12 else norms
 
 
 def _sum_step(entries: int, precision: torch.finfo) -> Step:
@@ -274,8 +285,7 @@ for _dense in DENSE_LAYERS:
     @rounding_step.register(_dense)
     def _(module: Any, shape: Shape, precision: torch.finfo) -> Step:
         gain = nonnegative_norm_bound(module.weight.detach().double().cpu().abs())
-        terms = module.terms if isinstance(module, BlockedLinear) else module.weight.shape[1]
-        return _inner_products(module, gain, terms, module.weight.shape[0], shape, precision)
+        return _inner_products(module, gain, shape, precision)
 
 
 @rounding_step.register(nn.AvgPool1d)
@@ -352,20 +362,21 @@ def _(module: _BatchNorm, shape: Shape, precision: torch.finfo) -> Step:
 
 
 @rounding_step.register(PaddedConv2d)
+@rounding_step.register(BlockedConv2d)
 @rounding_step.register(ConstrainedConv2d)
 @rounding_step.register(nn.Conv1d)
 @rounding_step.register(nn.Conv2d)
 @rounding_step.register(nn.Conv3d)
 def _(module: Any, shape: Shape, precision: torch.finfo) -> Step:
-    weight = module.weight
-    gain = conv_gain(weight, geometry(module, shape))
-    return _inner_products(module, gain, weight[0].numel(), weight.shape[0], shape, precision)
+    return _inner_products(module, conv_gain(module.weight, geometry(module, shape)), shape, precision)
 
 
-def _inner_products(module: Any, gain: float, terms: int, outputs: int, shape: Shape, precision: torch.finfo) -> Step:
-    """``W x + b`` with ``terms`` products in each entry; subnormal numbers may be flushed to 0, weights among them."""
-    entries = math.prod(output_shape(module, shape))
-    zero = bias_norm(module, entries // outputs)
+def _inner_products(module: Any, gain: float, shape: Shape, precision: torch.finfo) -> Step:
+    """``W x + b``, ``gain`` the norm of ``|W|``; subnormal numbers may be flushed to 0, weights among them."""
+    weight, entries = module.weight, math.prod(output_shape(module, shape))
+    blocked = isinstance(module, BlockedConv2d | BlockedLinear)
+    terms = module.terms(getattr(torch, precision.dtype)) if blocked else weight[0].numel()
+    zero = bias_norm(module, entries // len(weight))
     gamma = _gamma(terms + 2, precision)
     lost = 2 * (terms + 1) * math.sqrt(entries) * precision.tiny
     return Step(zero, gamma * gain + lost, gamma * zero + lost, gain)

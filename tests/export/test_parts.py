@@ -23,6 +23,8 @@ OPTIONS = {  # overrides, input shape, outputs
     "critic": (["task=wasserstein", "dataset=two_images", "model=critic", "model.image_size=64", "model.channels=[4]",
                 "model.kernel_sizes=[4]", "model.strides=[4]", "model.hidden=[]"], (1, 28, 28), 1),
     "vectors": (["task=wasserstein", "dataset=absolute_value", "activation=identity"], (1,), 1),
+    "long sums": (["model=small", "model.channels=[20,16]", "model.strides=[1,2]", "conv.padding_mode=zeros"],
+                  (1, 10, 10), 10),
     "unconstrained": (["conv=plain", "linear=plain", "conv.padding_mode=circular"], (1, 8, 8), 10),
 }  # fmt: skip
 

@@ -80,7 +80,7 @@ class BlockedConv2d(nn.Conv2d):
         self.block = block
 
     def forward(self, inputs: Tensor) -> Tensor:
-        parts = zip(inputs.split(self.block, 1), self.weight.split(self.block, 1))
+        parts = zip(inputs.split(self.block, 1), self.weight.split(self.block, 1), strict=True)
         partial = [functional.conv2d(part, weight, None, self.stride, 0, self.dilation) for part, weight in parts]
         total = sum(partial[1:], start=partial[0])
         return total if self.bias is None else total + self.bias[:, None, None]

@@ -91,8 +91,8 @@ PARTS: dict[str, Part] = {
             "bias": boolean, "padding_mode": one_of("circular", "zeros"), "block": _COUNT,
         },
         _blocked_convolution,
-        "nn.Sequential(\n            {padding},\n            BlockedConv2d({in_channels}, {out_channels}, {kernel_size}, "
-        "stride={stride}, dilation={dilation}, bias={bias}, block={block}),\n        )",
+        "nn.Sequential(\n            {padding},\n            BlockedConv2d({in_channels}, {out_channels}, "
+        "{kernel_size}, stride={stride}, dilation={dilation}, bias={bias}, block={block}),\n        )",
     ),
     "Flatten": Part(nn.Flatten, {}, lambda layer: {}, "nn.Flatten()"),
     "Linear": Part(

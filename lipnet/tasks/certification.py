@@ -76,7 +76,8 @@ def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certif
     Logits and margins are computed in ``config.certify_dtype``, and radii hold for the network evaluated in it, with a
     proved allowance for its rounding. The Lipschitz bounds of those weights are computed in float64.
 
-    Attacks search in float32, without blocks, which is faster; one counts as a success only if the certified network is fooled.
+    Attacks search in float32, in networks without blocks, which are faster, and one counts as a success only if the
+    certified network is fooled.
 
     Raises:
         CertificateViolation: an attack succeeded inside a certified radius.

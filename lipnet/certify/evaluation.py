@@ -1,5 +1,6 @@
 """Forward passes that measure what passes between the modules."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -47,7 +48,8 @@ class Evaluation:
         elsewhere.
         """
         places: list[Tensor] = []
-        outputs = self._through(self.network, inputs, places)
+        with plain_sums():
+            outputs = self._through(self.network, inputs, places)
         self._note(outputs, None, places)
         return outputs, torch.stack(places, dim=1)
 
@@ -91,6 +93,13 @@ def _absolute_sums(layer: Any) -> Callable[[Tensor], Tensor]:
         return slack * norm_of_each(images)
 
     return sums
+
+
+@contextlib.contextmanager
+def plain_sums() -> Iterator[None]:
+    """Without libraries that may convolve by Winograd's or Fourier transforms: the proof is for sums of products."""
+    with torch.backends.cudnn.flags(enabled=False, allow_tf32=False), torch.backends.nnpack.flags(enabled=False):
+        yield
 
 
 def norm_of_each(inputs: Tensor) -> Tensor:

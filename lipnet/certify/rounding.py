@@ -60,13 +60,15 @@ class Line:
 
     def highest(self, other: "Line") -> "Line":
         """A line above both."""
-        offset = torch.maximum(torch.as_tensor(self.offset), torch.as_tensor(other.offset))
-        return Line(max(self.slope, other.slope), offset)
+        return Line(max(self.slope, other.slope), torch.maximum(_wide(self.offset), _wide(other.offset)))
 
     def stacked(self, other: "Line") -> "Line":
         """Above the root of the sum of squares (Minkowski)."""
-        offset = torch.hypot(torch.as_tensor(self.offset), torch.as_tensor(other.offset))
-        return Line(math.hypot(self.slope, other.slope), offset)
+        return Line(math.hypot(self.slope, other.slope), torch.hypot(_wide(self.offset), _wide(other.offset)))
+
+
+def _wide(value: float | Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -188,10 +190,9 @@ class _Passes:
 
     def stacked(self, other: "_Passes") -> "_Passes":
         """Of the outputs of both, one after the other."""
-        seen = torch.hypot(torch.as_tensor(self.seen), torch.as_tensor(other.seen))
         return _Passes(
-            math.hypot(self.lipschitz, other.lipschitz), seen, self.error.stacked(other.error),
-            self.peak.highest(other.peak),
+            math.hypot(self.lipschitz, other.lipschitz), torch.hypot(_wide(self.seen), _wide(other.seen)),
+            self.error.stacked(other.error), self.peak.highest(other.peak),
         )  # fmt: skip
 
 

@@ -120,7 +120,9 @@ def certify(
         lipschitz, constants = lipschitz_bound(network, shape), pairwise_lipschitz_bounds(network, shape)
     size = batch_size or at_once(inputs.device, dtype)
     with plain_sums():
-        logits = share(lambda rows: torch.cat([network(batch.to(dtype)) for batch in rows.split(size)]), inputs)
+        logits = share(
+            lambda rows: torch.cat([network(batch.to(dtype, copy=True)) for batch in rows.split(size)]), inputs
+        )
     norms, constants = rounding[dtype].norms(inputs), constants.to(logits.device)
     return Certificate(logits, labels, lipschitz, constants, dtype, norms, rounding)
 

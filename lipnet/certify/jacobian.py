@@ -16,7 +16,7 @@ def jacobian_lower_bound(model: nn.Module, inputs: Tensor, batch_size: int = 64)
 def _norms(model: nn.Module, inputs: Tensor) -> Tensor:
     inputs = inputs.detach().requires_grad_()
     with torch.enable_grad():
-        outputs = model(inputs)
+        outputs = model(inputs.clone())  # it may work in place
         rows = [torch.autograd.grad(column.sum(), inputs, retain_graph=True)[0] for column in outputs.unbind(1)]
     jacobian = torch.stack([row.flatten(1) for row in rows], dim=1)
     return torch.linalg.matrix_norm(jacobian.double(), ord=2)

@@ -83,7 +83,7 @@ def _outward(radii: Tensor) -> Tensor:
 @torch.no_grad()
 def model_logits(model: nn.Module, inputs: Tensor) -> Tensor:
     """Logits of all inputs, batch by batch."""
-    return torch.cat([model(batch) for batch in inputs.split(at_once(inputs.device, inputs.dtype))])
+    return torch.cat([model(batch.clone()) for batch in inputs.split(at_once(inputs.device, inputs.dtype))])
 
 
 def at_once(device: torch.device, dtype: torch.dtype) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lipnet.certify.bound import Shape, find_type, lipschitz_bound, output_shape
+from lipnet.certify.bound import Shape, is_sequence, lipschitz_bound, output_shape
 from lipnet.certify.convolution import bias_norm, conv_gain
 from lipnet.certify.norm import nonnegative_norm_bound
 from lipnet.certify.rules.linear import geometry
@@ -114,6 +114,7 @@ def rounding_bound(model: nn.Module, input_shape: Shape, dtype: torch.dtype) -> 
     """
     if dtype not in (torch.float32, torch.float64):
         raise TypeError(f"only float32 and float64 forward passes are certified, not {dtype}: it rounds too coarsely")
+    lipschitz_bound(model, input_shape)  # it refuses what computes something else than the modules' own steps say
     start = Rounding(Line(0.0, 0.0), Line(1.0, 0.0), Line(1.0, 0.0))
     with torch.no_grad():
         return _follow(model, tuple(input_shape), start, dtype)
@@ -131,7 +132,7 @@ def _follow(module: nn.Module, shape: Shape, before: Rounding, dtype: torch.dtyp
 
 @_follow.register
 def _(module: nn.Sequential, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    if find_type(module, (nn.Sequential,)) is None:  # it does something else with its modules
+    if not is_sequence(module):
         return _follow.dispatch(nn.Module)(module, shape, before, dtype)
     for child in module._modules.values():
         assert child is not None

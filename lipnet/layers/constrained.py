@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,14 @@ from lipnet.layers.orthogonal import OrthogonalizationError
 
 
 class Constrained(nn.Module):
-    """A layer whose ``weight`` is built from free parameters: once a step, or until one of them changes."""
+    """A layer whose ``weight`` is built from free parameters: once a step, or until one of them changes.
+
+    Attributes:
+        builders: the methods that make ``weight``. A subclass may define them anew: whoever certifies or converts the
+            layer reads what they make.
+    """
+
+    builders: ClassVar[frozenset[str]] = frozenset({"free_parameters", "build_weight", "build_evaluated"})
 
     def __init__(self) -> None:
         super().__init__()

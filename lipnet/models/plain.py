@@ -6,26 +6,47 @@ import functools
 import torch
 from torch import nn
 
-from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear, UnitRowLinear
+from lipnet.certify.bound import nearest_type
+from lipnet.certify.faithful import hooked, unfaithful
+from lipnet.certify.spectrum import LINEAR_LAYERS
+from lipnet.layers import ConstrainedConv2d, PaddedConv2d
+from lipnet.layers.constrained import Constrained, ConstrainedLinear
 
 
 def to_plain(model: nn.Module) -> nn.Module:
     """A copy of ``model`` whose constrained layers are plain ``nn.Conv2d`` (behind a padding) and ``nn.Linear``.
 
     It computes the same outputs from the effective weights, frozen as they are now; training it would leave the
-    constraint. Modules that are already plain are copied.
+    constraint. Modules that are already plain are copied; none of the copies works in place.
+
+    Raises:
+        TypeError: a module may compute something else than its class does (a hook, an overridden method, ...), or is
+            constrained in a way that has no plain form; the message names it.
     """
-    return _to_plain(model, {}).train(model.training)
+    return _to_plain(model, type(model).__name__, {}).train(model.training)
 
 
-def _to_plain(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+def _to_plain(module: nn.Module, name: str, done: dict[nn.Module, nn.Module]) -> nn.Module:
     """Converts a module once, wherever and however often it is used."""
     if module not in done:
+        reason = _obstacle(module)
+        if reason is not None:
+            raise TypeError(f"to_plain cannot convert {name} ({type(module).__name__}): {reason}")
         plain = done[module] = _convert(module)
-        for name, child in module._modules.items():
-            if child is not None and name in plain._modules:
-                plain._modules[name] = _to_plain(child, done)
+        if getattr(plain, "inplace", False) is True:
+            plain.inplace = False  # type: ignore[assignment]
+        for part, child in module._modules.items():
+            if child is not None and part in plain._modules:
+                plain._modules[part] = _to_plain(child, f"{name}.{part}", done)
     return done[module]
+
+
+def _obstacle(module: nn.Module) -> str | None:
+    """Why what ``_convert`` makes of the module may compute something else than the module."""
+    if not isinstance(module, Constrained):
+        return hooked(module)
+    kind = nearest_type(module, LINEAR_LAYERS)
+    return "it is constrained, and no plain form of it is known" if kind is None else unfaithful(module, kind)
 
 
 @functools.singledispatch
@@ -33,11 +54,9 @@ def _convert(layer: nn.Module) -> nn.Module:
     return copy.deepcopy(layer)
 
 
-@_convert.register(OrthogonalLinear)
-@_convert.register(SpectralLinear)
-@_convert.register(UnitRowLinear)
+@_convert.register
 @torch.no_grad()
-def _(layer: OrthogonalLinear | SpectralLinear | UnitRowLinear) -> nn.Module:
+def _(layer: ConstrainedLinear) -> nn.Module:
     weight = layer.weight
     plain = nn.Linear(
         layer.in_features, layer.out_features, layer.bias is not None, device=weight.device, dtype=weight.dtype

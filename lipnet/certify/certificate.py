@@ -75,7 +75,8 @@ class Certificate:
         return certified_radii(self.logits, self.labels, self.lipschitz, torch.zeros_like(self.norms))
 
     def _slope(self, deployed: torch.dtype | None) -> float:
-        return 0.0 if deployed is None else self.rounding[deployed].error.slope * (1 + 1e-12)
+        slope = 0.0 if deployed is None else self.rounding[deployed].error.slope * (1 + 1e-12)
+        return math.inf if math.isnan(slope) else slope  # a network that diverged: nothing is certified
 
     def _held(self, radii: Tensor, deployed: torch.dtype | None) -> Tensor:
         """0 where a number on the way may overflow, in the forward pass or in the ball."""

@@ -44,7 +44,16 @@ def unfaithful(module: nn.Module, kind: type[nn.Module], parts: bool = True) -> 
         if reason:
             return reason if part is module else f"its part {type(part).__name__}: {reason}"
     found = _overridden(module, kind) or _patched(kind)
-    return found or (_parametrized(module) or _strange_tensors(module) if parts else None)
+    return found or (unreadable(module) if parts else None)
+
+
+def unreadable(module: nn.Module, parts: bool = True) -> str | None:
+    """Why the numbers that are read of the module may not be those that it computes with."""
+    for part in module.modules() if parts else [module]:
+        reason = _parametrized(part) or _strange_tensors(part)
+        if reason:
+            return reason
+    return None
 
 
 def hooked(module: nn.Module) -> str | None:
@@ -101,6 +110,8 @@ def _patched(kind: type[nn.Module]) -> str | None:
 
 def _overridden(module: nn.Module, kind: type[nn.Module]) -> str | None:
     """A name on the way that a class between the module's own and ``kind`` defines anew."""
+    if not isinstance(module, kind):
+        return f"it is no {kind.__name__}"
     path = _path(kind)
     for derived in type(module).__mro__:
         if derived is kind:
@@ -114,7 +125,7 @@ def _overridden(module: nn.Module, kind: type[nn.Module]) -> str | None:
                     f"{derived.__name__} overrides `{name}` of {kind.__name__}; give it a rule of its own with "
                     "lipnet.certify.register_rule"
                 )
-    return f"it is no {kind.__name__}"
+    return None
 
 
 def _replaced(module: nn.Module) -> str | None:
@@ -128,16 +139,15 @@ def _replaced(module: nn.Module) -> str | None:
 
 def _parametrized(module: nn.Module) -> str | None:
     """Parametrizations are read through, where they give the same weight at every call."""
-    for part in module.modules():
-        names = _parametrized_names(part)
-        if names and any(inner.training for inner in part.modules()):
-            return "its parametrization may change with each training step; call .eval() first"
-        for name in names:
-            first = getattr(part, name)
-            with torch.enable_grad():
-                again = getattr(part, name)
-            if not torch.equal(first, again) or not torch.equal(first, getattr(part, name)):
-                return f"its parametrization gives another `{name}` at each call; register a deterministic one"
+    names = _parametrized_names(module)
+    if names and any(part.training for part in module.modules()):
+        return "its parametrization may change with each training step; call .eval() first"
+    for name in names:
+        first = getattr(module, name)
+        with torch.enable_grad():
+            again = getattr(module, name)
+        if not torch.equal(first, again) or not torch.equal(first, getattr(module, name)):
+            return f"its parametrization gives another `{name}` at each call; register a deterministic one"
     return None
 
 
@@ -147,7 +157,7 @@ def _parametrized_names(module: nn.Module) -> list[str]:
 
 
 def _strange_tensors(module: nn.Module) -> str | None:
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+    for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
         if type(tensor) not in _PLAIN_TENSORS:
             return f"its `{name}` is a {type(tensor).__name__}, which may compute as it likes; use plain tensors"
         if tensor.is_complex():

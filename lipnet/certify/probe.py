@@ -104,7 +104,7 @@ def _scaled(vectors: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _norms(vectors: Tensor) -> Tensor:
-    return vectors.double().flatten(1).norm(dim=1)
+    return vectors.double().reshape(len(vectors), -1).norm(dim=1)
 
 
 def _close(first: Tensor, second: Tensor) -> bool:

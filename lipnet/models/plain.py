@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lipnet.certify.bound import nearest_type
-from lipnet.certify.faithful import hooked, unfaithful
+from lipnet.certify.faithful import hooked, unfaithful, unreadable
 from lipnet.certify.spectrum import LINEAR_LAYERS
 from lipnet.layers import ConstrainedConv2d, PaddedConv2d
 from lipnet.layers.constrained import Constrained, ConstrainedLinear
@@ -23,28 +23,29 @@ def to_plain(model: nn.Module) -> nn.Module:
         TypeError: a module may compute something else than its class does (a hook, an overridden method, ...), or is
             constrained in a way that has no plain form; the message names it.
     """
-    return _to_plain(model, type(model).__name__, {}).train(model.training)
-
-
-def _to_plain(module: nn.Module, name: str, done: dict[nn.Module, nn.Module]) -> nn.Module:
-    """Converts a module once, wherever and however often it is used."""
-    if module not in done:
+    for name, module in model.named_modules(prefix=type(model).__name__):
         reason = _obstacle(module)
         if reason is not None:
             raise TypeError(f"to_plain cannot convert {name} ({type(module).__name__}): {reason}")
+    return _to_plain(model, {}).train(model.training)
+
+
+def _to_plain(module: nn.Module, done: dict[nn.Module, nn.Module]) -> nn.Module:
+    """Converts a module once, wherever and however often it is used."""
+    if module not in done:
         plain = done[module] = _convert(module)
         if getattr(plain, "inplace", False) is True:
             plain.inplace = False  # type: ignore[assignment]
-        for part, child in module._modules.items():
-            if child is not None and part in plain._modules:
-                plain._modules[part] = _to_plain(child, f"{name}.{part}", done)
+        for name, child in module._modules.items():
+            if child is not None and name in plain._modules:
+                plain._modules[name] = _to_plain(child, done)
     return done[module]
 
 
 def _obstacle(module: nn.Module) -> str | None:
     """Why what ``_convert`` makes of the module may compute something else than the module."""
     if not isinstance(module, Constrained):
-        return hooked(module)
+        return hooked(module) or unreadable(module, parts=False)
     kind = nearest_type(module, LINEAR_LAYERS)
     return "it is constrained, and no plain form of it is known" if kind is None else unfaithful(module, kind)
 

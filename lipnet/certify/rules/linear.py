@@ -37,6 +37,11 @@ def _refuse_estimates(module: nn.Module) -> None:
 def geometry(module: Any, shape: Shape) -> Geometry:
     """Of any convolution that has a rule; ``weight`` moves over it."""
     size = image_size(shape, module.weight.dim() - 2)
+    if module.padding_mode not in ("zeros", "circular"):
+        raise Refusal(
+            f"there is no proof for padding_mode={module.padding_mode!r}, which repeats some pixels; use 'zeros' or "
+            "'circular'"
+        )
     if isinstance(module, PaddedConv2d):
         conv, circular = module.conv, module.padding_mode == "circular"
         stride, dilation = (conv.stride[0],) * 2, (conv.dilation[0],) * 2  # as its forward does
@@ -44,11 +49,6 @@ def geometry(module: Any, shape: Shape) -> Geometry:
     if isinstance(module, ConstrainedConv2d):
         stride, dilation, circular = (module.stride,) * 2, (module.dilation,) * 2, module.padding_mode == "circular"
         return Geometry(size, stride, dilation, (module.padding,) * 2, module.groups, circular)
-    if module.padding_mode not in ("zeros", "circular"):
-        raise Refusal(
-            f"there is no proof for padding_mode={module.padding_mode!r}, which repeats some pixels; use 'zeros' or "
-            "'circular'"
-        )
     if isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         return geometry_of_transposed(module, size)
     return geometry_of(module, size)

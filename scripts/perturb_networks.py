@@ -462,7 +462,7 @@ def _plain_fault(network: nn.Module, shape: Shape) -> str | None:
     """The plain copy computes something else."""
     try:
         plain = to_plain(network)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         return None
     points = _points(shape)
     network, plain = network.eval(), plain.eval()  # in training mode both are random

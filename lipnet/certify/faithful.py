@@ -77,9 +77,8 @@ def remember(kind: type[nn.Module]) -> None:
     """Notes what a call of ``kind`` passes through now, so that a later replacement is noticed."""
     found: list[Original] = []
     for name in sorted(_path(kind)):
-        for owner in kind.__mro__:
-            if name in vars(owner):
-                found.append((vars(owner), owner.__name__, name, vars(owner)[name]))
+        for owner in kind.__mro__:  # what a class does not define now, it may define later
+            found.append((vars(owner), owner.__name__, name, vars(owner).get(name)))
     for function in _functions(kind):
         found += _called(function)
     _originals[kind] = found

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify.bound import Shape, is_sequence, lipschitz_bound, measured_once, output_shape
+from lipnet.certify.bound import Shape, is_sequence, lipschitz_bound, measured_once, nearest_type, output_shape
+from lipnet.certify.faithful import unfaithful
 from lipnet.certify.radius import any_pair
 from lipnet.certify.spectrum import DENSE_LAYERS
 
@@ -30,7 +31,8 @@ def pairwise_lipschitz_bounds(model: nn.Module, input_shape: Shape) -> Tensor:
     if len(outputs) != 1:
         raise TypeError(f"pairs of classes need outputs of shape (classes,), and the network's are {outputs}")
     largest = any_pair(math.nextafter(whole, math.inf))
-    if not layers or not isinstance(layers[-1], DENSE_LAYERS):
+    kind = nearest_type(layers[-1], DENSE_LAYERS) if layers else None
+    if kind is None or unfaithful(layers[-1], kind) is not None:  # its bound is by a rule of its own
         return torch.full((*outputs, *outputs), largest, dtype=torch.float64)
     last: Any = layers[-1]
     weight = last.weight.detach().double().cpu()

@@ -59,9 +59,8 @@ def _convert(layer: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _(layer: ConstrainedLinear) -> nn.Module:
     weight = layer.weight
-    plain = nn.Linear(
-        layer.in_features, layer.out_features, layer.bias is not None, device=weight.device, dtype=weight.dtype
-    )
+    outputs, inputs = weight.shape
+    plain = nn.Linear(inputs, outputs, layer.bias is not None, device=weight.device, dtype=weight.dtype)
     plain.weight.copy_(weight)
     if layer.bias is not None:
         plain.bias.copy_(layer.bias)
@@ -71,8 +70,12 @@ def _(layer: ConstrainedLinear) -> nn.Module:
 @_convert.register
 @torch.no_grad()
 def _(layer: ConstrainedConv2d) -> nn.Module:
+    weight = layer.weight
+    outputs, inputs, size, _ = weight.shape
     plain = PaddedConv2d(
-        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.dilation, layer.groups,
-        layer.bias is not None, layer.padding_mode,
+        inputs * layer.groups, outputs, size, layer.stride, layer.dilation, layer.groups, layer.bias is not None,
+        layer.padding_mode,
     )  # fmt: skip
-    return plain.copy_from(layer.weight, layer.bias)
+    if plain.padding != layer.padding:
+        raise TypeError(f"to_plain cannot convert {layer}: it pads by {layer.padding}, not by {plain.padding}")
+    return plain.copy_from(weight, layer.bias)

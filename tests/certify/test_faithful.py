@@ -205,6 +205,8 @@ def test_hooks_on_all_modules_are_refused():
         (functional, "relu", nn.ReLU(), (3,)),
         (functional, "linear", OrthogonalLinear(3, 3), (3,)),
         (nn.ReLU, "forward", nn.ReLU(), (3,)),
+        (nn.ReLU, "__call__", nn.ReLU(), (3,)),
+        (OrthogonalLinear, "weight", OrthogonalLinear(3, 3), (3,)),
         (nn.Sequential, "forward", nn.Sequential(), (3,)),
         (ConstrainedLinear, "forward", SpectralLinear(3, 3).eval(), (3,)),
         (ConstrainedConv2d, "forward", BCOPConv2d(3, 3, 3), (3, 4, 4)),
@@ -212,7 +214,7 @@ def test_hooks_on_all_modules_are_refused():
 )
 def test_patched_functions_are_refused(monkeypatch, owner, name, module, shape):
     assert lipschitz_bound(module, shape) < 1.1
-    monkeypatch.setattr(owner, name, lambda *args, **options: 10 * args[-1])
+    monkeypatch.setattr(owner, name, lambda *args, **options: 10 * args[-1], raising=False)
     with pytest.raises(TypeError, match=f"`{name}` of .* was replaced"):
         lipschitz_bound(module, shape)
 
@@ -373,6 +375,20 @@ def test_undeclared_work_in_place_is_an_error_where_the_input_is_used_twice():
     for module in (Residual(Overwrites()), Concat(Overwrites(), nn.Identity())):
         with pytest.raises(RuntimeError, match="Overwrites changes its input"):
             module(torch.randn(2, 4))
+
+
+def test_pairs_of_classes_read_no_rows_of_a_layer_with_a_rule_of_its_own(monkeypatch):
+    from lipnet.certify import bound
+
+    class Doubled(nn.Linear):
+        def forward(self, inputs):
+            return 2 * super().forward(inputs)
+
+    monkeypatch.setattr(bound, "_RULES", dict(bound._RULES))
+    bound.register_rule(Doubled)(lambda module, shape: 2 * lipschitz_bound(nn.Linear(3, 3), shape) + 9)
+    network = nn.Sequential(nn.ReLU(), Doubled(3, 3)).requires_grad_(False)
+    rows = 2 * (network[1].weight[0] - network[1].weight[1]).norm()
+    assert float(pairwise_lipschitz_bounds(network, (3,))[0, 1]) >= float(rows)
 
 
 def test_certify_leaves_the_images_alone():

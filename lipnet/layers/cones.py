@@ -1,5 +1,7 @@
 """A critic made of cones: the general form of an optimal potential between two laws."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -49,21 +51,28 @@ class Cones(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, ...) -> (batch, 1)``, with ``in_features`` numbers in each example."""
+        if shape_is_known(inputs):
+            self._check_inputs(inputs)
         points = inputs.flatten(1)
-        if shape_is_known(inputs) and points.shape[1] != self.in_features:
-            raise RuntimeError(
-                f"{self} needs inputs (batch, ...) of {self.in_features} numbers each, got {tuple(inputs.shape)}"
-            )
         ruling = self._ruling(points.detach())
         distances = (points - self.apices[ruling]).norm(dim=1)
         heights = self.heights[ruling]
         return (heights + distances if self.upward else heights - distances)[:, None]
 
+    def _check_inputs(self, inputs: Tensor) -> None:
+        if inputs.dim() < 2 or math.prod(inputs.shape[1:]) != self.in_features:
+            raise RuntimeError(
+                f"{self} needs inputs (batch, ...) of {self.in_features} numbers each, got {tuple(inputs.shape)}"
+            )
+
     def _ruling(self, points: Tensor) -> Tensor:
         """The cone that counts at each point; in training up to the rounding of distances by inner products."""
         mode = "use_mm_for_euclid_dist" if self.training else "donot_use_mm_for_euclid_dist"
         apices, heights = self.apices.detach(), self.heights.detach()
-        if apices.dtype in (torch.float16, torch.bfloat16):  # in which torch measures no distances on a CPU
+        if shape_is_known(points) and apices.dtype in (
+            torch.float16,
+            torch.bfloat16,
+        ):  # in which torch measures no distances on a CPU
             points, apices, heights = points.float(), apices.float(), heights.float()
         distances = torch.cdist(points, apices, compute_mode=mode)
         return (distances + heights).argmin(1) if self.upward else (heights - distances).argmax(1)

@@ -230,11 +230,11 @@ class PaddedConv2d(nn.Sequential):
     def forward(self, inputs: Tensor) -> Tensor:
         """As the two modules one after the other, with the padding written where the convolution is fastest."""
         conv = self.conv
-        if not runs_eagerly(inputs, conv.weight):
+        if not runs_eagerly(inputs) or not runs_eagerly(conv.weight):  # torch.fx would note a look at the weight
             return super().forward(inputs)
-        check_image(inputs, conv.in_channels, self)
+        check_image(inputs, conv.in_channels, conv)
         if self.padding_mode == "circular":
-            check_image_size(inputs.shape[-2:], self.padding[0], 1, self)
+            check_image_size(inputs.shape[-2:], self.padding[0], 1, conv)
         stride, dilation = conv.stride[0], conv.dilation[0]
         return same_conv2d(
             inputs, conv.weight, conv.bias, self.padding, self.padding_mode, stride, dilation, conv.groups

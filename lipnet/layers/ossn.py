@@ -8,7 +8,7 @@ from lipnet.layers.conv import same_conv2d
 from lipnet.layers.orthogonal import apply_map
 from lipnet.layers.power import at_most_one, start_vector, unit
 from lipnet.layers.scale import binary_scale
-from lipnet.layers.sizes import Device, Padding, Size
+from lipnet.layers.sizes import Device, Padding, Size, whole_number
 
 
 class OSSNConv2d(EstimatedConv2d):
@@ -33,7 +33,7 @@ class OSSNConv2d(EstimatedConv2d):
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, image_size,
             device, dtype,
         )  # fmt: skip
-        self.iterations = iterations
+        self.iterations = whole_number(iterations, "iterations", "OSSNConv2d")
         self.register_buffer("vector", torch.empty(1, self.in_channels, *self.image_size, device=device, dtype=dtype))
         self.reset_parameters()
 

@@ -9,7 +9,7 @@ from lipnet.layers.constrained import ConstrainedLinear, Estimated
 from lipnet.layers.orthogonal import apply_map
 from lipnet.layers.power import at_most_one, start_vector, unit
 from lipnet.layers.scale import binary_scale
-from lipnet.layers.sizes import Device
+from lipnet.layers.sizes import Device, whole_number
 
 
 class SpectralLinear(Estimated, ConstrainedLinear):
@@ -30,7 +30,7 @@ class SpectralLinear(Estimated, ConstrainedLinear):
         dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
         super().__init__(in_features, out_features, bias, device, dtype)
-        self.iterations = iterations
+        self.iterations = whole_number(iterations, "iterations", "SpectralLinear")
         self.register_buffer("vector", torch.empty(self.in_features, device=device, dtype=dtype))
         self.reset_parameters()
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lipnet.layers.constrained import EstimatedConv2d
-from lipnet.layers.sizes import Device, Padding, Size
+from lipnet.layers.sizes import Device, Padding, Size, whole_number
 
 
 class SVCMConv2d(EstimatedConv2d):
@@ -32,7 +32,8 @@ class SVCMConv2d(EstimatedConv2d):
             in_channels, out_channels, kernel_size, stride, padding, bias=bias, image_size=image_size, device=device,
             dtype=dtype,
         )  # fmt: skip
-        self.every, self.iterations = every, iterations
+        self.every = whole_number(every, "every", "SVCMConv2d")
+        self.iterations = whole_number(iterations, "iterations", "SVCMConv2d")
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=device))
         self.reset_parameters()
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from lipnet.layers.tracing import shape_is_known
+
 
 class Residual(nn.Module):
     """``shortcut(x) + branch(x)``, with Lipschitz constant at most the sum of the two.
@@ -19,7 +21,7 @@ class Residual(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Raises ``ValueError`` where the shapes differ: broadcasting would count entries more than once."""
         kept, added = self.shortcut(inputs), self.branch(inputs)
-        if kept.shape != added.shape:
+        if shape_is_known(kept) and kept.shape != added.shape:
             raise ValueError(f"Residual needs outputs of one shape, got {tuple(kept.shape)} and {tuple(added.shape)}")
         return kept + added
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lipnet.layers.sizes import Device, check_dtype, whole_number
+from lipnet.layers.sizes import LOW_PRECISION, Device, check_dtype, whole_number
 from lipnet.layers.tracing import shape_is_known
 
 
@@ -69,10 +69,7 @@ class Cones(nn.Module):
         """The cone that counts at each point; in training up to the rounding of distances by inner products."""
         mode = "use_mm_for_euclid_dist" if self.training else "donot_use_mm_for_euclid_dist"
         apices, heights = self.apices.detach(), self.heights.detach()
-        if shape_is_known(points) and apices.dtype in (
-            torch.float16,
-            torch.bfloat16,
-        ):  # in which torch measures no distances on a CPU
+        if shape_is_known(points) and apices.dtype in LOW_PRECISION:  # torch measures no distances in it on a CPU
             points, apices, heights = points.float(), apices.float(), heights.float()
         distances = torch.cdist(points, apices, compute_mode=mode)
         return (distances + heights).argmin(1) if self.upward else (heights - distances).argmax(1)

@@ -13,6 +13,7 @@ from lipnet.layers.frequency import conv_operator
 from lipnet.layers.kept import Build, KeptWeight
 from lipnet.layers.orthogonal import OrthogonalizationError
 from lipnet.layers.sizes import (
+    LOW_PRECISION,
     Device,
     Padding,
     Size,
@@ -61,9 +62,6 @@ class Constrained(nn.Module):
             return kept.get(_in_float32(build) if parameters[0].dtype in LOW_PRECISION else build, parameters)
         except OrthogonalizationError as error:
             raise OrthogonalizationError(f"{self}: {error}") from error
-
-
-LOW_PRECISION = (torch.float16, torch.bfloat16)
 
 
 def _in_float32(build: Build) -> Build:

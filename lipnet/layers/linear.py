@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lipnet.layers.constrained import LOW_PRECISION, ConstrainedLinear
+from lipnet.layers.constrained import ConstrainedLinear
 from lipnet.layers.kept import KeptWeight
 from lipnet.layers.orthogonal import (
     Orthogonalizer,
@@ -16,7 +16,7 @@ from lipnet.layers.orthogonal import (
     qr_inner_gradient,
     start_orthogonal,
 )
-from lipnet.layers.sizes import Device
+from lipnet.layers.sizes import LOW_PRECISION, Device
 
 # Squared condition number of the free matrix up to which training may use its Cholesky factor without forming the
 # weight. The map is then orthogonal within 1e-4 in float32; evaluation and certificates always use ``weight``.

@@ -8,6 +8,7 @@ import torch
 Size = int | tuple[int, int]  # of both axes
 Padding = str | int | tuple[int, int]
 Device = torch.device | str | None
+LOW_PRECISION = (torch.float16, torch.bfloat16)
 
 
 def whole_number(value: Any, name: str, layer: str) -> int:

@@ -77,7 +77,7 @@ class _SwapHalves(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, keep: Tensor) -> Tensor:
         ctx.save_for_backward(keep)
         first, second = inputs.chunk(2, dim=1)
-        if not runs_eagerly(inputs):  # gradients in batches know no `out=`
+        if torch._C._functorch.is_legacy_batchedtensor(inputs):  # of is_grads_batched=True, which knows no `out=`
             return torch.cat((torch.lerp(second, first, keep), torch.lerp(first, second, keep)), dim=1)
         outputs = torch.empty_like(inputs)
         upper, lower = outputs.chunk(2, dim=1)

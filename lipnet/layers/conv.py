@@ -60,13 +60,13 @@ def same_conv2d(
 
     One image, without the batch axis, is taken as ``functional.conv2d`` takes it.
     """
-    if not runs_eagerly(inputs, weight):
+    if not runs_eagerly(inputs):
         padded = functional.pad(inputs, padding * 2, _MODES[padding_mode]) if any(padding) else inputs
         return functional.conv2d(padded, weight, bias, stride, 0, dilation, groups)
     if inputs.dim() == 3:
         return same_conv2d(inputs[None], weight, bias, padding, padding_mode, stride, dilation, groups)[0]
     padded = _pad(inputs, padding, padding_mode)
-    if _only_evaluates(padded, weight) and padded.dtype is torch.float64 and (dilation, groups) == (1, 1):
+    if padded.dtype is torch.float64 and (dilation, groups) == (1, 1) and _only_evaluates(padded, weight):
         return _row_products(padded, weight, bias, stride)
     return functional.conv2d(padded, weight, bias, stride, 0, dilation, groups)
 
@@ -230,7 +230,7 @@ class PaddedConv2d(nn.Sequential):
     def forward(self, inputs: Tensor) -> Tensor:
         """As the two modules one after the other, with the padding written where the convolution is fastest."""
         conv = self.conv
-        if not runs_eagerly(inputs) or not runs_eagerly(conv.weight):  # torch.fx would note a look at the weight
+        if not runs_eagerly(inputs):
             return super().forward(inputs)
         check_image(inputs, conv.in_channels, conv)
         if self.padding_mode == "circular":

@@ -13,23 +13,15 @@ def shape_is_known(inputs: Any) -> bool:
     return isinstance(inputs, Tensor) and not torch.jit.is_tracing()
 
 
-def runs_eagerly(*tensors: Any) -> bool:
-    """Whether these tensors are computed now, as they are: no tracer, compiler, transform or tangent is at work.
+def runs_eagerly(inputs: Any) -> bool:
+    """Whether a layer is computed now, and as it is: no tracer, compiler, transform or tangent is at work.
 
-    Only then may a layer use memory layouts, ``out=`` and functions of its own: the others follow ordinary operations.
+    Only then may it use memory layouts, ``out=`` and functions of its own: all those follow ordinary operations.
     """
     return not (
         torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
+        or not shape_is_known(inputs)
         or torch._C._are_functorch_transforms_active()
         or is_in_torch_dispatch_mode()
-        or not all(_is_ordinary(tensor) for tensor in tensors)
-    )
-
-
-def _is_ordinary(tensor: Any) -> bool:
-    return (
-        isinstance(tensor, Tensor)
-        and forward_ad.unpack_dual(tensor).tangent is None
-        and not torch._C._functorch.is_legacy_batchedtensor(tensor)  # of is_grads_batched=True
+        or forward_ad._current_level >= 0  # of tangents
     )

@@ -39,7 +39,7 @@ ESTIMATED: dict[str, Callable[..., nn.Module]] = {
     "spectral": partial(SpectralLinear, 7, 5),
     "svcm": partial(SVCMConv2d, 3, 5, 3, image_size=SIZE),
 }
-SCALES = [(torch.float32, 10.0**power) for power in (-37, -30, -25, -20, -12, 12, 20, 25, 30, 37)]
+SCALES = [(torch.float32, 10.0**power) for power in (-33, -30, -25, -20, -12, 12, 20, 25, 30, 33)]
 SCALES += [(torch.float64, 10.0**power) for power in (-300, -200, -150, 150, 200, 300)]
 over_scales = pytest.mark.parametrize(("dtype", "scale"), SCALES, ids=[f"{scale:g}" for _, scale in SCALES])
 over_modes = pytest.mark.parametrize("mode", ["train", "eval"])
@@ -121,7 +121,7 @@ def test_groups_and_rows_of_different_sizes():
     rows = UnitRowLinear(9, 4)
     expected = rows.weight.detach().clone()
     with torch.no_grad():
-        rows.raw_weight.mul_(torch.tensor([2.0**120, 2.0**-120, 1.0, 0.0])[:, None])
+        rows.raw_weight.mul_(torch.tensor([2.0**100, 2.0**-100, 1.0, 0.0])[:, None])
     torch.testing.assert_close(rows.weight[:3], expected[:3])
     assert not bool(rows.weight[3].any())
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lipnet.certify.bound import Shape, lipschitz_bound, measured_once
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
-from lipnet.certify.radius import at_once, certified_radii, margins, pairwise_certified_radii
+from lipnet.certify.radius import at_once, certified_radii, class_numbers, margins, pairwise_certified_radii
 from lipnet.certify.rounding import Rounding, rounding_bound
 
 _ROOT = math.sqrt(2) * (1 + 1e-15)  # from an L2 error of the logits to one of a difference of two
@@ -103,13 +103,14 @@ def certify(
         network: in evaluation mode, as it would be deployed: ``to_plain(model).to(dtype)``. Its floating-point type is
             that of the pass; float64 costs several times float32, and an accuracy that float32's allowance takes.
         inputs: ``(examples, ...)``, float32 or of the network's type; radii are around these numbers as they are.
-        labels: ``(examples,)`` true classes.
+        labels: ``(examples,)`` true classes, of any integer type.
         batch_size: how many examples are evaluated at once; what suits the device without it.
         share: how the pass is computed where several processes share it.
 
     Raises:
         TypeError: as ``lipschitz_bound`` and ``rounding_bound``; the network or the pass is of lower precision than
             float32 (bf16, TF32, autocast), or weights that are not float32's are to be deployed in float32.
+        ValueError: labels that are not the numbers of classes, one for each example.
 
     >>> certify(to_plain(model).double(), images, labels).radii(torch.float32)
     """
@@ -119,6 +120,7 @@ def certify(
     with measured_once():
         rounding = {kind: rounding_bound(network, shape, kind) for kind in deployments}
         lipschitz, constants = lipschitz_bound(network, shape), pairwise_lipschitz_bounds(network, shape)
+    labels = class_numbers(labels, inputs.new_empty(len(inputs), len(constants)))
     size = batch_size or at_once(inputs.device, dtype)
     with plain_sums():
         logits = share(

@@ -8,8 +8,10 @@ def jacobian_lower_bound(model: nn.Module, inputs: Tensor, batch_size: int = 64)
     """The largest spectral norm of the Jacobian over ``inputs`` (``(examples, ...)``).
 
     The Lipschitz constant is at least the Jacobian's norm wherever the model is differentiable. Exact: one backward
-    pass for each output, then a small SVD. ``model`` maps each example on its own (evaluation mode).
+    pass for each output, then a small SVD. ``model`` maps each example on its own (evaluation mode). 0 of no examples.
     """
+    if not len(inputs):
+        return 0.0
     return max(float(_norms(model, batch).max()) for batch in inputs.split(batch_size))
 
 

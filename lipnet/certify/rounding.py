@@ -77,7 +77,7 @@ class Rounding:
     def norms(self, inputs: Tensor) -> Tensor:
         """ρ of each of ``(n, ...)`` inputs, float64, rounded up; in pieces, since the inputs may be large."""
         pieces = [(batch.double() - self.centre).flatten(1).norm(dim=1) for batch in inputs.split(2000)]
-        return torch.cat(pieces) * (1 + inputs[0].numel() * torch.finfo(torch.float64).eps)
+        return torch.cat(pieces) * (1 + math.prod(inputs.shape[1:]) * torch.finfo(torch.float64).eps)
 
 
 @dataclass(frozen=True)

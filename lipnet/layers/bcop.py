@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.layers.constrained import ConstrainedConv2d
-from lipnet.layers.orthogonal import Orthogonalizer, apply_map, cholesky
+from lipnet.layers.orthogonal import Orthogonalizer, apply_map, cholesky, start_orthogonal
+from lipnet.layers.sizes import Device, Padding, Size
 
 
 class BCOPConv2d(ConstrainedConv2d):
@@ -27,22 +28,26 @@ class BCOPConv2d(ConstrainedConv2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: str = "same",
-        dilation: int = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
-        orthogonalize: Orthogonalizer = cholesky,
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = "same",
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+        orthogonalize: Orthogonalizer = cholesky, device: Device = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
         self.orthogonalize = orthogonalize
-        inner, outer = in_channels // groups * stride**2, out_channels // groups
-        widest, factors = max(inner, outer), kernel_size // stride - 1
-        self.raw_matrix = nn.Parameter(torch.empty(groups, outer, inner))
-        self.raw_projectors = nn.Parameter(torch.empty(groups, 2 * factors, widest, widest // 2))
+        groups, step = self.groups, self.stride
+        inner, outer = self.in_channels // groups * step**2, self.out_channels // groups
+        widest, factors = max(inner, outer), self.kernel_size // step - 1
+        kind: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.raw_matrix = nn.Parameter(torch.empty(groups, outer, inner, **kind))
+        self.raw_projectors = nn.Parameter(torch.empty(groups, 2 * factors, widest, widest // 2, **kind))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         for matrix in (*self.raw_matrix, *self.raw_projectors.flatten(0, 1)):
             if matrix.numel():
-                nn.init.orthogonal_(matrix)
+                start_orthogonal(matrix)
         super().reset_parameters()
 
     def free_parameters(self) -> list[Tensor]:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from lipnet.layers.tracing import runs_eagerly, shape_is_known
+
 
 class Residual(nn.Module):
     """``shortcut(x) + branch(x)``, with Lipschitz constant at most the sum of the two.
@@ -21,7 +23,7 @@ class Residual(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Raises ``ValueError`` where the shapes differ: broadcasting would count entries more than once."""
         kept, added = each_of(inputs, [self.shortcut, self.branch])
-        if kept.shape != added.shape:
+        if shape_is_known(kept) and kept.shape != added.shape:
             raise ValueError(f"Residual needs outputs of one shape, got {tuple(kept.shape)} and {tuple(added.shape)}")
         return kept + added
 
@@ -61,6 +63,4 @@ def each_of(inputs: Tensor, modules: Iterable[nn.Module]) -> list[Tensor]:
 
 def _version(tensor: Tensor) -> int:
     """How often the tensor's memory was changed; inference tensors and tracers count nothing."""
-    if not isinstance(tensor, Tensor) or torch.compiler.is_compiling() or tensor.is_inference():
-        return 0
-    return tensor._version
+    return tensor._version if runs_eagerly(tensor) and not tensor.is_inference() else 0

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lipnet.layers.constrained import ConstrainedLinear
 from lipnet.layers.kept import KeptWeight
@@ -14,7 +14,9 @@ from lipnet.layers.orthogonal import (
     congruence,
     inverse_cholesky_factor,
     qr_inner_gradient,
+    start_orthogonal,
 )
+from lipnet.layers.sizes import LOW_PRECISION, Device
 
 # Squared condition number of the free matrix up to which training may use its Cholesky factor without forming the
 # weight. The map is then orthogonal within 1e-4 in float32; evaluation and certificates always use ``weight``.
@@ -31,20 +33,22 @@ class OrthogonalLinear(ConstrainedLinear):
         in_features, out_features: sizes of the last dimension of input and output.
         bias: adds a learned bias, drawn from ``±1/sqrt(in_features)``.
         orthogonalize: the map of ``lipnet.layers.orthogonal`` from the free matrix to ``weight``.
+        device, dtype: of the parameters, as for ``nn.Linear``.
 
     ``weight`` has shape ``(out_features, in_features)``; ``raw_weight``, the learned free matrix, starts orthogonal.
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, orthogonalize: Orthogonalizer = cholesky
-    ) -> None:
-        super().__init__(in_features, out_features, bias)
+        self, in_features: int, out_features: int, bias: bool = True, orthogonalize: Orthogonalizer = cholesky,
+        device: Device = None, dtype: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(in_features, out_features, bias, device, dtype)
         self.orthogonalize = orthogonalize
         self._kept_factor = KeptWeight()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        nn.init.orthogonal_(self.raw_weight)
+        start_orthogonal(self.raw_weight)
         super().reset_parameters()
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
@@ -52,6 +56,7 @@ class OrthogonalLinear(ConstrainedLinear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features) -> (..., out_features)``."""
+        self.check_features(inputs)
         if self.training and self._trains_on(inputs):
             with torch.no_grad():
                 factor = self._kept_factor.get(_factor, [self.raw_weight])
@@ -68,6 +73,8 @@ class OrthogonalLinear(ConstrainedLinear):
             self.orthogonalize is cholesky
             and torch.is_grad_enabled()
             and self.raw_weight.requires_grad
+            and not self.raw_weight.is_meta
+            and self.raw_weight.dtype not in LOW_PRECISION
             and inputs.numel() // self.in_features < max(self.in_features, self.out_features)
         )
 

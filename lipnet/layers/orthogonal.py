@@ -9,9 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from lipnet.layers.scale import binary_scale
 
 Orthogonalizer = Callable[[Tensor], Tensor]
+
+
+def start_orthogonal(matrix: Tensor) -> None:
+    """Fills ``(rows, columns)`` as ``nn.init.orthogonal_`` does, in float32 where the precision is lower."""
+    start = torch.empty_like(matrix, dtype=torch.promote_types(matrix.dtype, torch.float32))
+    with torch.no_grad():
+        matrix.copy_(nn.init.orthogonal_(start))
 
 
 class OrthogonalizationError(RuntimeError):
@@ -26,14 +35,16 @@ def bjorck(matrix: Tensor, iterations: int = 20, power_iterations: int = 10) -> 
     a result that has not converged has singular values below 1, never above. The start vector is fixed, so that the
     map is deterministic.
     """
-    tall = matrix if matrix.shape[-2] >= matrix.shape[-1] else matrix.mT
+    wide = matrix.shape[-2] < matrix.shape[-1]
+    tall = matrix / binary_scale(matrix)
+    tall = tall.mT if wide else tall
     scale = _spectral_norm_estimate(tall.detach(), power_iterations)
     if not bool(torch.isfinite(scale).all()) or bool((scale == 0).any()):
         raise OrthogonalizationError(_cannot("is zero or holds NaN or infinity", matrix))
     weight = tall / scale
     for _ in range(iterations):
         weight = 1.5 * weight - 0.5 * weight @ (weight.mT @ weight)
-    return weight if tall is matrix else weight.mT
+    return weight.mT if wide else weight
 
 
 def _spectral_norm_estimate(matrix: Tensor, iterations: int) -> Tensor:
@@ -218,7 +229,9 @@ def _blocks(upper_left: Tensor, upper_right: Tensor, lower_left: Tensor, lower_r
 def _householder(tall: Tensor) -> tuple[Tensor, Tensor]:
     if not bool(torch.isfinite(tall).all()):
         raise OrthogonalizationError(_cannot("holds NaN or infinity", tall))
-    orthonormal, triangular = torch.linalg.qr(tall.double())
+    exact = tall.double()
+    scale = binary_scale(exact)
+    orthonormal, triangular = torch.linalg.qr(exact / scale)
     diagonal = triangular.diagonal(dim1=-2, dim2=-1)
     smallest, largest = diagonal.abs().amin(-1), diagonal.abs().amax(-1)
     if bool((smallest <= tall.shape[-2] * torch.finfo(torch.float64).eps * largest).any()):
@@ -226,7 +239,7 @@ def _householder(tall: Tensor) -> tuple[Tensor, Tensor]:
     sign = diagonal.sign().unsqueeze(-2)
     identity = torch.eye(tall.shape[-1], dtype=torch.float64, device=tall.device).expand_as(triangular)
     inverse = torch.linalg.solve_triangular(triangular * sign.mT, identity, upper=True).mT
-    return (orthonormal * sign).to(tall.dtype), inverse.to(tall.dtype)
+    return (orthonormal * sign).to(tall.dtype), (inverse / scale).to(tall.dtype)
 
 
 def _cannot(reason: str, matrix: Tensor) -> str:

@@ -6,6 +6,9 @@ from torch import Tensor
 from lipnet.layers.constrained import EstimatedConv2d
 from lipnet.layers.conv import same_conv2d
 from lipnet.layers.orthogonal import apply_map
+from lipnet.layers.power import at_most_one, start_vector, unit
+from lipnet.layers.scale import binary_scale
+from lipnet.layers.sizes import Device, Padding, Size, whole_number
 
 
 class OSSNConv2d(EstimatedConv2d):
@@ -22,15 +25,16 @@ class OSSNConv2d(EstimatedConv2d):
     vector: Tensor
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: str = "same",
-        dilation: int = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
-        image_size: tuple[int, int] = (32, 32), iterations: int = 10,
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = "same",
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+        image_size: Size = (32, 32), iterations: int = 10, device: Device = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, image_size
-        )
-        self.iterations = iterations
-        self.register_buffer("vector", torch.empty(1, in_channels, *image_size))
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, image_size,
+            device, dtype,
+        )  # fmt: skip
+        self.iterations = whole_number(iterations, "iterations", "OSSNConv2d")
+        self.register_buffer("vector", torch.empty(1, self.in_channels, *self.image_size, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -41,13 +45,14 @@ class OSSNConv2d(EstimatedConv2d):
         return apply_map(self._normalize, raw_weight)
 
     def _normalize(self, kernel: Tensor) -> Tensor:
-        fixed = kernel.detach()
+        scale = binary_scale(kernel, (0, 1, 2, 3))
+        scaled = kernel / scale
+        fixed, vector = scaled.detach(), start_vector(self.vector, kernel.dtype)
         for _ in range(self.iterations):
-            image = _unit(self._convolve(self.vector, fixed))
-            self.vector.copy_(_unit(self._transpose(image, fixed)))
-        image = _unit(self._convolve(self.vector, fixed)).detach()
-        norm = (image * self._convolve(self.vector.clone(), kernel)).sum()
-        return kernel / norm.clamp_min(1.0)
+            vector = unit(self._transpose(unit(self._convolve(vector, fixed)), fixed))
+        self.vector.copy_(vector)
+        image = unit(self._convolve(vector, fixed))
+        return at_most_one(scaled, (image * self._convolve(vector, scaled)).sum(), scale)
 
     def _convolve(self, image: Tensor, kernel: Tensor) -> Tensor:
         return same_conv2d(
@@ -56,13 +61,9 @@ class OSSNConv2d(EstimatedConv2d):
 
     def _transpose(self, image: Tensor, kernel: Tensor) -> Tensor:
         """The gradient of ``<image, K x>`` with respect to x."""
-        start = torch.zeros_like(self.vector, requires_grad=True)
+        start = torch.zeros_like(self.vector, dtype=image.dtype, requires_grad=True)
         with torch.enable_grad():
             return torch.autograd.grad(self._convolve(start, kernel), start, image)[0]
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
         return (raw_weight.double() / self.exact_norm(raw_weight).clamp_min(1.0)).to(raw_weight.dtype)
-
-
-def _unit(vector: Tensor) -> Tensor:
-    return vector / torch.linalg.vector_norm(vector).clamp_min(torch.finfo(vector.dtype).tiny)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lipnet.layers.tracing import shape_is_known
+
 
 class PixelUnshuffle(nn.Module):
     """``(batch, c, h·s, w·s) -> (batch, c·s², h, w)``: a permutation of the entries, hence an isometry.
@@ -20,9 +22,13 @@ class PixelUnshuffle(nn.Module):
         self.factor = factor
 
     def forward(self, inputs: Tensor) -> Tensor:
-        height, width = inputs.shape[-2:]
-        if height % self.factor or width % self.factor:
-            raise ValueError(f"PixelUnshuffle({self.factor}) cannot divide an image of {height}x{width}")
+        if shape_is_known(inputs):
+            *leading, channels, height, width = inputs.shape
+            if height % self.factor or width % self.factor:
+                raise ValueError(f"PixelUnshuffle({self.factor}) cannot divide an image of {height}x{width}")
+            if not inputs.numel():  # of which torch's own gives another shape
+                size = (channels * self.factor**2, height // self.factor, width // self.factor)
+                return inputs.reshape(*leading, *size)
         return functional.pixel_unshuffle(inputs, self.factor)
 
     def extra_repr(self) -> str:

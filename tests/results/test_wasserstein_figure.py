@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from lipnet.certify.interval import Interval
 from lipnet.results.table import wasserstein_table
 from lipnet.results.wasserstein_figure import wasserstein_figure
-from lipnet.tasks.estimation import Estimation, Gap
+from lipnet.tasks.estimation import Estimation
 
 CONTENT = {
     "estimate": 0.9, "ci_low": 0.85, "ci_high": 0.95, "confidence": 0.95, "certified_lower_bound": 0.8,
@@ -24,7 +25,9 @@ def estimation(shape):
     first, second = torch.rand(2, 40, *shape, dtype=torch.float64)
     critic = nn.Sequential(nn.Flatten(), nn.Linear(first[0].numel(), 1)).double()
     values = [critic(side)[:, 0].detach() for side in (first, second)]
-    return Estimation(1.0, 0.9, Gap(0.9, 0.05), 0.8, 0.88, 1.4, CONTENT["gradient"], first, second, *values, critic)
+    return Estimation(
+        1.0, 0.9, Interval(0.9, 0.85, 0.95), 0.8, 0.88, 1.4, CONTENT["gradient"], first, second, *values, critic
+    )
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (5,), (1, 4, 4), (3, 4, 4)])

@@ -1,7 +1,6 @@
 """What samples prove about a mean."""
 
 import math
-from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
@@ -24,9 +23,9 @@ def mean_interval(values: Tensor, confidence: float, others: Tensor | None = Non
     Student's interval (Welch's for a difference), ``m - t s`` to ``m + t s`` with the standard error s, misses the mean
     of a skewed distribution too often, nearly always on the same side. Where the skewness A of the estimate m is beyond
     what normal values show by chance, the interval reaches at least as far as the Cornish-Fisher expansion of Student's
-    statistic to the second order in A (Hall 1992, The Bootstrap and Edgeworth Expansion, section 2.6)::
+    statistic to the second order in A (Hall 1992, The Bootstrap and Edgeworth Expansion, sections 2.5 and 2.6)::
 
-        m + s (A (2 z^2 + 1) / 6 -+ (t + 5 A^2 z (4 z^2 - 1) / 72)),    z and t: quantiles, normal and Student's
+        m + s (A (2 t^2 + 1) / 6 -+ (t + 5 A^2 t (4 t^2 - 1) / 72))
 
     It is never inside Student's interval. Equal values have an interval without length, which says nothing of values
     that are rarely drawn; fewer than two values, or values that are not finite, have the whole line.
@@ -71,15 +70,15 @@ def _reach(moments: list[_Moments], confidence: float) -> tuple[float, float]:
     total = sum(variances)
     shares = [variance**2 / (part.size - 1) for variance, part in zip(variances, moments, strict=True)]
     freedom = total**2 / sum(shares)  # Welch and Satterthwaite's
-    z, t = NormalDist().inv_cdf((1 + confidence) / 2), float(stdtrit(freedom, (1 + confidence) / 2))
+    t = float(stdtrit(freedom, (1 + confidence) / 2))
     error = math.sqrt(total)
     signed = [sign * third / count**2 for sign, (count, _, third) in zip((1, -1), moments, strict=False)]
     skewness = sum(signed) / error**3
     by_chance = math.sqrt(sum(6 * variance**3 / count**5 for count, variance, _ in moments)) / error**3
     if abs(skewness) <= _SIGNIFICANT * by_chance:
         return t * error, t * error
-    shift = skewness * (2 * z**2 + 1) / 6
-    reach = t + 5 * skewness**2 * z * (4 * z**2 - 1) / 72
+    shift = skewness * (2 * t**2 + 1) / 6
+    reach = t + 5 * skewness**2 * t * (4 * t**2 - 1) / 72
     return error * max(t, reach - shift), error * max(t, reach + shift)
 
 

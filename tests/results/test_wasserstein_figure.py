@@ -51,7 +51,7 @@ def test_a_critic_is_drawn_by_what_it_reads(shape):
 def test_an_evaluation_alone_and_a_pair_without_truth():
     content = {key: value for key, value in CONTENT.items() if key not in ("true_value", "estimate_over_true")}
     texts = wasserstein_figure(estimation((2,)), content, [], 10, "title").axes[0].get_legend().get_texts()
-    assert [text.get_text() for text in texts] == ["certified: at least 0.8", "estimate: 0.9 ± 0.05"]
+    assert [text.get_text() for text in texts] == ["certified: at least 0.8", "estimate: 0.9 [0.85, 0.95]"]
 
 
 def test_the_table():
@@ -66,5 +66,10 @@ def test_the_table():
     assert lines[7].endswith("second law: >= 0.99 at 25.00 %")
     published = {"published": {"true_value": 1.1, "sort_out": 0.7}}
     assert wasserstein_table(results | {"wasserstein": CONTENT | published}).splitlines()[6].endswith("layers: 0.7")
+    for width in (50, 80, 120):
+        fitted = wasserstein_table(results, width).splitlines()
+        assert all(len(line) <= width for line in fitted)
+        assert " ".join(" ".join(fitted).split()) == " ".join(" ".join(lines).split())
+        assert len(fitted) > len(lines)
     unknown = {key: value for key, value in CONTENT.items() if key != "true_value"}
     assert "true value" not in wasserstein_table(results | {"wasserstein": unknown})

@@ -57,8 +57,8 @@ def _certified_columns(results: dict[str, Any]) -> list[Column]:
 
 
 def _title(name: str, arithmetic: str) -> str:
-    """``certified float64 >=``: of the network as evaluated in float64."""
-    return f"{name} {arithmetic} >=" if arithmetic else f"{name} >="
+    """``certified >= (float64)``: of the network as evaluated in float64."""
+    return f"{name} >= ({arithmetic})" if arithmetic else f"{name} >="
 
 
 def _accuracies(title: str, results: dict[str, Any], found: dict[str, float]) -> Column:
@@ -119,7 +119,9 @@ def wasserstein_table(results: dict[str, Any], width: int | None = None) -> str:
             f"their true value, from 4,096 samples; its estimate by orthogonal layers: {found['published']['sort_out']}"
         )
         rows.append(("published", found["published"]["true_value"], note))
-    lines = [f"Wasserstein-1, {found['units']}, {found['evaluation_samples']:,} evaluation samples a side"]
+    lines = wrapped(
+        f"Wasserstein-1, {found['units']}, {found['evaluation_samples']:,} evaluation samples a side", width
+    )
     for name, value, note in rows:
         start = f"  {name:<16}  {value:>10.6g}  "
         lines += wrapped(note, width, start, " " * len(start))

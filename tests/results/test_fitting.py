@@ -71,7 +71,7 @@ def test_a_text_without_room_is_passed_over():
     ("title", "narrow"),
     [
         ("certified_float64@36/255", "certified_\nfloat64@36/255"), ("certified@36/255", "certified\n@36/255"),
-        ("per pair float64 >=", "per pair\nfloat64 >="), ("mean_radius", "mean_\nradius"), ("clean", "clean"),
+        ("per pair >= (float64)", "per pair >=\n(float64)"), ("mean_radius", "mean_\nradius"), ("clean", "clean"),
         ("n_1", "n_1"),  # the cells are no narrower
     ],
 )  # fmt: skip

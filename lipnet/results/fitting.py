@@ -29,6 +29,7 @@ class Column:
     def narrow(self) -> "Column":
         """The same with its title in two lines, where that makes it narrower: ``certified_`` and ``float64@0.3``."""
         places = [match.start() for match in re.finditer(r"(?<=_)|(?=@)| ", self.title)]
+        places.reverse()  # of several that are as good, the last
         broken = [f"{self.title[:place].rstrip()}\n{self.title[place:].lstrip()}" for place in places if place]
         columns = [self, *(Column(title, self.cells, self.text) for title in broken)]
         return min(columns, key=lambda column: column.width)
@@ -95,11 +96,17 @@ def _aligned(columns: list[Column]) -> tuple[list[str], list[str]]:
 
 
 def wrapped(text: str, width: int | None, start: str = "", indent: str = "  ") -> list[str]:
-    """A text in lines of ``width`` characters; words and names stay whole. ``start`` opens the first line."""
+    """A text in lines of ``width`` characters; words and names stay whole.
+
+    Args:
+        start: opens the first line.
+        indent: opens the others, unless it would take more than half of them.
+    """
     if width is None:
         return [start + text]
+    hanging = indent if 2 * len(indent) <= width else "  "
     return textwrap.wrap(
-        text, max(width, len(indent) + 20), initial_indent=start, subsequent_indent=indent, break_long_words=False,
+        text, max(width, 20), initial_indent=start, subsequent_indent=hanging, break_long_words=False,
         break_on_hyphens=False,
     )  # fmt: skip
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from lipnet.errors import UserError
 from lipnet.results.collect import find_runs
 from lipnet.results.compare import build_tables, filter_runs
+from lipnet.results.fitting import terminal_width
 from lipnet.results.groups import group_runs
-from lipnet.results.layout import FORMATS
+from lipnet.results.layout import FORMATS, terminal
 from lipnet.results.notes import notes, notes_on_groups
 from lipnet.results.paper import PAPER_NOTES
 from lipnet.training.files import write_atomically
@@ -18,7 +19,10 @@ _EPILOG = """\
 A row is a configuration: data set, model, method (the convolution; in fc, the linear layers), and a column for every
 other key that varies. Its runs differ in the seed alone. Columns: clean, certified@RADIUS, each attack as
 NAME@RADIUS, mean_radius (of the certificates), L_upper and L_lower (the Lipschitz constant: proved, and measured),
-train_s. Runs that failed or have not finished are listed below the table; it can be made while a sweep goes on.
+train_s. certified is of the network as evaluated in float64 (with certify_dtype=float32: in float32), which the title
+says where it is the same in all rows; certified_float32 is of the same network evaluated in float32. In a terminal,
+columns that have no room are named below the table; files and pipes get all. Runs that failed or have not finished are
+listed there too; a table can be made while a sweep goes on.
 
 examples:
   %(prog)s outputs
@@ -50,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
         help="only runs with this value of a key, such as conv=bcop, optimizer.lr=1e-3, status=failed; may be "
         "repeated: values of one key are alternatives, different keys must all hold",
     )  # fmt: skip
-    made.add_argument("--columns", metavar="KEY,...", help="only these measures")
+    made.add_argument(
+        "--columns", metavar="KEY,...", help="only these measures, however many; all: every one, however wide"
+    )
     made.add_argument("--paper", action="store_true", help="the paper's values under ours, and the difference")
     made.add_argument("--figures", type=Path, metavar="DIR", help="draw figures (PNG) into this folder")
     made.add_argument(
@@ -72,7 +78,10 @@ def run(arguments: argparse.Namespace) -> None:
     below = [*sources, *notes(groups, runs)]
     if not tables:
         below = ["no run has finished yet.", *below]
-    text = FORMATS[arguments.format](tables, below)
+    if arguments.format == "terminal" and arguments.output is None and arguments.columns is None:
+        text = terminal(tables, below, terminal_width(sys.stdout))
+    else:
+        text = FORMATS[arguments.format](tables, below)
     if arguments.format == "csv":  # a file of rows alone
         sys.stderr.writelines(f"{note}\n" for note in below)
     if arguments.output is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lipnet.results.collect import Run
-from lipnet.results.measures import Measure, Statistic, statistic
+from lipnet.results.measures import Measure, Statistic, certified_in, statistic
 
 _ABSENT = "–"
 
@@ -30,6 +30,12 @@ class Group:
         """What every row is named by."""
         config = self.config
         return {"dataset": config.get("dataset", "?"), "model": config.get("model", "?"), "method": self.runs[0].method}
+
+    @property
+    def arithmetic(self) -> str:
+        """In which the network is evaluated that the certified accuracies are of; empty where it is not known."""
+        found = {certified_in(run.results) for run in self.runs}
+        return found.pop() if len(found) == 1 else ""
 
     def statistics(self) -> dict[Measure, Statistic]:
         values: dict[Measure, list[float]] = defaultdict(list)

@@ -77,7 +77,7 @@ def certified_accuracy(named: Named, title: str) -> "Figure | None":
     for colour, (label, group) in zip(colours(named), named, strict=True):
         band(axes, grid, [[_above(radii, radius) for radius in grid] for radii in curves[label]], colour, label)
         for measure, found in sorted(group.statistics().items()):
-            if measure.radius is not None and measure.name != "certified_accuracy":
+            if measure.is_attacked and measure.radius is not None:
                 marker = attacks.setdefault(measure.name, MARKERS[len(attacks) % len(MARKERS)])
                 axes.plot(measure.radius, found.mean, marker, color=colour, markersize=5, fillstyle="none")
     for name, marker in attacks.items():

@@ -57,7 +57,7 @@ def _progress(axes: "Axes", content: dict[str, Any], rows: list[dict[str, str]],
     error = [[content["estimate"] - content["ci_low"]], [content["ci_high"] - content["estimate"]]]
     axes.errorbar(
         [last], [content["estimate"]], error, fmt="o", color=_ESTIMATE, capsize=3,
-        label=f"estimate: {content['estimate']:.5g} ± {error[0][0]:.1g}",
+        label=f"estimate: {content['estimate']:.5g} [{content['ci_low']:.5g}, {content['ci_high']:.5g}]",
     )  # fmt: skip
     certified = content["certified_lower_bound"]
     axes.plot([last], [certified], "^", color=_ESTIMATE, fillstyle="none", label=f"certified: at least {certified:.5g}")

@@ -16,11 +16,14 @@ from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.models import to_plain
 from lipnet.models.summary import count_parameters
+from lipnet.results.fitting import Fitting, log_fitting
 from lipnet.results.record import versions, write_results
+from lipnet.results.table import certified_table
 from lipnet.runs import load_run, refuse_changes, refuse_gan
 from lipnet.saved import EXPORT_KEYS
 from lipnet.schema import Config, Dataset
 from lipnet.tasks.certification import Certification, certify_and_attack
+from lipnet.tasks.robustness import accuracy_by_arithmetic
 from lipnet.tasks.session import Session
 from lipnet.training.files import write_atomically, write_json, write_text
 
@@ -55,12 +58,17 @@ def export(config: Config, session: Session) -> dict[str, Any]:
             "test_examples": len(found.radii),
             "clean_accuracy": found.clean_accuracy,
             "certified_accuracy": certificate["radii"]["certified_accuracy"],
+            "certify_dtype": config.certify_dtype,
+            "certified_accuracy_by_arithmetic": accuracy_by_arithmetic(found, config),
             "lipschitz_lower_bound": found.lower,
         }
     origin = {key: results[key] for key in ("choices", "seed", "git_commit", "best_epoch")}
     write_json(directory / CERTIFICATE, sealed(certificate | {"versions": versions(), "trained": origin}))
     results |= {"status": "completed"}
     write_results(directory, results)
+    if "certified_accuracy" in results:
+        table = Fitting(lambda width: certified_table(results, width))
+        log_fitting(log, "%d test examples\n%s", results["test_examples"], table)
     log.info(
         "exported weights of epoch %d: %s, %s; Lipschitz constant at most %.9f\ncheck it: python -m lipnet.certify %s",
         run.epoch, ", ".join(certificate["files"]), CERTIFICATE, certificate["lipschitz_upper_bound"], directory,

@@ -15,6 +15,7 @@ from lipnet.checks import radius_value
 from lipnet.data.facts import DATASETS
 from lipnet.data.images import Split, load_splits
 from lipnet.results.figures import accuracy_against_radius, adversarial_examples
+from lipnet.results.fitting import Fitting, log_fitting
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import closing_table
 from lipnet.schema import FOOLBOX_ATTACKS, Config
@@ -124,6 +125,8 @@ def evaluate(
         "certified_accuracy_per_pair": {
             radius: found.certified_accuracy_per_pair(radius_value(radius)) for radius in config.eval_radii
         },
+        "certify_dtype": config.certify_dtype,
+        "certified_accuracy_by_arithmetic": accuracy_by_arithmetic(found, config),
         "rounding_cost": {
             arithmetic: {radius: found.rounding_cost(arithmetic, radius_value(radius)) for radius in config.eval_radii}
             for arithmetic in found.deployments
@@ -156,6 +159,16 @@ def evaluate(
     return results
 
 
+def accuracy_by_arithmetic(found: Certification, config: Config) -> dict[str, dict[str, float]]:
+    """Certified accuracy of the network as evaluated in each arithmetic that it has certificates for, by radius."""
+    return {
+        arithmetic: {
+            radius: found.certified_accuracy_in(arithmetic, radius_value(radius)) for radius in config.eval_radii
+        }
+        for arithmetic in found.deployments
+    }
+
+
 def _show(found: Certification, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]) -> None:
     step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
     write_csv(session.directory / "certificates.csv", found.rows())
@@ -176,9 +189,9 @@ def _show(found: Certification, config: Config, session: Session, tracker: Track
     for name, distance in results["median_attack_distance"].items():
         tracker.writer.add_scalar(f"test/{name}_median_distance", distance, step)
     tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
-    table = closing_table(results)
-    tracker.text("results", table, step)
-    log.info("test split, weights of epoch %d\n%s", results["best_epoch"], table)
+    tracker.text("results", closing_table(results), step)
+    table = Fitting(lambda width: closing_table(results, width))
+    log_fitting(log, "test split, weights of epoch %d\n%s", results["best_epoch"], table)
 
 
 def _tag(name: str, radius: str) -> str:

@@ -13,6 +13,7 @@ from lipnet.data.images import generator
 from lipnet.data.pairs import Pair, PairBatches, load_pair
 from lipnet.data.pairs.pair import PARTS
 from lipnet.layers import Cones
+from lipnet.results.fitting import Fitting, log_fitting
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import wasserstein_table
 from lipnet.results.wasserstein_figure import wasserstein_figure
@@ -129,6 +130,6 @@ def _show(
     figure = wasserstein_figure(found, results["wasserstein"], rows, config.dataset.steps_per_epoch, title)
     figure.savefig(session.directory / "wasserstein.png", dpi=150)
     tracker.writer.add_figure("test/wasserstein", figure, step)
-    table = wasserstein_table(results)
-    tracker.text("results", table, step)
-    log.info("evaluation samples, weights of epoch %d\n%s", results["best_epoch"], table)
+    tracker.text("results", wasserstein_table(results), step)
+    table = Fitting(lambda width: wasserstein_table(results, width))
+    log_fitting(log, "evaluation samples, weights of epoch %d\n%s", results["best_epoch"], table)

@@ -1,16 +1,14 @@
 """What the figures over many runs have in common: axes, colours, and curves with a band over seeds."""
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lipnet.results.canvas import blank_figure
 from lipnet.results.groups import Group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
 MARKERS = "vs^D*PX"
 COLOURS = [f"C{number}" for number in range(10)]
@@ -20,9 +18,7 @@ Named = list[tuple[str, Group]]  # label, group
 
 def new_figure() -> "tuple[Figure, Axes]":
     """A figure of one panel."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.5, 4.3), layout="constrained")
+    figure = blank_figure(figsize=(6.5, 4.3), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(alpha=0.3)
     return figure, axes
@@ -30,9 +26,7 @@ def new_figure() -> "tuple[Figure, Axes]":
 
 def new_panels(count: int, title: str) -> "tuple[Figure, list[Axes]]":
     """A figure of some panels side by side, with room for a legend below them."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2 * count + 1, 4.3), layout="constrained")
+    figure = blank_figure(figsize=(4.2 * count + 1, 4.3), layout="constrained")
     figure.suptitle(title)
     panels = list(figure.subplots(1, count, squeeze=False)[0])
     for axes in panels:

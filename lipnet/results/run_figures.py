@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipnet.errors import UserError
+from lipnet.results.canvas import blank_figure
 from lipnet.results.collect import Run
 from lipnet.results.compare import by_name
 from lipnet.results.drawing import MARKERS, Named, band, colours, legend_below, mean, new_figure
@@ -98,13 +99,11 @@ def _above(ordered: list[float], radius: float) -> float:
 
 def singular_values(named: Named, title: str) -> "Figure | None":
     """Each layer's singular values: a panel a method, a bar a layer (all of them; 10 to 90 and 25 to 75 per cent)."""
-    from matplotlib.figure import Figure
-
     spectra = {label: _spectrum(group) for label, group in named}
     shown = {label: layers for label, layers in spectra.items() if layers}
     if not shown:
         return None
-    figure = Figure(figsize=(max(5.0, 1.9 * len(shown) + 1), 4), layout="constrained")
+    figure = blank_figure(figsize=(max(5.0, 1.9 * len(shown) + 1), 4), layout="constrained")
     figure.suptitle(f"{title}: singular values of each layer after training")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, (label, layers) in zip(panels, shown.items(), strict=True):

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -11,10 +11,14 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from lipnet.results.canvas import picture
 from lipnet.schema import Config
 from lipnet.sweeps.identity import NO_RESULT_KEYS
 from lipnet.training import distributed
 from lipnet.training.files import read_csv, write_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Keys that change no result.
 _NO_HYPERPARAMETERS = ("run", *NO_RESULT_KEYS)
@@ -72,6 +76,10 @@ class Tracker:
         """A monospaced block on the TEXT page."""
         self.writer.add_text(tag, "\n".join(f"    {line}" for line in content.splitlines()), epoch)
         self.writer.flush()
+
+    def figure(self, tag: str, figure: "Figure", epoch: int) -> None:
+        """A picture; ``add_figure`` of the writer would look for a display."""
+        self.writer.add_image(tag, picture(figure), epoch)
 
     def singular_values(self, layer: str, values: Tensor, epoch: int) -> None:
         """A histogram with bins of 0.01 from 0: TensorBoard's own widen by a tenth each, too coarse around 1."""

@@ -16,7 +16,7 @@ def write_atomically(path: Path, write: Callable[[IO], object], mode: str = "w",
     Args:
         path: the file; its folder is made.
         write: writes the content to a file that is open.
-        mode: ``w`` or ``wb``.
+        mode: ``w``, for UTF-8 as it is (bytes of names that are not UTF-8 with it), or ``wb``.
         previous: what becomes of the old file. A crash may leave it under this name, and none at ``path`` yet.
 
     Raises:
@@ -25,7 +25,8 @@ def write_atomically(path: Path, write: Callable[[IO], object], mode: str = "w",
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, mode, newline=None if "b" in mode else "") as file:
+        text: dict[str, Any] = {} if "b" in mode else {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+        with open(temporary, mode, **text) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -43,6 +44,8 @@ def write_atomically(path: Path, write: Callable[[IO], object], mode: str = "w",
 
 def _sync_folder(folder: Path) -> None:
     """Renames reach the disk in the order in which they were made, whatever the file system."""
+    if os.name == "nt":  # there a folder cannot be opened
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -28,7 +28,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
+from lipnet.config import NODES, config_dir, examine, unknown_key, unknown_option, unread_keys
 from lipnet.directory import escaping, unwritable
 from lipnet.errors import UserError
 from lipnet.saved import RUN_READERS, saved_overrides
@@ -40,13 +40,6 @@ from lipnet.trust import check_folder
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 # Launchers and sweepers that are packages of their own, and the extra that brings them.
 _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
-
-
-def config_dir() -> Path:
-    """The folder of configurations: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parent / "conf"
-    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
 
 
 def listed_groups() -> str:

@@ -51,10 +51,20 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _take(file: IO[str]) -> None:
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock; it is asked without making or changing the file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            _take(file, shared=True)
+    except OSError as error:  # another number: no such file, or a file system without locks
+        return error.errno in _HELD and os.access(path, os.R_OK)
+    return False
+
+
+def _take(file: IO[str], shared: bool = False) -> None:
     """Takes the lock, or raises what the system does."""
     if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     elif msvcrt is not None:
         file.seek(_LOCKED_BYTE)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

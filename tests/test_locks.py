@@ -8,7 +8,7 @@ import types
 import pytest
 
 from lipnet import locks
-from lipnet.locks import Locked, locked
+from lipnet.locks import Locked, is_locked, locked
 
 PROCESS = f"process {os.getpid()} on {platform.node()}"
 
@@ -21,6 +21,18 @@ def test_a_lock_is_held_by_one_and_says_by_whom(tmp_path):
             pass
     with locked(tmp_path / "lock"):
         pass
+
+
+def test_a_lock_is_asked_for_without_a_trace(tmp_path):
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    assert not path.exists()
+    with locked(path):
+        before = path.stat().st_mtime_ns, path.read_bytes()
+        assert is_locked(path)
+        assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+    assert not is_locked(path)
+    assert not is_locked(tmp_path)
 
 
 def test_a_killed_process_holds_nothing(tmp_path):

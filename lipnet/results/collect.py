@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from lipnet.checks import radius_value
+from lipnet.defaults import as_text, completed, leaves, resolved
 from lipnet.errors import UserError
 from lipnet.results.measures import Measure, measures
 from lipnet.sweeps.identity import NO_RESULT_KEYS
@@ -20,7 +21,6 @@ from lipnet.training.files import read_csv
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SEED = re.compile(r"^seed: .*$", re.MULTILINE)
-_INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 # What may differ between runs of one configuration: the seed, and where and how a run is shown and stored. Device and
 # threads change results by rounding alone; rows that mix them say so.
 _NOT_CONFIGURATION = ("seed", "run", *NO_RESULT_KEYS)
@@ -31,7 +31,8 @@ class Run:
     """One run directory.
 
     Attributes:
-        config: dotted key -> value as text; an option's name under its group (``conv`` -> ``bcop``).
+        config: dotted key -> value as text; an option's name under its group (``conv`` -> ``bcop``). Keys that came
+            later than the run have their defaults.
         composed: whether ``config`` is the composed configuration, or (``.hydra`` is missing) only what the choices and
             overrides in ``results.json`` say.
         results: the content of ``results.json``.
@@ -174,23 +175,13 @@ def _flat_yaml(text: str) -> dict[str, str]:
         tree = yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError:
         return {}
-    leaves = dict(_leaves(tree)) if isinstance(tree, dict) else {}
-    resolved = {key: _resolve(value, leaves) for key, value in leaves.items()}
-    return {key.removesuffix(".name"): as_text(value) for key, value in resolved.items()}
-
-
-def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _resolve(value: Any, leaves: dict[str, Any]) -> Any:
-    """Follows ``${dataset.epsilon}``, as Hydra saves it."""
-    match = _INTERPOLATION.fullmatch(value) if isinstance(value, str) else None
-    return leaves.get(match[1], value) if match else value
+    if not isinstance(tree, dict) or not tree:
+        return {}
+    try:
+        flat = dict(leaves(completed(tree)))
+    except RecursionError:  # an anchor in itself
+        return {}
+    return {key.removesuffix(".name"): as_text(resolved(value, flat)) for key, value in flat.items()}
 
 
 def _told_config(results: dict[str, Any]) -> dict[str, str]:
@@ -202,12 +193,3 @@ def _told_config(results: dict[str, Any]) -> dict[str, str]:
         if key not in told and not key.startswith("hydra"):
             told[key] = value
     return told
-
-
-def as_text(value: Any) -> str:
-    """A value as one would type it; equal for equal numbers: ``1`` for 1 and 1.0."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(as_text, value))}]"
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

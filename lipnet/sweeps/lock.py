@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from lipnet.locks import Locked, locked
+from lipnet.locks import Locked, is_locked, locked
 
 
 class Busy(Exception):
@@ -27,3 +27,8 @@ def alone_in(directory: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
+
+
+def held(directory: Path) -> bool:
+    """Whether a process runs in the directory; it is asked without making or changing anything there."""
+    return is_locked(directory / ".hydra" / "lock")

@@ -1,14 +1,22 @@
 """What the figures over many runs have in common: axes, colours, and curves with a band over seeds."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from lipnet.results.canvas import blank_figure
 from lipnet.results.groups import Group
+from lipnet.training.files import read_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+log = logging.getLogger("lipnet")
+
+Found = TypeVar("Found")
 
 MARKERS = "vs^D*PX"
 COLOURS = [f"C{number}" for number in range(10)]
@@ -51,6 +59,23 @@ def band(
     axes.plot(x, list(map(mean, columns)), color=colour, label=label, marker=marker, markersize=4)
     if len(curves) > 1:
         axes.fill_between(x, list(map(min, columns)), list(map(max, columns)), color=colour, alpha=0.2, linewidth=0)
+
+
+def of_table(path: Path, read: Callable[[list[dict[str, str]]], Found], nothing: Found) -> Found:
+    """What ``read`` makes of a CSV file's rows; ``nothing``, and a line on stderr, where that is damaged."""
+    try:
+        return read(read_csv(path))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        log.warning("%s: cannot be read (%s); left out of the figures", path, error or type(error).__name__)
+        return nothing
+
+
+def finite(text: str) -> float:
+    """The number that a cell holds; ``ValueError`` where that is none, or infinite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
 
 
 def mean(values: Sequence[float]) -> float:

@@ -15,7 +15,7 @@ _SHORT = {
 PUBLISHED = {"sort_out": "SO", "wgan_gp": "GP", "wgan_lp": "LP", "sn_gan": "SN"}
 _SHORT |= {f"published_{name}": f"{short}/true" for name, short in PUBLISHED.items()}
 
-_DISTANCE = (
+DISTANCE = (
     "true_value", "estimate", "ci_low", "ci_high", "certified_lower_bound", "estimate_over_true", "estimate_on_sample",
     "exact_on_sample", "cosine",
 )  # fmt: skip
@@ -44,7 +44,7 @@ class Measure(NamedTuple):
     @property
     def order(self) -> tuple[int, str, float]:
         """Columns: clean, certified, attacks by name, or what is known of a distance; the rest; each by radius."""
-        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *_DISTANCE, *_SHORT)
+        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *DISTANCE, *_SHORT)
         return names.index(self.name if self.name in names else ""), self.name, self.radius or 0.0
 
 
@@ -71,7 +71,7 @@ def measures(results: dict[str, Any]) -> dict[Measure, float]:
     """
     found = {Measure(name): results[name] for name in ("clean_accuracy", *_SHORT) if name in results}
     distance = results.get("wasserstein", {})
-    found |= {Measure(name): distance[name] for name in _DISTANCE if name in distance}
+    found |= {Measure(name): distance[name] for name in DISTANCE if name in distance}
     found |= {Measure(name): value for name, value in _distance_measures(results).items()}
     certified, per_pair = results.get("certified_accuracy", {}), results.get("certified_accuracy_per_pair", {})
     by_radius = {"certified": certified, **results.get("attacked_accuracy", {})}

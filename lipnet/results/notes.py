@@ -37,7 +37,8 @@ def _mixed(group: Group) -> Iterator[str]:
     for name, values in group.mixed().items():
         yield f"{_name(group)}: its runs differ in {name}: {', '.join(values)}."
     if not group.runs[0].composed:
-        yield f"{_name(group)}: .hydra/config.yaml is missing; grouped by the choices and overrides in results.json."
+        reason = ".hydra/config.yaml is missing or damaged"
+        yield f"{_name(group)}: {reason}; grouped by the choices and overrides in results.json."
 
 
 def _repeats(groups: list[Group]) -> Iterator[str]:

@@ -83,17 +83,24 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a table, or none where there is no file; lines that begin with ``#`` may stand before its header."""
+    """The rows of a table, or none where there is no file; lines that begin with ``#`` may stand before its header.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no table.
+    """
     if not path.is_file():
         return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(itertools.dropwhile(lambda line: line.startswith("#"), file)))
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            return list(csv.DictReader(itertools.dropwhile(lambda line: line.startswith("#"), file)))
+        except csv.Error as error:
+            raise ValueError(f"no table ({error})") from None
 
 
 def read_results(directory: Path) -> dict[str, Any]:
     """A run directory's ``results.json``, or nothing where there is none, or none that can be read."""
     try:
         content = json.loads((directory / "results.json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

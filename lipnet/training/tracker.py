@@ -1,6 +1,7 @@
 """Everything a run writes while it goes on: TensorBoard events and ``metrics.csv``."""
 
 import dataclasses
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +21,8 @@ from lipnet.training.files import read_csv, write_csv
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+log = logging.getLogger("lipnet")
+
 # Keys that change no result.
 _NO_HYPERPARAMETERS = ("run", *NO_RESULT_KEYS)
 
@@ -38,7 +41,7 @@ class Tracker:
         self._table = directory / "metrics.csv"
         self.fresh = not any(directory.glob("events.out.tfevents.*"))
         self.writer = SummaryWriter(str(directory), purge_step=None if self.fresh else finished + 1)
-        self._rows: list[dict[str, Any]] = [row for row in read_csv(self._table) if int(row["epoch"]) <= finished]
+        self._rows: list[dict[str, Any]] = [row for row in _readable(self._table) if int(row["epoch"]) <= finished]
         if self._table.exists():
             self._table.unlink() if not self._rows else write_csv(self._table, self._rows)
 
@@ -89,6 +92,19 @@ class Tracker:
 
     def close(self) -> None:
         self.writer.close()
+
+
+def _readable(table: Path) -> list[dict[str, str]]:
+    """The rows that have an epoch; a damaged table's are lost, and the run is not."""
+    try:
+        rows = read_csv(table)
+    except (OSError, ValueError) as error:
+        log.warning("%s: cannot be read (%s); it begins anew", table, error)
+        return []
+    whole = [row for row in rows if (row.get("epoch") or "").isdecimal() and None not in (*row, *row.values())]
+    if len(whole) < len(rows):
+        log.warning("%s: %d damaged rows are left out", table, len(rows) - len(whole))
+    return whole
 
 
 def _mark(experiment: Any, typed: Collection[str]) -> None:

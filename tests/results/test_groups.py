@@ -108,7 +108,7 @@ def test_a_configuration_known_in_part_is_a_group_of_its_own(make_run, tmp_path)
     assert varying_keys(groups) == ["epochs"]
     (told,) = (group for group in groups if not group.runs[0].composed)
     assert varying_labels(told, ["epochs", "attack.steps"]) == {"epochs": "10", "attack.steps": "?"}
-    assert any("config.yaml is missing" in note for note in notes(groups, []))
+    assert any("config.yaml is missing or damaged" in note for note in notes(groups, []))
 
 
 # Runs made before a key existed: shapes of the same configuration as older versions wrote it.

@@ -70,10 +70,13 @@ def label_groups(groups: list[Group]) -> Iterator[tuple[str, Group]]:
     for group in groups:
         by_method[group.labels["method"]].append(group)
     varying = {method: varying_keys(same) if len(same) > 1 else [] for method, same in by_method.items()}
+    seen: dict[str, int] = defaultdict(int)
     for group in groups:
         method, seeds = group.labels["method"], len(group.runs)
         extra = varying_labels(group, varying[method])
-        yield " ".join([method, *(f"{key}={value}" for key, value in extra.items())]) + f" (n={seeds})", group
+        label = " ".join([method, *(f"{key}={value}" for key, value in extra.items())]) + f" (n={seeds})"
+        seen[label] += 1  # of a damaged configuration nothing may be known that tells it from another
+        yield (label if seen[label] == 1 else f"{label}, {seen[label]}"), group
 
 
 def certified_accuracy(named: Named, title: str) -> "Figure | None":

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lipnet import commandline
+from lipnet import commandline, processes
 from lipnet.config import parse
 from lipnet.data.facts import trained_on
 from lipnet.debug import apply_debug
@@ -76,7 +75,7 @@ def _write_all_of_the_log() -> None:
 
 def _alone(directory: Path) -> contextlib.AbstractContextManager[None]:
     """The run directory for this run alone; of processes that share a run, the first holds it."""
-    return alone_in(directory) if os.environ.get("RANK", "0") == "0" else contextlib.nullcontext()
+    return alone_in(directory) if processes.rank() == 0 else contextlib.nullcontext()
 
 
 class _Followed(Exception):

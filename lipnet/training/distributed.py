@@ -59,8 +59,8 @@ def _joined() -> tuple[Any, int, int]:
     thread.join(_SILENT)
     if thread.is_alive():
         sys.stderr.write(
-            f"lipnet: process {number} waits for the others of WORLD_SIZE={count} at {place} (MASTER_ADDR, MASTER_PORT),"
-            f" {_PATIENCE / 60:g} minutes at most\n"
+            f"lipnet: process {number} waits for the others of WORLD_SIZE={count} at {place} (MASTER_ADDR, MASTER_PORT)"
+            f", {_PATIENCE / 60:g} minutes at most\n"
         )
         thread.join()
     if isinstance(found[0], Exception):

@@ -40,7 +40,7 @@ class Tracker:
     def __init__(self, directory: Path, finished: int = 0) -> None:
         self._table = directory / "metrics.csv"
         self.fresh = not any(directory.glob("events.out.tfevents.*"))
-        self.writer = SummaryWriter(str(directory), purge_step=None if self.fresh else finished + 1)
+        self.writer = _writer(directory, purge_step=None if self.fresh else finished + 1)
         self._rows: list[dict[str, Any]] = [row for row in _readable(self._table) if int(row["epoch"]) <= finished]
         if self._table.exists():
             self._table.unlink() if not self._rows else write_csv(self._table, self._rows)
@@ -117,15 +117,23 @@ def _mark(experiment: Any, typed: Collection[str]) -> None:
 
 
 class _Silent:
-    """Stands for the tracker where another process writes: takes everything, keeps nothing."""
+    """Stands for a tracker or a writer that cannot write, or need not: takes everything, keeps nothing."""
 
     fresh = False
 
     def __getattr__(self, name: str) -> "_Silent":
         return self
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        pass
+    def __call__(self, *args: Any, **kwargs: Any) -> "_Silent":
+        return self
+
+
+def _writer(directory: Path, purge_step: int | None) -> SummaryWriter:
+    try:
+        return SummaryWriter(str(directory), purge_step=purge_step)
+    except UnicodeEncodeError:
+        log.warning("%s: not UTF-8, which TensorBoard's file names must be; its curves are left out", directory)
+        return cast(SummaryWriter, _Silent())
 
 
 def open_tracker(directory: Path, finished: int = 0) -> Tracker:

@@ -30,7 +30,8 @@ def _reading(groups: list[Group]) -> Iterator[str]:
 
 
 def _partly_attacked(run: Run) -> bool:
-    return run.results.get("attacked_examples") != run.results.get("test_examples")
+    attacked = run.results.get("attacked_examples")
+    return attacked is not None and attacked != run.results.get("test_examples")
 
 
 def _mixed(group: Group) -> Iterator[str]:

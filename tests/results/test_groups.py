@@ -154,3 +154,8 @@ def test_a_run_from_before_a_key_is_not_in_the_row_of_another_value(make_run, tm
     groups = groups_in(tmp_path)
     assert [len(group.runs) for group in groups] == [1, 1]
     assert varying_keys(groups) == [key]
+
+
+def test_a_run_without_attacks_is_not_said_to_have_few(make_run, tmp_path):
+    make_run("a", attacked_examples=None, attacked_accuracy=None)
+    assert not any("attacks on the first" in note for note in notes(groups_in(tmp_path), []))

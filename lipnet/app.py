@@ -2,8 +2,8 @@
 
 import contextlib
 import dataclasses
+import io
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -16,12 +16,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lipnet import commandline
+from lipnet import commandline, processes
 from lipnet.config import parse
 from lipnet.data.facts import trained_on
 from lipnet.debug import apply_debug
 from lipnet.errors import UserError
 from lipnet.schema import GROUPS, Config
+from lipnet.streams import take_everything
 from lipnet.sweeps import names
 from lipnet.sweeps.job import run_job
 from lipnet.sweeps.latest import link_latest
@@ -47,6 +48,7 @@ def run(config: DictConfig) -> float | None:
         in a sweep with an objective, its value.
     """
     hydra_config = HydraConfig.get()
+    _write_all_of_the_log()
     sweep = hydra_config.mode == RunMode.MULTIRUN
     shown = hydra_config.sweep.dir if sweep else hydra_config.runtime.output_dir
     link_latest(Path(shown), Path(hydra_config.runtime.cwd) / "outputs")
@@ -64,9 +66,16 @@ def run(config: DictConfig) -> float | None:
     return None
 
 
+def _write_all_of_the_log() -> None:
+    """Hydra opens log files in the encoding of the terminal, which may be ASCII."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and isinstance(handler.stream, io.TextIOWrapper):
+            handler.stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
 def _alone(directory: Path) -> contextlib.AbstractContextManager[None]:
     """The run directory for this run alone; of processes that share a run, the first holds it."""
-    return alone_in(directory) if os.environ.get("RANK", "0") == "0" else contextlib.nullcontext()
+    return alone_in(directory) if processes.rank() == 0 else contextlib.nullcontext()
 
 
 class _Followed(Exception):
@@ -186,6 +195,7 @@ def main() -> None:
 
 def launch(program: Callable[[], Any]) -> None:
     """Runs a program of Hydra's on ``sys.argv``, once that holds no mistake."""
+    take_everything()
     sweep = commandline.main_arguments()
     if sweep is None:
         program()

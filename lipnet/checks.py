@@ -161,7 +161,10 @@ def radii_or_none(value: Any) -> list[str] | None:
 
 def radius_value(written: str) -> float:
     """``"36/255" -> 0.1411...``; ``ValueError`` where that is no finite number."""
-    try:
-        return float(Fraction(written))
+    try:  # no fraction of 1e999999999: it has a thousand million digits
+        value = float(Fraction(written) if "/" in written else written)
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise ValueError(f"{written} is no finite number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{written} is no finite number")
+    return value

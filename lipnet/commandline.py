@@ -12,6 +12,7 @@ import math
 import os
 import re
 import secrets
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -28,9 +29,10 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
+from lipnet.config import NODES, config_dir, examine, unknown_key, unknown_option, unread_keys
 from lipnet.directory import escaping, unwritable
 from lipnet.errors import UserError
+from lipnet.processes import shared_by
 from lipnet.saved import RUN_READERS, saved_overrides
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
 from lipnet.sweeps.launch import Launch, quoted
@@ -40,13 +42,6 @@ from lipnet.trust import check_folder
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 # Launchers and sweepers that are packages of their own, and the extra that brings them.
 _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
-
-
-def config_dir() -> Path:
-    """The folder of configurations: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parent / "conf"
-    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
 
 
 def listed_groups() -> str:
@@ -388,11 +383,6 @@ def _untrusted(arguments: argparse.Namespace) -> Iterator[str]:
         yield from check_folder(Path(arguments.config_dir))
 
 
-def _is_shared() -> bool:
-    """Whether torchrun started several processes for this run."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ
-
-
 def _in_one_directory(argv: list[str]) -> list[str]:
     """The arguments by which Hydra gives every process the first one's run directory, and only there a log."""
     from lipnet.training import distributed
@@ -418,7 +408,7 @@ def main_arguments() -> Launch | None:
     """
     launch = None
     try:
-        shared = _is_shared()
+        shared = shared_by() > 1
         if shared:
             from lipnet.training import distributed  # torch with it, which the run needs anyway
 
@@ -430,6 +420,8 @@ def main_arguments() -> Launch | None:
             sys.argv[1:] = _in_one_directory(sys.argv[1:])
     except UserError as error:
         fail(error)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except SystemExit as stop:  # argparse leaves with 2; a user's mistake is 1 here
         sys.exit(1 if stop.code else 0)
     return launch
@@ -437,7 +429,7 @@ def main_arguments() -> Launch | None:
 
 def fail(error: UserError) -> None:
     """One message, no traceback (unless HYDRA_FULL_ERROR=1), exit code 1."""
-    if _is_shared():
+    if "torch" in sys.modules:
         from lipnet.training import distributed
 
         if not distributed.first_to_fail():

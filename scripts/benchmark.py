@@ -299,10 +299,10 @@ DRAWN = (*TITLES, "kernel")
 
 
 def _figure(report: dict, path: str) -> None:
-    from matplotlib.figure import Figure
+    from lipnet.results.canvas import blank_figure
 
     drawn = [suite for suite in DRAWN if suite in report]
-    figure = Figure(figsize=(10, 3.8 * len(drawn)), layout="constrained")
+    figure = blank_figure(figsize=(10, 3.8 * len(drawn)), layout="constrained")
     for axes, suite in zip(figure.subplots(len(drawn), squeeze=False).flat, drawn, strict=True):
         if suite == "kernel":
             _draw_kernels(axes, report[suite])

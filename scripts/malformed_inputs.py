@@ -2,8 +2,9 @@
 
     python scripts/malformed_inputs.py [--only KIND ...] [--fuzz 100]
 
-Command lines, folders of configurations, saved overrides, checkpoints, data files and exports, each damaged in a
-way of its own; the program runs in this process. Prints the counts by kind, and every case that went wrong.
+Command lines, folders of configurations, saved overrides, checkpoints, data files, environments, runs in a table and
+exports, each damaged in a way of its own; the program runs in this process. Prints the counts by kind, and every case
+that went wrong.
 """
 
 import argparse
@@ -21,9 +22,11 @@ import torch
 from malformed import MARK, TINY, Case, lipnet
 from malformed.command_lines import command_lines
 from malformed.data import data_files
+from malformed.environments import environments
 from malformed.exports import exports
 from malformed.folders import folders
 from malformed.runs import checkpoints, saved_overrides
+from malformed.tables import damaged_runs
 
 MAY_CHANGE = ("lipnet.log", "results.json")  # in a run directory that is resumed in vain
 
@@ -132,6 +135,8 @@ def all_cases(base: Path, fuzz: int) -> Iterator[Case]:
     yield from saved_overrides(base)
     yield from checkpoints(base, fuzz)
     yield from data_files()
+    yield from environments()
+    yield from damaged_runs(base)
     yield from exports(base, fuzz)
 
 

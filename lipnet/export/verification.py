@@ -77,7 +77,7 @@ def _read_certificate(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST:
             raise UserError(f"{path}: too large for a certificate.")
-        content = json.loads(path.read_text(), parse_constant=_refuse)
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give an export's certificate.json.") from None
     except (ValueError, RecursionError) as error:

@@ -13,6 +13,7 @@ from lipnet.results.groups import group_runs
 from lipnet.results.layout import FORMATS, terminal
 from lipnet.results.notes import notes, notes_on_groups
 from lipnet.results.paper import PAPER_NOTES
+from lipnet.streams import take_everything
 from lipnet.training.files import write_atomically
 
 _EPILOG = """\
@@ -102,14 +103,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _write(option: str, path: Path, text: str) -> None:
+    readable = text.encode(errors="backslashreplace").decode()  # names may hold bytes that are not UTF-8
     try:
-        write_atomically(path, lambda file: file.writelines([text]))
+        write_atomically(path, lambda file: file.writelines([readable]))
     except OSError as error:
         raise UserError(f"{option} {path}: cannot write there ({error.strerror}).") from None
 
 
 def main(argv: list[str] | None = None) -> None:
     """The console script; a user's mistake ends it with exit code 1."""
+    take_everything()
     try:
         run(parser().parse_args(argv))
         sys.stdout.flush()

@@ -1,5 +1,6 @@
 """Runs grouped by configuration: a group's runs differ in nothing but the seed."""
 
+import contextlib
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -68,10 +69,11 @@ def group_runs(runs: list[Run]) -> list[Group]:
 
 
 def _finished(run: Run) -> tuple[bool, float]:
-    """Unfinished runs before finished ones."""
-    results = run.directory / "results.json"
-    finished = results.exists()
-    return finished, (results if finished else run.directory).stat().st_mtime
+    """Unfinished runs before finished ones; one that is being deleted before all."""
+    for finished, path in ((True, run.directory / "results.json"), (False, run.directory)):
+        with contextlib.suppress(OSError):
+            return finished, path.stat().st_mtime
+    return False, 0.0
 
 
 def varying_keys(groups: list[Group]) -> list[str]:

@@ -19,7 +19,7 @@ _SHORT |= {f"published_{name}": f"{short}/true" for name, short in PUBLISHED.ite
 _CERTIFIED = ("certified", "certified_per_pair")
 IN_ARITHMETICS = {f"certified_{arithmetic}_accuracy": arithmetic for arithmetic in ("float32", "float64")}
 
-_DISTANCE = (
+DISTANCE = (
     "true_value", "estimate", "ci_low", "ci_high", "certified_lower_bound", "estimate_over_true", "estimate_on_sample",
     "exact_on_sample", "cosine",
 )  # fmt: skip
@@ -58,7 +58,7 @@ class Measure(NamedTuple):
 
         The certified accuracies of the network in several arithmetics stand beside each other.
         """
-        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *_DISTANCE, *_SHORT)
+        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *DISTANCE, *_SHORT)
         family = "certified_accuracy" if self.name in IN_ARITHMETICS else self.name
         return names.index(family if family in names else ""), family, self.radius or 0.0, self.name
 
@@ -86,7 +86,7 @@ def measures(results: dict[str, Any]) -> dict[Measure, float]:
     """
     found = {Measure(name): results[name] for name in ("clean_accuracy", *_SHORT) if name in results}
     distance = results.get("wasserstein", {})
-    found |= {Measure(name): distance[name] for name in _DISTANCE if name in distance}
+    found |= {Measure(name): distance[name] for name in DISTANCE if name in distance}
     found |= {Measure(name): value for name, value in _distance_measures(results).items()}
     certified, per_pair = results.get("certified_accuracy", {}), results.get("certified_accuracy_per_pair", {})
     by_radius = {"certified": certified, **_in_other_arithmetics(results), **results.get("attacked_accuracy", {})}

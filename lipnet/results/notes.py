@@ -51,14 +51,16 @@ def _others(groups: list[Group]) -> str:
 
 
 def _partly_attacked(run: Run) -> bool:
-    return run.results.get("attacked_examples") != run.results.get("test_examples")
+    attacked = run.results.get("attacked_examples")
+    return attacked is not None and attacked != run.results.get("test_examples")
 
 
 def _mixed(group: Group) -> Iterator[str]:
     for name, values in group.mixed().items():
         yield f"{_name(group)}: its runs differ in {name}: {', '.join(values)}."
     if not group.runs[0].composed:
-        yield f"{_name(group)}: .hydra/config.yaml is missing; grouped by the choices and overrides in results.json."
+        reason = ".hydra/config.yaml is missing or damaged"
+        yield f"{_name(group)}: {reason}; grouped by the choices and overrides in results.json."
 
 
 def _repeats(groups: list[Group]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lipnet.certify.transport import assignment, cost_matrix
+from lipnet.results.canvas import blank_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +26,7 @@ def wasserstein_figure(
         content: the ``wasserstein`` part of ``results.json``.
         rows: those of ``metrics.csv``; empty where only an evaluation was made.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    figure = blank_figure(figsize=(11, 4.4), layout="constrained")
     figure.suptitle(title)
     panels: Any = figure.subfigures(1, 2)
     left, right = panels

@@ -77,6 +77,6 @@ def _check_identity(directory: Path, config: Config) -> None:
 
 def _write_failure(directory: Path, hydra_config: HydraConf, reason: str) -> None:
     """``results.json`` of a job that failed too early to write its own."""
-    if reason not in read_results(directory).get("error", ""):
+    if reason not in str(read_results(directory).get("error")):
         overrides = list(hydra_config.overrides.task)
         write_json(directory / "results.json", {"overrides": overrides, "status": "failed", "error": reason})

@@ -54,14 +54,14 @@ def append(sweep: Path, entry: Entry) -> None:
 def read(sweep: Path, launch: str) -> list[Entry]:
     """The entries of one launch, by job; of a job that was requeued, the last one."""
     try:
-        lines = (sweep / FILE).read_text().splitlines()
+        lines = (sweep / FILE).read_bytes().splitlines()
     except FileNotFoundError:
         return []
     found = {}
     for line in lines:
         try:
             entry = Entry(**json.loads(line))
-        except (ValueError, TypeError):  # cut off by a full disk
+        except (ValueError, TypeError, RecursionError):  # cut off by a full disk
             continue
         if entry.launch == launch:
             found[entry.job] = entry

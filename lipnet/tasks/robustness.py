@@ -26,6 +26,7 @@ from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
 from lipnet.training import distributed
 from lipnet.training.files import write_csv
+from lipnet.training.storage import dispensable
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
@@ -153,8 +154,18 @@ def evaluate(
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
     if distributed.is_main():
-        write_diagnostics(session.directory, model, test)
-        _show(found, config, session, tracker, results)
+        with dispensable("singular_values.csv, gradient_norms.csv", session.directory):
+            write_diagnostics(session.directory, model, test)
+        write_csv(session.directory / "certificates.csv", found.rows())
+        step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
+        with dispensable("figures", session.directory):
+            _draw(found, config, session, tracker, step)
+        with dispensable("TensorBoard", session.directory):
+            _track(found, tracker, results, step)
+        table = Fitting(lambda width: closing_table(results, width))
+        with dispensable("TensorBoard's table", session.directory):
+            tracker.text("results", closing_table(results), step)
+        log_fitting(log, "test split, weights of epoch %d\n%s", results["best_epoch"], table)
         write_results(session.directory, results)
     return results
 
@@ -169,16 +180,17 @@ def accuracy_by_arithmetic(found: Certification, config: Config) -> dict[str, di
     }
 
 
-def _show(found: Certification, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]) -> None:
-    step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
-    write_csv(session.directory / "certificates.csv", found.rows())
+def _draw(found: Certification, config: Config, session: Session, tracker: Tracker, step: int) -> None:
     title = f"{config.dataset.name}, {config.model.name}, {config.conv.name}"
     figure = accuracy_against_radius(found, title)
     figure.savefig(session.directory / "certified_accuracy.png", dpi=150)
-    tracker.writer.add_figure("test/accuracy_against_radius", figure, step)
+    tracker.figure("test/accuracy_against_radius", figure, step)
     if found.shown:
         largest = max(config.eval_radii, key=radius_value)
-        tracker.writer.add_figure("test/adversarial_examples", adversarial_examples(found, largest), step)
+        tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
+
+
+def _track(found: Certification, tracker: Tracker, results: dict[str, Any], step: int) -> None:
     tracker.writer.add_scalar("test/clean_accuracy", results["clean_accuracy"], step)
     for key in ("certified_accuracy", "certified_accuracy_per_pair"):
         for radius, accuracy in results[key].items():
@@ -189,9 +201,6 @@ def _show(found: Certification, config: Config, session: Session, tracker: Track
     for name, distance in results["median_attack_distance"].items():
         tracker.writer.add_scalar(f"test/{name}_median_distance", distance, step)
     tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
-    tracker.text("results", closing_table(results), step)
-    table = Fitting(lambda width: closing_table(results, width))
-    log_fitting(log, "test split, weights of epoch %d\n%s", results["best_epoch"], table)
 
 
 def _tag(name: str, radius: str) -> str:

@@ -85,7 +85,8 @@ def train_and_evaluate(
 
 def _validation(session: Session, epoch: int) -> dict[str, Any] | None:
     """What was measured on held-out examples at the chosen epoch, keyed as the test split's figures are."""
-    (row,) = (row for row in read_csv(session.directory / "metrics.csv") if int(row["epoch"]) == epoch)
+    rows = read_csv(session.directory / "metrics.csv")
+    row = next((row for row in rows if row["epoch"] == str(epoch)), {})  # none where a damaged table began anew
     figures = {
         key.removeprefix("validation_"): float(value)
         for key, value in row.items()

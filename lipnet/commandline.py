@@ -6,6 +6,7 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 import argparse
 import contextlib
 import dataclasses
+import importlib.metadata
 import importlib.util
 import itertools
 import math
@@ -16,6 +17,8 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from platform import python_version
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.hydra import Hydra
@@ -27,26 +30,25 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
+from lipnet import __version__
+from lipnet.config import NODES, config_dir, examine, show, unknown_key, unknown_option, unread_keys
 from lipnet.directory import escaping, unwritable
 from lipnet.errors import UserError
-from lipnet.saved import RUN_READERS, saved_overrides
+from lipnet.occupied import occupied, occupied_by_a_run
+from lipnet.own_files import misread, not_found
+from lipnet.paths import as_meant, path_of, path_override
+from lipnet.saved import RUN_READERS, Origin, origin
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
-from lipnet.sweeps.launch import Launch, quoted
+from lipnet.sweeps.launch import Launch
 from lipnet.sweeps.plan import Plan, plan_sweep
 from lipnet.trust import check_folder
 
+_RESUMED_SWEEP = "resume: continues one run; a sweep launched again, by the same command, continues its jobs."
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 # Launchers and sweepers that are packages of their own, and the extra that brings them.
 _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
-
-
-def config_dir() -> Path:
-    """The folder of configurations: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parent / "conf"
-    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
 
 
 def listed_groups() -> str:
@@ -68,8 +70,14 @@ def prepare(argv: list[str]) -> list[str]:
 
 def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
     """What Hydra is to see, and the sweep that it will be."""
-    argv = list(map(_without_links, argv))
+    if "--version" in argv:
+        print(f"lipnet {__version__}, torch {importlib.metadata.version('torch')}, {python_version()}")
+        sys.exit(0)
+    argv = [_radii_as_written(as_meant(argument)) for argument in argv]
     arguments = get_args_parser().parse_args(argv)
+    if arguments.config_dir is not None:
+        arguments.config_dir = os.path.expanduser(arguments.config_dir)
+        argv = ["--config-dir", arguments.config_dir, *_without_option(argv, "--config-dir", "-cd")]
     if arguments.info == "all" and "all" not in argv:  # without a word after it: not Hydra's own
         from lipnet.info import describe
 
@@ -85,8 +93,15 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         with _hydra(arguments.config_dir):
             _, found = _check(overrides, arguments)
         raise UserError(*problems, *found)
-    saved = saved_overrides(overrides)
+    if arguments.multirun and any(override.key_or_group == "resume" for override in overrides):
+        raise UserError(_RESUMED_SWEEP)
+    run = origin(overrides)
     with _hydra(arguments.config_dir):
+        if run is not None:
+            own = _own(run, overrides)
+            argv = [argument for argument in argv if argument not in own]
+            overrides = [override for override in overrides if _text(override) not in own]
+        saved = run.added({override.key_or_group for override in overrides}) if run else []
         saved += _left_over(saved, overrides)
         if not arguments.multirun and any(text.startswith("sweep=") for text in saved):
             saved.append("hydra.mode=RUN")  # one job of a ready-made sweep, by itself
@@ -97,7 +112,7 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         composed, problems = _check(plan.overrides if plan else [*kept, *overrides], arguments)
     swept = [_text(override) for override in (*kept, *overrides) if override.is_sweep_override()]
     if plan and any(override.key_or_group == "resume" for override in overrides):
-        problems.append("resume: continues one run; a sweep launched again, by the same command, continues its jobs.")
+        problems.append(_RESUMED_SWEEP)
     if swept and not plan and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
     problems += escaping(composed)
@@ -105,14 +120,97 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         problems.append(
             "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
         )
+    launch = _launch(plan, composed) if plan and composed is not None else None
     if not problems and not arguments.cfg:
-        problems += unwritable(composed, bool(plan))
+        problems += _occupied(composed, launch, arguments.config_dir) or unwritable(composed, bool(plan))
     if problems:
         raise UserError(*problems)
-    launch = _launch(plan, composed) if plan and composed is not None else None
-    place = argv.index(arguments.overrides[0]) if arguments.overrides else len(argv)
+    place = argv.index(_text(overrides[0])) if overrides else len(argv)
     added = [*saved, *(launch.overrides if launch else [])]  # before what was typed, which wins
-    return [*argv[:place], *added, *map(_radii_as_written, argv[place:])], launch
+    return [*argv[:place], *added, *argv[place:]], launch
+
+
+def _own(run: Origin, overrides: list[Override]) -> set[str]:
+    """The typed overrides that give what the run has anyway: they are left out.
+
+    Raises:
+        UserError: others would change what must stay as the run has it.
+    """
+    bound = [override for override in overrides if run.bound(override)]
+    composed = _compose(run.texts, []) if bound else None
+    if composed is None:  # nothing is typed, or the checks will say what is wrong with the run's own overrides
+        return set()
+    unchanged = _content(composed)
+    changes = {}
+    for override in bound:
+        key = override.key_or_group
+        if key in ("hydra.run.dir", "hydra.output_subdir"):
+            had = run.directory if key == "hydra.run.dir" else ".hydra"
+            same = os.path.realpath(path_of(override) or "") == os.path.realpath(had)
+        elif override.is_sweep_override():
+            had, same = _of(composed, key), False
+        else:
+            changed = _compose([*run.texts, _text(override)], [])
+            if changed is None:  # no such key or option: the checks will say so
+                continue
+            had, same = _of(composed, key), _content(changed) == unchanged
+            same = same and _choice(changed, key) == _choice(composed, key)
+        if not same:
+            changes[_text(override)] = f"{key}={had}"
+    if changes:
+        raise UserError(run.refusal(changes))
+    return {_text(override) for override in bound}
+
+
+def _content(composed: DictConfig) -> Any:
+    plain = _without_hydra(composed)
+    try:
+        return OmegaConf.to_container(plain, resolve=True)
+    except OmegaConfBaseException:
+        return OmegaConf.to_container(plain)
+
+
+def _of(composed: DictConfig, key: str) -> str:
+    """What a configuration has under a key, as one would type it."""
+    if _is_group(key):
+        return str(_choice(composed, key))
+    value = OmegaConf.select(composed, key)
+    return show(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
+
+
+def _choice(composed: DictConfig, group: str) -> str | None:
+    return show(composed.hydra.runtime.choices.get(group)) if _is_group(group) else None
+
+
+def _occupied(composed: DictConfig | None, launch: Launch | None, config_dir: str | None) -> list[str]:
+    """A problem if the directory is another run's; looked for once, where several processes share a run."""
+    if composed is None:
+        return []
+    if launch is not None:
+        return occupied_by_a_run(launch.directory)
+    config = examine(_without_hydra(composed))[0]
+    if config is None:
+        return []
+    key = "hydra.run.dir" if composed.resume is None else "resume"
+    directory = Path(str(OmegaConf.select(composed, key)))
+    if not _is_shared():
+        return occupied(directory, key, config, config_dir)
+    from lipnet.training import distributed
+
+    return distributed.from_main(lambda: occupied(directory, key, config, config_dir))
+
+
+def _without_option(argv: list[str], *names: str) -> list[str]:
+    """The arguments less an option and its value, in whatever way these are written."""
+    kept, skip = [], False
+    for argument in argv:
+        if not skip and argument in names:
+            skip = True
+        elif skip or argument.startswith(tuple(f"{name}=" for name in names)):
+            skip = False
+        else:
+            kept.append(argument)
+    return kept
 
 
 def _plan(overrides: list[Override], arguments: argparse.Namespace) -> Plan | None:
@@ -133,15 +231,6 @@ def _launch(plan: Plan, composed: DictConfig) -> Launch:
     if not typed and directory == f"outputs/sweeps/{composed.task.name}":
         directory = f"{directory}/{plan.name}"
     return Launch(secrets.token_hex(4), Path(directory), plan.keys, plan.jobs)
-
-
-def _without_links(text: str) -> str:
-    """``run=outputs/latest`` with the name of the run itself: the link is about to point to another."""
-    key, _, value = text.partition("=")
-    path = Path(value)
-    if key.lstrip("+") not in ("resume", "run", "rerun") or not value or path.resolve() == path.absolute():
-        return text
-    return f"{key}='{os.path.relpath(path.resolve())}'"
 
 
 def _radii_as_written(argument: str) -> str:
@@ -251,7 +340,12 @@ def _group_problems(override: Override, config_dir: str | None) -> list[str]:
         return [f"{text}: not options; {group} takes {', '.join(options)}."]
     if not values:
         return [f"{text}: matches no option; {group} takes {', '.join(options)}."]
-    return [unknown_option(group, value, options) for value in values if value not in options]
+    unknown = [
+        not_found(config_dir, group, value) or unknown_option(group, value, options)
+        for value in values
+        if value not in options
+    ]
+    return unknown + list(filter(None, (misread(config_dir, group, value) for value in values)))
 
 
 def _key_problems(override: Override, known: list[str]) -> list[str]:
@@ -398,14 +492,14 @@ def _in_one_directory(argv: list[str]) -> list[str]:
     from lipnet.training import distributed
 
     arguments = get_args_parser().parse_args(argv)
-    directory = distributed.from_main(lambda: _run_directory(arguments.overrides))
+    directory = distributed.from_main(lambda: _run_directory(arguments.overrides, arguments.config_dir))
     silent = [] if distributed.is_main() else ["hydra.output_subdir=null", "hydra/job_logging=disabled"]
     others = [text for text in argv if not text.startswith("hydra.run.dir=")]
-    return [f"hydra.run.dir={quoted(directory)}", *silent, *others]
+    return [path_override("hydra.run.dir", directory), *silent, *others]
 
 
-def _run_directory(overrides: list[str]) -> str:
-    with _hydra():
+def _run_directory(overrides: list[str], config_dir: str | None) -> str:
+    with _hydra(config_dir):
         composed = compose("config", overrides=overrides, return_hydra_config=True)
         return str(OmegaConf.select(composed, "hydra.run.dir"))
 

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,13 @@ from lipnet.schema import (
 
 # Groups of keys without options.
 NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate, "generator": Generator}
+
+
+def config_dir() -> Path:
+    """The folder of configurations: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "conf"
+    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
 
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:

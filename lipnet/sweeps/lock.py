@@ -26,3 +26,15 @@ def alone_in(directory: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
+
+
+def held(directory: Path) -> bool:
+    """Whether a process runs in the directory; it is asked without making or changing anything there."""
+    try:
+        with open(directory / ".hydra" / "lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock, or a file system without them
+        pass
+    return False

@@ -103,9 +103,10 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
     if not distributed.is_main():
         config = dataclasses.replace(config, progress="off")
     if distributed.from_main(lambda: read_results(directory).get("status") == "completed"):
+        if distributed.is_main():  # printed, since the log is in that directory, which stays as it is
+            again = on_run("run", directory, "task=evaluate")
+            print(f"{directory} is complete: nothing to continue; to evaluate it again: {again}", flush=True)
         distributed.finish()
-        again = on_run("run", directory, "task=evaluate")
-        log.info("%s is complete: nothing to continue; to evaluate it again: %s", directory, again)
         return
     if distributed.is_main():
         (directory / "results.json").unlink(missing_ok=True)  # of an attempt that failed
@@ -127,7 +128,7 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
         if not distributed.first_to_fail():
             raise _Followed from error
         if distributed.is_lost_connection(error):
-            error = UserError(f"another process of this run has ended; {on_run('resume', directory)} goes on.")
+            error = UserError(f"another process of this run has ended; continue with: {on_run('resume', directory)}")
         failure = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         with contextlib.suppress(OSError):  # the failure itself may be that nothing can be written
             write_results(directory, session.header | failure)

@@ -6,7 +6,6 @@ Hydra stops at the first unknown key or option, accepts ``+key=value`` that noth
 import argparse
 import contextlib
 import dataclasses
-import importlib.metadata
 import importlib.util
 import itertools
 import math
@@ -17,7 +16,6 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from platform import python_version
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -32,16 +30,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lipnet import __version__
+from lipnet import version
 from lipnet.config import NODES, config_dir, examine, show, unknown_key, unknown_option, unread_keys
-from lipnet.directory import escaping, unwritable
+from lipnet.directory import escaping, unusable, unwritable
 from lipnet.errors import UserError
-from lipnet.occupied import occupied, occupied_by_a_run
+from lipnet.occupied import occupied, occupied_by_a_run, other_run
 from lipnet.own_files import misread, not_found
 from lipnet.paths import as_meant, path_of, path_override
 from lipnet.saved import RUN_READERS, Origin, origin
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
 from lipnet.sweeps.launch import Launch
+from lipnet.sweeps.objective import no_such_number
 from lipnet.sweeps.plan import Plan, plan_sweep
 from lipnet.trust import check_folder
 
@@ -71,7 +70,7 @@ def prepare(argv: list[str]) -> list[str]:
 def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
     """What Hydra is to see, and the sweep that it will be."""
     if "--version" in argv:
-        print(f"lipnet {__version__}, torch {importlib.metadata.version('torch')}, {python_version()}")
+        print(version())
         sys.exit(0)
     argv = [_radii_as_written(as_meant(argument)) for argument in argv]
     arguments = get_args_parser().parse_args(argv)
@@ -109,20 +108,24 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         if problems:
             raise UserError(*problems)
         plan = _plan([*kept, *overrides], arguments)
-        composed, problems = _check(plan.overrides if plan else [*kept, *overrides], arguments)
+        composed, problems = _check(plan.overrides if plan else [*kept, *overrides], arguments, bool(plan))
     swept = [_text(override) for override in (*kept, *overrides) if override.is_sweep_override()]
     if plan and any(override.key_or_group == "resume" for override in overrides):
         problems.append(_RESUMED_SWEEP)
     if swept and not plan and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
-    problems += escaping(composed)
+    problems += [*escaping(composed), *unusable(composed)]
     if not problems and plan and plan.optimises and composed is not None and composed.objective is None:
         problems.append(
             "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
         )
     launch = _launch(plan, composed) if plan and composed is not None else None
     if not problems and not arguments.cfg:
-        problems += _occupied(composed, launch, arguments.config_dir) or unwritable(composed, bool(plan))
+        if plan and launch:
+            problems += _occupied_by_jobs(plan, launch, arguments.config_dir)
+        else:
+            problems += _occupied(composed, arguments.config_dir)
+        problems = problems or unwritable(composed, bool(plan))
     if problems:
         raise UserError(*problems)
     place = argv.index(_text(overrides[0])) if overrides else len(argv)
@@ -136,30 +139,31 @@ def _own(run: Origin, overrides: list[Override]) -> set[str]:
     Raises:
         UserError: others would change what must stay as the run has it.
     """
-    bound = [override for override in overrides if run.bound(override)]
+    bound = {override.key_or_group: override for override in overrides if run.bound(override)}  # the last one counts
     composed = _compose(run.texts, []) if bound else None
-    if composed is None:  # nothing is typed, or the checks will say what is wrong with the run's own overrides
+    if composed is None:  # nothing to compare, or the checks will say what is wrong with the run's own overrides
         return set()
-    unchanged = _content(composed)
     changes = {}
-    for override in bound:
-        key = override.key_or_group
-        if key in ("hydra.run.dir", "hydra.output_subdir"):
-            had = run.directory if key == "hydra.run.dir" else ".hydra"
-            same = os.path.realpath(path_of(override) or "") == os.path.realpath(had)
-        elif override.is_sweep_override():
-            had, same = _of(composed, key), False
-        else:
-            changed = _compose([*run.texts, _text(override)], [])
-            if changed is None:  # no such key or option: the checks will say so
-                continue
-            had, same = _of(composed, key), _content(changed) == unchanged
-            same = same and _choice(changed, key) == _choice(composed, key)
-        if not same:
-            changes[_text(override)] = f"{key}={had}"
+    for key, override in bound.items():
+        if key == "hydra.run.dir" and not run.holds(override):
+            changes[_text(override)] = f"{key}={run.directory}"
+        elif key == "hydra.output_subdir" and path_of(override) != ".hydra":
+            changes[_text(override)] = f"{key}=.hydra"
+        elif not key.startswith("hydra") and _changes(override, run, composed):
+            changes[_text(override)] = f"{key}={_of(composed, key)}"
     if changes:
         raise UserError(run.refusal(changes))
-    return {_text(override) for override in bound}
+    return {_text(override) for override in overrides if override.key_or_group in bound}
+
+
+def _changes(override: Override, run: Origin, composed: DictConfig) -> bool:
+    """Whether an override changes the configuration of a run; one that cannot be composed is left to the checks."""
+    if override.is_sweep_override():
+        return True
+    key, changed = override.key_or_group, _compose([*run.texts, _text(override)], [])
+    if changed is None:
+        return False
+    return _content(changed) != _content(composed) or _choice(changed, key) != _choice(composed, key)
 
 
 def _content(composed: DictConfig) -> Any:
@@ -182,12 +186,10 @@ def _choice(composed: DictConfig, group: str) -> str | None:
     return show(composed.hydra.runtime.choices.get(group)) if _is_group(group) else None
 
 
-def _occupied(composed: DictConfig | None, launch: Launch | None, config_dir: str | None) -> list[str]:
+def _occupied(composed: DictConfig | None, config_dir: str | None) -> list[str]:
     """A problem if the directory is another run's; looked for once, where several processes share a run."""
     if composed is None:
         return []
-    if launch is not None:
-        return occupied_by_a_run(launch.directory)
     config = examine(_without_hydra(composed))[0]
     if config is None:
         return []
@@ -198,6 +200,31 @@ def _occupied(composed: DictConfig | None, launch: Launch | None, config_dir: st
     from lipnet.training import distributed
 
     return distributed.from_main(lambda: occupied(directory, key, config, config_dir))
+
+
+def _occupied_by_jobs(plan: Plan, launch: Launch, config_dir: str | None) -> list[str]:
+    """A problem if the sweep's directory is a run's or, where jobs are named by hand, if a job's is another run's."""
+    problems = occupied_by_a_run(launch.directory)
+    named = [_text(override) for override in plan.overrides if override.key_or_group == "hydra.sweep.subdir"]
+    if problems or not named or plan.optimises:
+        return problems
+    if plan.jobs > 1 and "${" not in named[-1]:
+        return [f"{named[-1]}: the {plan.jobs} jobs would be in one directory; name them, as by ${{hydra.job.num}}."]
+    choices = [
+        [f"{override.key_or_group}={value}" for value in _values(override, config_dir)]
+        if override.is_sweep_override()
+        else [_text(override)]
+        for override in plan.overrides
+    ]
+    with _hydra(config_dir):
+        for number, texts in enumerate(itertools.islice(itertools.product(*choices), _COMBINATIONS)):
+            composed = _compose([*texts, f"hydra.job.num={number}"], problems)
+            config = examine(_without_hydra(composed))[0] if composed is not None else None
+            if composed is not None and config is not None:
+                directory = launch.directory / str(OmegaConf.select(composed, "hydra.sweep.subdir"))
+                found = other_run(directory, config)
+                problems += [f"{directory}: {found}; choose another hydra.sweep.dir."] if found else []
+    return problems
 
 
 def _without_option(argv: list[str], *names: str) -> list[str]:
@@ -263,7 +290,9 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
     return parsed, problems
 
 
-def _check(overrides: list[Override], arguments: argparse.Namespace) -> tuple[DictConfig | None, list[str]]:
+def _check(
+    overrides: list[Override], arguments: argparse.Namespace, sweep: bool = False
+) -> tuple[DictConfig | None, list[str]]:
     """The configuration with the first value of whatever is swept, and every problem of every value."""
     problems: list[str] = []
     # Each override as the texts of its values; the first stands for it while the others are tried.
@@ -295,7 +324,9 @@ def _check(overrides: list[Override], arguments: argparse.Namespace) -> tuple[Di
         config = _compose(list(texts), problems)
         composed = composed or config
         if config is not None:
-            found = [*_unread(keys, config), *examine(_without_hydra(config))[1], *_missing_packages(config)]
+            checked, wrong = examine(_without_hydra(config))
+            found = [*_unread(keys, config), *wrong, *_missing_packages(config)]
+            found += filter(None, [no_such_number(checked)]) if sweep and checked else []
             problems += [problem for problem in found if problem not in problems]
     return composed, problems
 

@@ -52,12 +52,12 @@ def occupied(directory: Path, key: str, config: Config, config_dir: str | None) 
     found = other_run(directory, config)
     if found is None:
         return [f"{named}: this run is going on there; wait for its end, or stop it."] if held(directory) else []
-    cure = f"choose another with {key}=DIR"
+    cure = f"choose another with {key}=DIR."
     if held(directory):
         found += " (it is going on)"
     elif (directory / "checkpoints").is_dir() and read_results(directory).get("status") != "completed":
-        cure += f"; to continue that run: {on_run('resume', directory, config_dir=config_dir)}"
-    return [f"{named}: {found}; {cure}."]
+        cure = f"{cure[:-1]}, or continue that run: {on_run('resume', directory, config_dir=config_dir)}"
+    return [f"{named}: {found}; {cure}"]
 
 
 def occupied_by_a_run(sweep: Path) -> list[str]:

@@ -27,9 +27,10 @@ def on_run(key: str, directory: str | os.PathLike, *others: str, config_dir: str
     return " ".join([program(config_dir), *others, shlex.quote(path_override(key, os.path.abspath(directory)))])
 
 
-def tool(name: str, *arguments: str | os.PathLike) -> str:
-    """A console script of this environment with its arguments; their paths are absolute."""
-    return " ".join([_called(name), *(shlex.quote(os.fspath(argument)) for argument in arguments)])
+def tool(name: str, *arguments: str | Path) -> str:
+    """A console script of this environment with its arguments; a path among them is never taken for an option."""
+    texts = [f"./{each}" if isinstance(each, Path) and str(each).startswith("-") else str(each) for each in arguments]
+    return " ".join([_called(name), *map(shlex.quote, texts)])
 
 
 def _called_as() -> str:

@@ -1,5 +1,6 @@
 """Commands that start from a finished or stopped run: its overrides, and what may be changed of them."""
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,15 @@ class Origin:
     def bound(self, override: Override) -> bool:
         """Whether a typed override concerns what must stay as the run has it."""
         key = override.key_or_group
-        if key in ("hydra.run.dir", "hydra.output_subdir"):
+        if key == "hydra.output_subdir":
             return self.key == "resume"
+        if key == "hydra.run.dir":
+            return self.key == "resume" or (self.key == "run" and self.holds(override))
         return self.changeable is not None and key not in self.changeable and not key.startswith("hydra")
+
+    def holds(self, override: Override) -> bool:
+        """Whether a typed override of ``hydra.run.dir`` is the run's own directory."""
+        return os.path.realpath(path_of(override) or "") == os.path.realpath(self.directory)
 
     def added(self, given: Collection[str]) -> list[str]:
         """The overrides that go before typed ones, whose keys are ``given``."""
@@ -65,9 +72,10 @@ class Origin:
     def refusal(self, changes: dict[str, str]) -> str:
         """One message for all typed overrides that would change the run; each with what the run has instead."""
         does = f"{self.task}s a run as it is" if self.task else "continues a run as it was"
+        cure = "" if self.task else " rerun=DIR starts a new run, with any change."
         return (
             f"{', '.join(changes)}: the run in {self.directory} has {', '.join(changes.values())}. "
-            f"{self.key}=DIR {does}; it can change {', '.join(self.changeable or ())}."
+            f"{self.key}=DIR {does}; it can change {', '.join(self.changeable or ())}.{cure}"
         )
 
 

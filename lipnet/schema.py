@@ -290,6 +290,7 @@ class Exponential(Named):
 
 
 FOOLBOX_ATTACKS = ("boundary", "pointwise")  # they need the optional package foolbox
+NEAREST_ATTACKS = ("ddn", *FOOLBOX_ATTACKS)  # they look for the nearest error, whatever the radius
 ATTACKS = ("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", *FOOLBOX_ATTACKS)
 
 

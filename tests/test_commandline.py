@@ -24,7 +24,8 @@ EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, profile, certify_dtype, device, threads, progress, "
     "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
-    "dataset.root, dataset.download, estimate.confidence, estimate.transport_samples."
+    "dataset.root, dataset.download, estimate.confidence, estimate.transport_samples. rerun=DIR starts a new run, with "
+    "any change."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
@@ -234,10 +235,13 @@ BAD = [
         "resume=cut",
         "resume=cut: not a run directory (cut/.hydra/overrides.yaml is empty); give one from outputs/.",
     ),
-    ("resume=done epochs=4", f"epochs: {RESUME_CHANGES}"),
-    ("resume=done model=large seed=3", f"model: {RESUME_CHANGES}", f"seed: {RESUME_CHANGES}"),
-    ("task=evaluate run=done epochs=4", f"epochs: {EVALUATE_CHANGES}"),
-    ("task=evaluate run=done resume=done", f"resume: {EVALUATE_CHANGES}"),
+    ("resume=done epochs=4", f"epochs=4: the run in done has epochs=3. {RESUME_CHANGES}"),
+    (
+        "resume=done model=large seed=3",
+        f"model=large, seed=3: the run in done has model=fc, seed=7. {RESUME_CHANGES}",
+    ),
+    ("task=evaluate run=done epochs=4", f"epochs=4: the run in done has epochs=3. {EVALUATE_CHANGES}"),
+    ("task=evaluate run=done resume=done", f"resume=done: the run in done has resume=null. {EVALUATE_CHANGES}"),
     # syntax
     (
         ["optimizer.lr 3"],
@@ -264,7 +268,7 @@ BAD = [
         "-m resume=done",
         "resume: continues one run; a sweep launched again, by the same command, continues its jobs.",
     ),
-    ("resume=done rerun=swept", f"rerun: {RESUME_CHANGES}"),
+    ("resume=done rerun=swept", f"rerun=swept: the run in done has rerun=null. {RESUME_CHANGES}"),
     (
         "rerun=nowhere",
         "rerun=nowhere: not a run directory (nowhere/.hydra/overrides.yaml is missing); give one from outputs/.",

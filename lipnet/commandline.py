@@ -114,7 +114,8 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         problems.append(_RESUMED_SWEEP)
     if swept and not plan and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
-    problems += [*escaping(composed), *unusable(composed)]
+    problems += escaping(composed)
+    problems += [] if problems else unusable(composed)
     if not problems and plan and plan.optimises and composed is not None and composed.objective is None:
         problems.append(
             "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
@@ -144,25 +145,32 @@ def _own(run: Origin, overrides: list[Override]) -> set[str]:
     if composed is None:  # nothing to compare, or the checks will say what is wrong with the run's own overrides
         return set()
     changes = {}
+    left = set()
     for key, override in bound.items():
-        if key == "hydra.run.dir" and not run.holds(override):
-            changes[_text(override)] = f"{key}={run.directory}"
-        elif key == "hydra.output_subdir" and path_of(override) != ".hydra":
-            changes[_text(override)] = f"{key}=.hydra"
-        elif not key.startswith("hydra") and _changes(override, run, composed):
-            changes[_text(override)] = f"{key}={_of(composed, key)}"
+        if key == "hydra.run.dir":
+            changed, had = not run.holds(override), run.directory
+        elif key == "hydra.output_subdir":
+            changed, had = path_of(override) != ".hydra", ".hydra"
+        elif (found := _changes(override, run, composed)) is not None:
+            changed, had = found, _of(composed, key)
+        else:  # there is no such key or option: the checks will say so
+            left.add(key)
+            continue
+        if changed:
+            changes[_text(override)] = f"{key}={had}"
     if changes:
         raise UserError(run.refusal(changes))
-    return {_text(override) for override in overrides if override.key_or_group in bound}
+    return {_text(override) for override in overrides if override.key_or_group in set(bound) - left}
 
 
-def _changes(override: Override, run: Origin, composed: DictConfig) -> bool:
-    """Whether an override changes the configuration of a run; one that cannot be composed is left to the checks."""
+def _changes(override: Override, run: Origin, composed: DictConfig) -> bool | None:
+    """Whether an override changes the configuration of a run; ``None`` where no run could have it."""
     if override.is_sweep_override():
         return True
-    key, changed = override.key_or_group, _compose([*run.texts, _text(override)], [])
-    if changed is None:
-        return False
+    key, text = override.key_or_group, _text(override).lstrip("+")
+    changed = _compose([*run.texts, text], [])
+    if changed is None:  # it may contradict the run's own overrides alone
+        return None if _compose([text], []) is None else True
     return _content(changed) != _content(composed) or _choice(changed, key) != _choice(composed, key)
 
 

@@ -16,6 +16,7 @@ _OF_A_RUN = (
     ".hydra/config.yaml", ".hydra/overrides.yaml", "checkpoints", "results.json", "metrics.csv", "certificates.csv",
     "critic_values.csv", "certificate.json",
 )  # fmt: skip
+_BUSY = "another process is running here; wait for its end, or stop it."
 _FOLDERS = (".hydra", "checkpoints")
 
 
@@ -36,7 +37,7 @@ def other_run(directory: Path, config: Config) -> str | None:
         if read_results(directory).get("configuration") == digest(config):
             return None
         return f"holds files of a run whose configuration cannot be read ({error.problems[0].rstrip('.')})"
-    return f"holds another run, which has {different}" if different else None
+    return f"holds a run of another configuration, which has {different}" if different else None
 
 
 def occupied(directory: Path, key: str, config: Config, config_dir: str | None) -> list[str]:
@@ -48,10 +49,10 @@ def occupied(directory: Path, key: str, config: Config, config_dir: str | None) 
     """
     named = f"{key}={directory}"
     if key == "resume":
-        return [f"{named}: another process is running there; wait for its end, or stop it."] if held(directory) else []
+        return [f"{directory}: {_BUSY}"] if held(directory) else []
     found = other_run(directory, config)
     if found is None:
-        return [f"{named}: this run is going on there; wait for its end, or stop it."] if held(directory) else []
+        return [f"{directory}: {_BUSY}"] if held(directory) else []
     cure = f"choose another with {key}=DIR."
     if held(directory):
         found += " (it is going on)"

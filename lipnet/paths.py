@@ -13,7 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 _RUNS = ("resume", "run", "rerun")
 _KEYS = (*_RUNS, "dataset.root", "dataset.run", "hydra.run.dir", "hydra.sweep.dir")
 _HOME = re.compile(r"(?<![^,])~(?=[/,]|$)")  # at the start, or at the start of a value of a sweep
-_PLAIN = re.compile(r"[\w.+-]*/[\w./+-]*", re.ASCII)  # for Hydra: with a "/" it is no number, and no word like null
+_PLAIN = re.compile(
+    r"[\w.+-]*/[\w./+-]+( [\w./+-]+)*", re.ASCII
+)  # for Hydra: with a "/" it is no number, and no word like null
 
 
 def quoted(text: str) -> str:

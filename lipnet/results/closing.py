@@ -19,7 +19,7 @@ def closing_lines(directory: Path, task: str) -> str:
         tool("lipnet-results", directory.parent): "a table of them; --html FILE: a report",
     }
     if task == "robustness":
-        commands[on_run("run", directory, "task=evaluate", "attack.steps=100")] = "stronger attacks, other radii"
+        commands[on_run("run", directory, "task=evaluate") + " attack.steps=100"] = "stronger attacks, other radii"
     width = max(map(len, commands))
     return "\n".join(
         [

@@ -59,7 +59,7 @@ def no_such_number(config: Config) -> str | None:
 def _listed(names: list[str], config: Config) -> str:
     """The measures, those at every radius once."""
     radii = tuple(f".{radius}" for radius in config.eval_radii or ())
-    listed = {}
+    listed: dict[str, None] = {}
     for name in names:
         end = next((radius for radius in radii if name.endswith(radius)), "")
         if name not in (*_OF_RUNS, *_OF_TRAINING, *_OF_EVALUATION) and not name.startswith(_BESIDES):

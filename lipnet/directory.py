@@ -31,7 +31,7 @@ def unusable(composed: DictConfig | None) -> Iterator[str]:
         directory = str(OmegaConf.select(composed, key))
         if "${" in directory:  # Hydra would look for a key of that name
             yield f"{key}={directory}: a run's directory may not have ${{ in its name; rename it, or choose another."
-        if directory.startswith("~"):
+        if directory == "~" or directory.startswith("~/"):
             yield f"{key}={directory}: in a file, ~ is not expanded; write the whole path."
 
 

@@ -42,6 +42,7 @@ SWEEPS = "learning_rates, margins, methods, mnist, seeds, tune"
 SWEEP = "several values make a sweep; add -m, or write a list as [1,2]."
 LISTS = "these lists describe the convolutions and must have one entry for each."
 NOT_READ = "no such key, nothing would read it;"
+SWEPT = ["sweep=methods", "conv=bcop", "seed=3", "rerun=done"]
 RECIPE = ["experiment=paper/mnist_small_bcop", "seed=3"]
 SAVED = ["model=fc", "epochs=3", "eval_radii=[0.5]", "seed=7"]  # what the fake run directories were started with
 
@@ -471,7 +472,7 @@ UNEQUAL = [
     ("resume=done model=small", ["model=small: the run in done has model=fc. "], []),
     ("resume=done +epochs=4", ["+epochs=4: the run in done has epochs=3. "], []),
     ("resume=done eval_radii=[0.2]", ["eval_radii=[0.2]: the run in done has eval_radii=[0.5]. "], []),
-    ("resume=done experiment=quick/digits sweep=methods", ["has experiment=null, sweep=null. "], []),
+    ("resume=done experiment=paper/mnist_small_bcop sweep=methods", ["has experiment=null, sweep=null. "], []),
     ("resume=done hydra.run.dir=my", ["hydra.run.dir=my: the run in done has hydra.run.dir=done. "], []),
     ("task=evaluate run=done epochs=4 model=fc", ["epochs=4: the run in done has epochs=3. "], ["model"]),
     ("task=evaluate run=selected task.select_by=clean_accuracy", ["has task.select_by=loss. "], []),
@@ -513,12 +514,12 @@ OWN_FILES = {
     "after a blank line": (b"\n\n  # @package _global_\nseed: 5\n", None),
     "it.yml": (
         b"# @package _global_\nseed: 5\n",
-        "experiment/it.yml is not read, only files ending in .yaml are; rename",
+        "it.yml is not read, only files ending in .yaml are; rename it to",
     ),
     "without a package": (b"seed: 5\n", "experiment/it.yaml: its keys would all stand under experiment; add the line "),
     "with a remark first": (
         b"# mine\n# @package _global_\nseed: 5\n",
-        "add the line '# @package _global_' at its top.",
+        "add the line '# @package _global_' at its",
     ),
     "marked": (b"\xef\xbb\xbf# @package _global_\nseed: 5\n", "it.yaml: begins with a byte order mark"),
     "wide": ("# @package _global_\nseed: 5\n".encode("utf-16"), "it.yaml: cannot be read"),
@@ -575,7 +576,10 @@ def test_main_arguments_exits(argv, code, monkeypatch, capsys):
 
 
 def test_the_version_is_said_without_torch(tmp_path):
-    program = "import sys; sys.argv[1:] = ['--version']\nfrom lipnet.app import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    program = (
+        "import sys; sys.argv[1:] = ['--version']\nfrom lipnet.app import main\n"
+        "try: main()\nfinally: print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     version, imported = done.stdout.splitlines()
     assert version.startswith(f"lipnet {lipnet.__version__}, torch {torch.__version__.partition('+')[0]}")

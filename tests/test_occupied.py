@@ -101,8 +101,8 @@ def test_a_completed_run_keeps_its_directory(folder, what):
 def test_a_stopped_run_keeps_its_directory_and_is_offered(folder):
     (folder / "D" / "results.json").unlink()
     message = refused(folder, [*OTHER, "hydra.run.dir=D"])
-    assert message == f"lipnet: hydra.run.dir=D: {BCOP}; choose another with hydra.run.dir=DIR, or continue that run: " \
-        f"lipnet resume={folder / 'D'}\n"  # fmt: skip
+    cure = f"choose another with hydra.run.dir=DIR, or continue that run: lipnet resume={folder / 'D'}"
+    assert message == f"lipnet: hydra.run.dir=D: {BCOP}; {cure}\n"
 
 
 def test_a_run_that_failed_before_a_checkpoint_keeps_its_directory(folder):

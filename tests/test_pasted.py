@@ -17,9 +17,9 @@ from lipnet.saved import origin
 
 NAMES = [
     "a space", "two  spaces", " around ", "comma,", "a,b", "quote'", 'quote"', "'both\"", "equal=s", "dollar$", "$HOME",
-    "`date`", "back\\slash", "end\\", "\\'", "[brackets]", "{braces}", "(round)", "#hash", "has#hash", "bang!", "&", "a;b",
-    "star*", "why?", "~", "~root", "100%", "-m", "--help", "+plus", "colon:", "new\nline", "tab\t", "übergröße", "日本",
-    "null", "true", "1_000", "1e3", "007", "<a>", "a|b", "a^b", "@a", "x" * 255, "$(date)", "a=b,c='d'",
+    "`date`", "back\\slash", "end\\", "\\'", "[brackets]", "{braces}", "(round)", "#hash", "has#hash", "bang!", "&",
+    "a;b", "star*", "why?", "~", "~root", "100%", "-m", "--help", "+plus", "colon:", "new\nline", "tab\t", "übergröße",
+    "日本", "null", "true", "1_000", "1e3", "007", "<a>", "a|b", "a^b", "@a", "x" * 255, "$(date)", "a=b,c='d'",
 ]  # fmt: skip
 ARGUMENTS = '#!/bin/sh\nexec "{python}" -c "import json, sys; print(json.dumps(sys.argv[1:]))" "$@"\n'
 

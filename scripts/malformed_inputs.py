@@ -3,7 +3,8 @@
     python scripts/malformed_inputs.py [--only KIND ...] [--fuzz 100]
 
 Command lines, folders of configurations, run directories, saved overrides, checkpoints, data files and exports, each
-damaged in a way of its own; the program runs in this process. Prints the counts by kind, and every case that went wrong.
+damaged in a way of its own; the program runs in this process. Prints the counts by kind, and every case that went
+wrong.
 """
 
 import argparse

@@ -533,8 +533,9 @@ def _in_one_directory(argv: list[str]) -> list[str]:
     arguments = get_args_parser().parse_args(argv)
     directory = distributed.from_main(lambda: _run_directory(arguments.overrides, arguments.config_dir))
     silent = [] if distributed.is_main() else ["hydra.output_subdir=null", "hydra/job_logging=disabled"]
-    others = [text for text in argv if not text.startswith("hydra.run.dir=")]
-    return [path_override("hydra.run.dir", directory), *silent, *others]
+    options = [text for text in argv if text not in arguments.overrides]  # argparse wants all overrides in one row
+    others = [text for text in arguments.overrides if not text.startswith("hydra.run.dir=")]
+    return [*options, path_override("hydra.run.dir", directory), *silent, *others]
 
 
 def _run_directory(overrides: list[str], config_dir: str | None) -> str:

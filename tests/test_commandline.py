@@ -586,6 +586,15 @@ def test_the_version_is_said_without_torch(tmp_path):
     assert imported == "False"
 
 
+def test_processes_that_share_a_run_find_its_own_files(tmp_path):
+    """Options come first, as argparse wants it, and the folder is known where the run directory is composed."""
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    text = "# @package _global_\nhydra: {run: {dir: runs/of-mine}}\n"
+    (tmp_path / "mine" / "experiment" / "it.yaml").write_text(text)
+    found = commandline._in_one_directory(["--config-dir", "mine", "experiment=it", "seed=1"])
+    assert found == ["--config-dir", "mine", "hydra.run.dir=runs/of-mine", "experiment=it", "seed=1"]
+
+
 def test_main_arguments_completes_the_command_line(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "resume=done"])
     commandline.main_arguments()

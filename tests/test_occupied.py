@@ -228,3 +228,17 @@ def test_files_that_a_run_would_overwrite_are_not(tmp_path, make_config, name):
 
 def test_keys_that_change_no_result_may_differ(folder, make_config):
     assert other_run(folder / "D", make_config(*TINY, "threads=3", "progress=on", "bell=true")) is None
+
+
+def test_relative_paths_are_meant_where_they_are_typed(folder):
+    """Hydra changes into the run directory."""
+    before = snapshot(folder / "D")
+    given = ("task=evaluate", "run=D", "attack.names=[]", "hydra.run.dir=again", "hydra.job.chdir=true")
+    outcome = launch(*given)
+    assert outcome.code == 0, outcome.output
+    assert (folder / "again" / "results.json").exists()
+    assert snapshot(folder / "D") == before
+    given = ("dataset=mnist", "dataset.root=here", "dataset.download=false", "hydra.job.chdir=true")
+    outcome = launch(*given, "hydra.run.dir=lost")
+    assert "dataset.root=here: mnist is missing" in outcome.output
+    assert not (folder / "lost" / "lost").exists()

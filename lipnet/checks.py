@@ -6,6 +6,7 @@ A check is a function ``value -> value`` that raises ``ValueError("must be ...")
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -77,8 +78,8 @@ def text(value: Any) -> str:
 
 
 def path(value: Any) -> str:
-    """The name of a file or folder; a number is one too (the runs of a sweep are numbered)."""
-    return text(str(value) if type(value) is int else value)
+    """The name of a file or folder, ``~`` expanded; a number is one too (the runs of a sweep are numbered)."""
+    return os.path.expanduser(text(str(value) if type(value) is int else value))
 
 
 def one_of(*options: str) -> Check:

@@ -3,7 +3,9 @@ import functools
 import math
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy
 import pytest
@@ -16,6 +18,9 @@ import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
 from lipnet import commandline
 from lipnet.config import Config, parse
 from lipnet.models import to_plain
+
+# As in an activated environment: the program prints the short names of its tools where a shell would find them.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from lipnet import version
 from lipnet.errors import UserError
 from lipnet.results.collect import find_runs
 from lipnet.results.compare import build_tables, filter_runs
@@ -35,6 +36,10 @@ examples:
 """
 
 
+def _path(typed: str) -> Path:
+    return Path(os.path.expanduser(typed))  # a shell leaves the ~ of --html=~/report.html
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
@@ -43,11 +48,14 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories, or folders above them")
+    made.add_argument("--version", action="version", version=version())
+    made.add_argument(
+        "directories", nargs="+", type=_path, metavar="DIR", help="run directories, or folders above them"
+    )
     made.add_argument(
         "--format", choices=list(FORMATS), default="terminal", help="default: terminal; csv: full precision"
     )
-    made.add_argument("--output", type=Path, metavar="FILE", help="write the table there instead of printing it")
+    made.add_argument("--output", type=_path, metavar="FILE", help="write the table there instead of printing it")
     made.add_argument("--sort", metavar="KEY", help="a column or a key of the configuration; measures: largest first")
     made.add_argument("--reverse", action="store_true", help="turn the order round")
     made.add_argument(
@@ -59,9 +67,9 @@ def parser() -> argparse.ArgumentParser:
         "--columns", metavar="KEY,...", help="only these measures, however many; all: every one, however wide"
     )
     made.add_argument("--paper", action="store_true", help="the paper's values under ours, and the difference")
-    made.add_argument("--figures", type=Path, metavar="DIR", help="draw figures (PNG) into this folder")
+    made.add_argument("--figures", type=_path, metavar="DIR", help="draw figures (PNG) into this folder")
     made.add_argument(
-        "--html", type=Path, metavar="FILE", help="write a report there too: one file with tables, figures, runs"
+        "--html", type=_path, metavar="FILE", help="write a report there too: one file with tables, figures, runs"
     )
     return made
 

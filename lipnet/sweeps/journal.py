@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lipnet.pasted import tool
 from lipnet.training.files import read_results
 
 FILE = "jobs.jsonl"
@@ -86,7 +87,7 @@ def closing_lines(sweep: Path, entries: list[Entry], jobs: int) -> str:
     lines += [f"  failed: {entry.directory}: {entry.reason}" for entry in entries if entry.outcome == "failed"]
     if missing or any(entry.outcome not in ("completed", "skipped") for entry in entries):
         lines.append("The same command goes on from here: it skips completed jobs, and continues or starts the others.")
-    return "\n".join([*lines, f"The table: lipnet-results {sweep}"])
+    return "\n".join([*lines, f"The table: {tool('lipnet-results', sweep)}"])
 
 
 def _kind(entry: Entry) -> str:

@@ -16,6 +16,7 @@ from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.models import to_plain
 from lipnet.models.summary import count_parameters
+from lipnet.pasted import tool
 from lipnet.results.fitting import Fitting, log_fitting
 from lipnet.results.record import versions, write_results
 from lipnet.results.table import certified_table
@@ -70,8 +71,9 @@ def export(config: Config, session: Session) -> dict[str, Any]:
         table = Fitting(lambda width: certified_table(results, width))
         log_fitting(log, "%d test examples\n%s", results["test_examples"], table)
     log.info(
-        "exported weights of epoch %d: %s, %s; Lipschitz constant at most %.9f\ncheck it: python -m lipnet.certify %s",
-        run.epoch, ", ".join(certificate["files"]), CERTIFICATE, certificate["lipschitz_upper_bound"], directory,
+        "exported weights of epoch %d: %s, %s; Lipschitz constant at most %.9f\ncheck it: %s",
+        run.epoch, ", ".join(certificate["files"]), CERTIFICATE, certificate["lipschitz_upper_bound"],
+        tool("python", "-m", "lipnet.certify", directory),
     )  # fmt: skip
     return results
 

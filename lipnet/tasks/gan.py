@@ -16,6 +16,7 @@ from lipnet.data.images import Split, Splits, generator, load_splits
 from lipnet.errors import UserError
 from lipnet.models.gan import Gan, generate, latent_vectors
 from lipnet.models.summary import count_parameters
+from lipnet.pasted import on_run
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.schema import Config, GanCritic
 from lipnet.tasks.session import Session
@@ -199,6 +200,6 @@ def _table(found: dict[str, Any], bound: float, directory: Path) -> str:
             f"  from generated images  {found['transport_of_generated']:.4f}",
             f"  from training images   {found['transport_of_training']:.4f}  (what a perfect generator would reach)",
             f"the critic's Lipschitz constant: {proved}",
-            f"a bound on the distance between both laws: task=wasserstein dataset=gan run={directory}",
+            f"a bound on the distance between both: {on_run('run', directory, 'task=wasserstein', 'dataset=gan')}",
         ]
     )

@@ -14,8 +14,9 @@ from lipnet.certify.spectrum import LINEAR_LAYERS
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.models import summarize
 from lipnet.models.summary import count_parameters
+from lipnet.recorded import saved_config
 from lipnet.results.record import versions
-from lipnet.runs import load_run, new_model, refuse_changes, saved_config
+from lipnet.runs import load_run, new_model, refuse_changes
 from lipnet.saved import RESUME_KEYS
 from lipnet.schema import Config
 from lipnet.tasks.session import Session

@@ -138,9 +138,10 @@ def nearest_type(module: nn.Module, types: Any) -> type[nn.Module] | None:
     return next((ancestor for ancestor in type(module).__mro__ if ancestor in types), None)
 
 
-def is_sequence(module: nn.Module) -> bool:
-    """Whether the module is bounded as a sequence of its modules, rather than by a rule of its own."""
-    return nearest_type(module, (*_RULES, *_COMPOSE)) is nn.Sequential
+def composition(module: nn.Module) -> type[nn.Module] | None:
+    """``nn.Sequential``, ``Residual`` or ``Concat``, if it is bounded as that; ``None`` if by a rule of its own."""
+    kind = nearest_type(module, (*_RULES, *_COMPOSE))
+    return kind if kind in _COMPOSE else None
 
 
 def _sequence(module: nn.Module, shape: Shape, name: str) -> float:

@@ -1,17 +1,17 @@
 """Certified radii that count the rounding of the forward pass."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from lipnet.certify.bound import Shape, lipschitz_bound, measured_once
+from lipnet.certify.evaluation import Evaluation
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
 from lipnet.certify.radius import at_once, certified_radii, class_numbers, margins, pairwise_certified_radii
-from lipnet.certify.rounding import Rounding, rounding_bound
+from lipnet.certify.rounding import Line, Rounding, rounding_in_balls
 
 _ROOT = math.sqrt(2) * (1 + 1e-15)  # from an L2 error of the logits to one of a difference of two
 
@@ -26,8 +26,7 @@ class Certificate:
         lipschitz: upper bound of the network.
         constants: of the differences of two logits, ``(classes, classes)``.
         observed: the arithmetic of the forward pass.
-        norms: ``|x - centre|`` of each example, float64, rounded up.
-        rounding: arithmetic -> what it may do to the logits.
+        rounding: arithmetic -> what it may do to the logits in the balls about the examples.
     """
 
     logits: Tensor
@@ -35,7 +34,6 @@ class Certificate:
     lipschitz: float
     constants: Tensor
     observed: torch.dtype
-    norms: Tensor
     rounding: dict[torch.dtype, Rounding]
 
     @property
@@ -48,17 +46,21 @@ class Certificate:
 
         Without ``deployed``: what the forward pass' own rounding may have; then radii hold in exact arithmetic.
         """
-        error = self.rounding[self.observed].error.at(self.norms)
+        here = torch.zeros(len(self.logits), dtype=torch.float64, device=self.logits.device)
+        error = Line(0.0, self._rounding(self.observed).seen).at(here)
         if deployed is not None:
-            error = error + self.rounding[deployed].error.at(self.norms)
+            error = error + self._rounding(deployed).error.at(here)
         # The subtractions, in float64, err by an ulp of the logits each.
         return _ROOT * error + 8 * torch.finfo(torch.float64).eps * self.logits.double().abs().amax(1)
 
     def radii(self, deployed: torch.dtype | None = None) -> Tensor:
         """L2 radii, float64 ``(examples,)``, within which each input that ``deployed`` holds exactly gets the label.
 
-        At an input x' in the ball the pass errs by at most ``error(ρ + r)``, which is ``error(ρ)`` and ``slope · r``:
-        ``r = (z_y - max z_j - √2 (observed error(ρ) + deployed error(ρ))) / (√2 (L + slope))``.
+        At an input x' at a distance r the deployed pass errs by at most ``error(0) + slope · r``:
+        ``r = (z_y - max z_j - √2 (observed error + deployed error(0))) / (√2 (L + slope))``.
+
+        Raises:
+            TypeError: nothing was proved for that arithmetic: it is none, or does not hold the weights.
         """
         slope = self._slope(deployed)
         radii = certified_radii(self.logits, self.labels, self.lipschitz * (1 + 1e-15) + slope, self.slack(deployed))
@@ -72,16 +74,23 @@ class Certificate:
 
     def radii_without_allowance(self) -> Tensor:
         """What the radii would be if nothing rounded: to say what the allowances cost, not to be relied on."""
-        return certified_radii(self.logits, self.labels, self.lipschitz, torch.zeros_like(self.norms))
+        return certified_radii(self.logits, self.labels, self.lipschitz, torch.zeros_like(self.margins))
 
     def _slope(self, deployed: torch.dtype | None) -> float:
-        slope = 0.0 if deployed is None else self.rounding[deployed].error.slope * (1 + 1e-12)
-        return math.inf if math.isnan(slope) else slope  # a network that diverged: nothing is certified
+        slope = 0.0 if deployed is None else self._rounding(deployed).error.slope * (1 + 1e-12)
+        return math.inf if math.isnan(slope) else slope  # of a network that diverged: 0 · infinity
+
+    def _rounding(self, dtype: torch.dtype) -> Rounding:
+        if dtype not in self.rounding:
+            names = " and ".join(str(known) for known in self.rounding)
+            reason = "it does not hold all of its weights" if dtype is torch.float32 else "only these are known here"
+            raise TypeError(f"this network is certified in {names}, not in {dtype!r}: {reason}")
+        return self.rounding[dtype]
 
     def _held(self, radii: Tensor, deployed: torch.dtype | None) -> Tensor:
         """0 where a number on the way may overflow, in the forward pass or in the ball."""
         for dtype in {self.observed, deployed or self.observed}:
-            peak = self.rounding[dtype].peak.at(self.norms + radii)
+            peak = self._rounding(dtype).peak.at(radii)
             radii = torch.where(peak < torch.finfo(dtype).max / 4, radii, 0.0)
         return radii
 
@@ -117,17 +126,20 @@ def certify(
     dtype = _arithmetic(network, inputs)
     shape: Shape = tuple(inputs.shape[1:])
     deployments = [dtype] if dtype is torch.float32 or not _holds_float32(network) else [dtype, torch.float32]
+    size, evaluation = batch_size or at_once(inputs.device, dtype), Evaluation(network)
+
+    def evaluate_rows(rows: Tensor) -> Tensor:
+        """Logits and norms side by side, float64."""
+        passes = [evaluation.run(batch.to(dtype, copy=True)) for batch in rows.split(size)]
+        return torch.cat([torch.cat((logits.double(), norms), dim=1) for logits, norms in passes])
+
     with measured_once():
-        rounding = {kind: rounding_bound(network, shape, kind) for kind in deployments}
         lipschitz, constants = lipschitz_bound(network, shape), pairwise_lipschitz_bounds(network, shape)
-    labels = class_numbers(labels, inputs.new_empty(len(inputs), len(constants)))
-    size = batch_size or at_once(inputs.device, dtype)
-    with plain_sums():
-        logits = share(
-            lambda rows: torch.cat([network(batch.to(dtype, copy=True)) for batch in rows.split(size)]), inputs
-        )
-    norms, constants = rounding[dtype].norms(inputs), constants.to(logits.device)
-    return Certificate(logits, labels, lipschitz, constants, dtype, norms, rounding)
+        found, classes = share(evaluate_rows, inputs), len(constants)
+        norms = found[:, classes:]
+        rounding = {kind: rounding_in_balls(network, shape, norms, dtype, kind) for kind in deployments}
+    logits = found[:, :classes].to(dtype)
+    return Certificate(logits, class_numbers(labels, logits), lipschitz, constants.to(logits.device), dtype, rounding)
 
 
 def _arithmetic(network: nn.Module, inputs: Tensor) -> torch.dtype:
@@ -155,11 +167,4 @@ def _arithmetic(network: nn.Module, inputs: Tensor) -> torch.dtype:
 def _holds_float32(network: nn.Module) -> bool:
     """Whether the network is the same after ``.float()``."""
     tensors = [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
-    return all(torch.equal(tensor.float().double(), tensor.double()) for tensor in tensors)
-
-
-@contextlib.contextmanager
-def plain_sums() -> Iterator[None]:
-    """Without libraries that may convolve by Winograd's or Fourier transforms: the proof is for sums of products."""
-    with torch.backends.cudnn.flags(enabled=False, allow_tf32=False), torch.backends.nnpack.flags(enabled=False):
-        yield
+    return all(torch.allclose(tensor.float().double(), tensor.double(), 0, 0, equal_nan=True) for tensor in tensors)

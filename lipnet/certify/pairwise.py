@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify.bound import Shape, is_sequence, lipschitz_bound, measured_once, nearest_type, output_shape
+from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_once, nearest_type, output_shape
+from lipnet.certify.evaluation import children
 from lipnet.certify.faithful import unfaithful
 from lipnet.certify.radius import any_pair
 from lipnet.certify.spectrum import DENSE_LAYERS
@@ -25,7 +26,7 @@ def pairwise_lipschitz_bounds(model: nn.Module, input_shape: Shape) -> Tensor:
     """
     with measured_once():
         whole = lipschitz_bound(model, input_shape)
-        layers = list(model) if isinstance(model, nn.Sequential) and is_sequence(model) else []
+        layers = list(children(model)) if composition(model) is nn.Sequential else []
         features = lipschitz_bound(nn.Sequential(*layers[:-1]), input_shape)
     outputs = output_shape(model, input_shape)
     if len(outputs) != 1:

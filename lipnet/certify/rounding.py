@@ -1,28 +1,33 @@
-"""What rounding may do to a network's outputs: an a-priori bound, for a whole ball of inputs.
+"""What rounding may do to a network's outputs, in a ball of inputs: a bound from what passes through at its centre.
 
 Each module's outputs differ from those of exact arithmetic by what its inputs already differed, times its Lipschitz
 constant, and by what its own arithmetic adds: at most ``γ_n |W| |x|`` entry by entry for inner products of n terms, in
-any order and with or without fused operations (Higham 2002, section 3.1; ``γ_n = n u / (1 - n u)``). Everything is a
-bound on L2 norms that grows at most linearly with the norm ρ of the network's input.
+any order and with or without fused operations (Higham 2002, section 3.1; ``γ_n = n u / (1 - n u)``). How large x is
+comes from a pass that was observed at the centre, and what the ball adds is the radius times the Lipschitz constant of
+everything before. Bounds are on L2 norms and grow linearly with the radius.
 """
 
 import functools
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from lipnet.certify.bound import Shape, is_sequence, lipschitz_bound, output_shape
+from lipnet.certify.bound import Shape, composition, lipschitz_bound, nearest_type, output_shape
 from lipnet.certify.convolution import bias_norm, conv_gain
+from lipnet.certify.evaluation import Evaluation, children, norm_of_each
+from lipnet.certify.faithful import unfaithful
 from lipnet.certify.norm import nonnegative_norm_bound
 from lipnet.certify.rules.linear import geometry
 from lipnet.certify.rules.upsampling import interpolation_bound, interpolations, is_interpolation
 from lipnet.certify.spectrum import DENSE_LAYERS
 from lipnet.layers import (
     Abs,
+    BlockedConv2d,
+    BlockedLinear,
     Concat,
     Cones,
     ConstrainedConv2d,
@@ -34,14 +39,15 @@ from lipnet.layers import (
     Residual,
     Scale,
 )
+from lipnet.layers.constrained import EstimatedConv2d
 
 
 @dataclass(frozen=True)
 class Line:
-    """``slope · ρ + offset``, both >= 0."""
+    """``slope · r + offset``, both >= 0; the offset is a number, or one for each example."""
 
     slope: float
-    offset: float
+    offset: float | Tensor
 
     def __add__(self, other: "Line") -> "Line":
         return Line(self.slope + other.slope, self.offset + other.offset)
@@ -49,35 +55,44 @@ class Line:
     def __mul__(self, factor: float) -> "Line":
         return Line(self.slope * factor, self.offset * factor)
 
-    def at(self, norms: Tensor) -> Tensor:
-        """Values at float64 norms, rounded up."""
-        return (self.slope * norms + self.offset) * (1 + 1e-12)
+    def at(self, radii: Tensor) -> Tensor:
+        """Values at float64 radii, rounded up."""
+        return (self.slope * radii + self.offset) * (1 + 1e-12)
 
     def highest(self, other: "Line") -> "Line":
         """A line above both."""
-        return Line(max(self.slope, other.slope), max(self.offset, other.offset))
+        return Line(max(self.slope, other.slope), torch.maximum(_wide(self.offset), _wide(other.offset)))
+
+    def stacked(self, other: "Line") -> "Line":
+        """Above the root of the sum of squares (Minkowski)."""
+        return Line(math.hypot(self.slope, other.slope), torch.hypot(_wide(self.offset), _wide(other.offset)))
+
+
+def _wide(value: float | Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """Bounds for a network evaluated in one precision, for inputs x with ``ρ = |x - centre|``.
+    """Bounds for a network evaluated in one precision, at inputs x' at a distance r from a centre or from an example.
 
     Attributes:
-        error: on ``|computed outputs - exact outputs|``, in L2.
+        error: on ``|computed outputs - exact outputs|`` at x', in L2.
         size: on the norm of the computed outputs.
         peak: on the largest number on the way; above the precision's largest one nothing is promised.
-        centre: what a first normalisation subtracts; 0 without one.
+        seen: on the error of the pass that was observed, at the centre or the examples themselves.
+        centre: what a first normalisation subtracts, 0 without one; the examples take its place in ``certify``.
     """
 
     error: Line
     size: Line
     peak: Line
+    seen: float | Tensor = 0.0
     centre: Tensor | float = 0.0
 
     def norms(self, inputs: Tensor) -> Tensor:
-        """ρ of each of ``(n, ...)`` inputs, float64, rounded up; in pieces, since the inputs may be large."""
-        pieces = [(batch.double() - self.centre).flatten(1).norm(dim=1) for batch in inputs.split(2000)]
-        return torch.cat(pieces) * (1 + math.prod(inputs.shape[1:]) * torch.finfo(torch.float64).eps)
+        """``|x - centre|`` of each of ``(n, ...)`` inputs, float64, rounded up; in pieces, since they may be large."""
+        return torch.cat([norm_of_each(batch.double() - self.centre) for batch in inputs.split(2000)])
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,8 @@ class Step:
 def rounding_bound(model: nn.Module, input_shape: Shape, dtype: torch.dtype) -> Rounding:
     """How far a forward pass in ``dtype`` may be from exact arithmetic, for inputs that ``dtype`` holds exactly.
 
+    ``error.at(norms(inputs))`` bounds it without a pass at the inputs; radii are distances from ``centre``.
+
     It holds for sums in any order, as matrix products and direct convolutions take them; not for Winograd's or Fourier
     transforms, nor for lower precisions inside (TF32, bf16). Elementary functions (exp, tanh, erf) are taken to err by
     at most 4 ulps, as their libraries say.
@@ -112,68 +129,139 @@ def rounding_bound(model: nn.Module, input_shape: Shape, dtype: torch.dtype) -> 
     Raises:
         TypeError: a module has no Lipschitz rule, or rounds in a way that is not known here; the message names it.
     """
-    if dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"only float32 and float64 forward passes are certified, not {dtype}: it rounds too coarsely")
     lipschitz_bound(model, input_shape)  # it refuses what computes something else than the modules' own steps say
-    start = Rounding(Line(0.0, 0.0), Line(1.0, 0.0), Line(1.0, 0.0))
+    like = next((tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()), None)
+    like = torch.zeros((), dtype=dtype) if like is None else like
+    centre = torch.zeros(input_shape, dtype=like.dtype, device=like.device) + _first_mean(model)
+    found = rounding_in_balls(model, tuple(input_shape), Evaluation(model).run(centre[None])[1], like.dtype, dtype)
+    error, size, peak = (Line(line.slope, float(line.offset)) for line in (found.error, found.size, found.peak))
+    return Rounding(error, size, peak, float(found.seen), centre.double())
+
+
+def _first_mean(module: nn.Module) -> Tensor | float:
+    """What a normalisation that comes first subtracts: images are nearer to that than to 0."""
+    while composition(module) is nn.Sequential and len(module._modules):
+        module = next(children(module))
+    return module.mean if isinstance(module, Normalize) else 0.0
+
+
+def rounding_in_balls(
+    model: nn.Module, shape: Shape, norms: Tensor, observed: torch.dtype, deployed: torch.dtype
+) -> Rounding:
+    """The same for balls about examples, from the ``norms`` that an ``Evaluation`` in ``observed`` found there.
+
+    Raises:
+        TypeError: as ``rounding_bound``.
+    """
+    for dtype in (observed, deployed):
+        if dtype not in (torch.float32, torch.float64):
+            raise TypeError(
+                f"only float32 and float64 forward passes are certified, not {dtype}: it rounds too coarsely"
+            )
     with torch.no_grad():
-        return _follow(model, tuple(input_shape), start, dtype)
+        walk = _Walk(iter(norms.unflatten(1, (-1, 2)).unbind(1)), torch.finfo(observed), torch.finfo(deployed))
+        end = walk.through(model, shape, _Passes(1.0, 0.0, Line(0.0, 0.0), Line(0.0, 0.0)))
+        return Rounding(end.error, end.size(next(walk.norms)[:, 0]), end.peak, end.seen)
 
 
-@functools.singledispatch
-def _follow(module: nn.Module, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    step = rounding_step(module, shape, torch.finfo(dtype))
-    lipschitz = lipschitz_bound(module, shape)
-    local = before.size * step.relative + Line(0.0, step.absolute)
-    size = before.size * lipschitz + Line(0.0, step.zero) + local
-    peak = before.peak.highest(before.size * step.gain + Line(0.0, step.zero)).highest(size)
-    return replace(before, error=before.error * lipschitz + local, size=size, peak=peak)
+@dataclass(frozen=True)
+class _Passes:
+    """How what reaches a module may differ between exact arithmetic, the observed and the deployed pass.
+
+    Attributes:
+        lipschitz: of everything before, in exact arithmetic.
+        seen: how far the observed pass is from it, at the example.
+        error: how far the deployed one is, at a distance r from the example.
+        peak: the largest number of the deployed one so far.
+    """
+
+    lipschitz: float
+    seen: float | Tensor
+    error: Line
+    peak: Line
+
+    def size(self, norms: Tensor) -> Line:
+        """Norms in the deployed pass: what was observed, as far as that, the ball and this pass may be apart."""
+        return Line(self.lipschitz, norms + self.seen) + self.error
+
+    def __add__(self, other: "_Passes") -> "_Passes":
+        return _Passes(
+            self.lipschitz + other.lipschitz, self.seen + other.seen, self.error + other.error,
+            self.peak.highest(other.peak),
+        )  # fmt: skip
+
+    def stacked(self, other: "_Passes") -> "_Passes":
+        """Of the outputs of both, one after the other."""
+        return _Passes(
+            math.hypot(self.lipschitz, other.lipschitz), torch.hypot(_wide(self.seen), _wide(other.seen)),
+            self.error.stacked(other.error), self.peak.highest(other.peak),
+        )  # fmt: skip
 
 
-@_follow.register
-def _(module: nn.Sequential, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    if not is_sequence(module):
-        return _follow.dispatch(nn.Module)(module, shape, before, dtype)
-    for child in module._modules.values():
-        assert child is not None
-        before = _follow(child, shape, before, dtype)
-        shape = output_shape(child, shape)
-    return before
+@dataclass(frozen=True)
+class _Walk:
+    """Follows both passes through a network, in the order of an ``Evaluation``."""
+
+    norms: Iterator[Tensor]
+    observed: torch.finfo
+    deployed: torch.finfo
+
+    def through(self, module: Any, shape: Shape, before: _Passes) -> _Passes:
+        kind = composition(module)
+        if kind is nn.Sequential:
+            for child in children(module):
+                before = self.through(child, shape, before)
+                shape = output_shape(child, shape)
+            return before
+        if kind is Residual:
+            shortcut, branch = (self.through(part, shape, before) for part in (module.shortcut, module.branch))
+            entries = math.prod(output_shape(module, shape))
+            return self._after(shortcut + branch, 1.0, lambda precision: _sum_step(entries, precision))
+        if kind is Concat:
+            return functools.reduce(_Passes.stacked, [self.through(part, shape, before) for part in module.branches])
+        _refuse_other_functions(module)
+        steps = functools.partial(rounding_step, module, shape)
+        return self._after(before, lipschitz_bound(module, shape), steps)
+
+    def _after(self, before: _Passes, lipschitz: float, step_in: Callable[[torch.finfo], Step]) -> _Passes:
+        step = step_in(self.deployed)
+        there = step if self.observed == self.deployed else step_in(self.observed)
+        norms = _reach(next(self.norms), step.gain)
+        size = before.size(norms)
+        own = size * step.relative + Line(0.0, step.absolute)
+        largest = size * max(step.gain, lipschitz) + Line(0.0, step.zero) + own
+        return _Passes(
+            before.lipschitz * lipschitz,
+            before.seen * lipschitz + norms * there.relative + there.absolute,
+            before.error * lipschitz + own,
+            before.peak.highest(largest),
+        )
 
 
-@_follow.register
-def _(module: Normalize, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    """Where it comes first, norms are measured from its mean: images are nearer to that than to 0."""
-    if before.size != Line(1.0, 0.0) or before.error != Line(0.0, 0.0):
-        return _follow.dispatch(nn.Module)(module, shape, before, dtype)
-    unit, lipschitz = torch.finfo(dtype).eps / 2, lipschitz_bound(module, shape)
-    absolute = math.sqrt(math.prod(shape)) * 2 * torch.finfo(dtype).tiny * (1 + lipschitz)
-    # A subtraction and a division, each of relative error u.
-    error = Line(lipschitz * 2 * unit * (1 + 2 * unit), absolute)
-    size = Line(lipschitz, 0.0) + error
-    mean = float(torch.linalg.vector_norm(module.mean.double().expand(shape)))
-    return Rounding(error, size, size.highest(Line(1.0, mean)), module.mean.double())
+def _refuse_other_functions(module: nn.Module) -> None:
+    """A subclass may have a Lipschitz rule of its own and compute in another way than its ancestor, whose step it has.
+
+    Raises:
+        TypeError: naming it.
+    """
+    kind = nearest_type(module, {*rounding_step.registry, *_EXACT, *_SCALING, *_SMOOTH} - {object, nn.Module})
+    reason = unfaithful(module, kind) if kind is not None else None
+    if reason is not None:
+        raise TypeError(f"it is not known how {type(module).__name__} rounds: {reason}")
 
 
-@_follow.register
-def _(module: Residual, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    kept, added = (_follow(part, shape, before, dtype) for part in (module.shortcut, module.branch))
-    unit = torch.finfo(dtype).eps / 2
-    size = kept.size + added.size
-    error = kept.error + added.error + size * unit
-    return Rounding(error, size * (1 + unit), kept.peak.highest(added.peak).highest(size * 2), kept.centre)
+def _reach(place: Tensor, gain: float) -> Tensor:
+    """Norms of inputs or, where that is less, ``|(|W| |x|)| / | |W| |``: a module's rounding is relative to either.
+
+    A billionth of the norms, and of 1, stands for numbers that are flushed to 0 on the way, weights among them.
+    """
+    norms, products = place.unbind(1)
+    return torch.minimum(norms, products / gain + 1e-9 * (norms + 1)) if gain > 1e-12 else norms
 
 
-@_follow.register
-def _(module: Concat, shape: Shape, before: Rounding, dtype: torch.dtype) -> Rounding:
-    parts = [_follow(branch, shape, before, dtype) for branch in module.branches]
-    error, size = (_stacked([getattr(part, name) for part in parts]) for name in ("error", "size"))
-    return Rounding(error, size, functools.reduce(Line.highest, [part.peak for part in parts]), parts[0].centre)
-
-
-def _stacked(lines: list[Line]) -> Line:
-    """Above the root of the sum of squares (Minkowski)."""
-    return Line(math.hypot(*(line.slope for line in lines)), math.hypot(*(line.offset for line in lines)))
+def _sum_step(entries: int, precision: torch.finfo) -> Step:
+    """One addition for each entry, relative to the computed sum."""
+    return Step(0.0, precision.eps, 2 * math.sqrt(entries) * precision.tiny, gain=2.0)
 
 
 _EXACT = (
@@ -213,7 +301,7 @@ for _dense in DENSE_LAYERS:
     @rounding_step.register(_dense)
     def _(module: Any, shape: Shape, precision: torch.finfo) -> Step:
         gain = nonnegative_norm_bound(module.weight.detach().double().cpu().abs())
-        return _inner_products(module, gain, module.weight.shape[1], module.weight.shape[0], shape, precision)
+        return _inner_products(module, gain, shape, precision)
 
 
 @rounding_step.register(nn.AvgPool1d)
@@ -274,8 +362,11 @@ def _(module: Normalize, shape: Shape, precision: torch.finfo) -> Step:
     return Step(zero, 2 * precision.eps * lipschitz, 2 * precision.eps * zero + lost)
 
 
-@rounding_step.register(_BatchNorm)
-def _(module: _BatchNorm, shape: Shape, precision: torch.finfo) -> Step:
+@rounding_step.register(nn.BatchNorm1d)
+@rounding_step.register(nn.BatchNorm2d)
+@rounding_step.register(nn.BatchNorm3d)
+@rounding_step.register(nn.SyncBatchNorm)
+def _(module: Any, shape: Shape, precision: torch.finfo) -> Step:
     lipschitz = lipschitz_bound(module, shape)
     assert module.running_var is not None
     assert module.running_mean is not None
@@ -290,20 +381,22 @@ def _(module: _BatchNorm, shape: Shape, precision: torch.finfo) -> Step:
 
 
 @rounding_step.register(PaddedConv2d)
+@rounding_step.register(BlockedConv2d)
 @rounding_step.register(ConstrainedConv2d)
+@rounding_step.register(EstimatedConv2d)
 @rounding_step.register(nn.Conv1d)
 @rounding_step.register(nn.Conv2d)
 @rounding_step.register(nn.Conv3d)
 def _(module: Any, shape: Shape, precision: torch.finfo) -> Step:
-    weight = module.weight
-    gain = conv_gain(weight, geometry(module, shape))
-    return _inner_products(module, gain, weight[0].numel(), weight.shape[0], shape, precision)
+    return _inner_products(module, conv_gain(module.weight, geometry(module, shape)), shape, precision)
 
 
-def _inner_products(module: Any, gain: float, terms: int, outputs: int, shape: Shape, precision: torch.finfo) -> Step:
-    """``W x + b`` with ``terms`` products in each entry; subnormal numbers may be flushed to 0, weights among them."""
-    entries = math.prod(output_shape(module, shape))
-    zero = bias_norm(module, entries // outputs)
+def _inner_products(module: Any, gain: float, shape: Shape, precision: torch.finfo) -> Step:
+    """``W x + b``, ``gain`` the norm of ``|W|``; subnormal numbers may be flushed to 0, weights among them."""
+    weight, entries = module.weight, math.prod(output_shape(module, shape))
+    blocked = isinstance(module, BlockedConv2d | BlockedLinear)
+    terms = module.terms(getattr(torch, precision.dtype)) if blocked else weight[0].numel()
+    zero = bias_norm(module, entries // len(weight))
     gamma = _gamma(terms + 2, precision)
     lost = 2 * (terms + 1) * math.sqrt(entries) * precision.tiny
     return Step(zero, gamma * gain + lost, gamma * zero + lost, gain)

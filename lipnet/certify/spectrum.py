@@ -7,14 +7,21 @@ from torch import Tensor, nn
 
 from lipnet.certify.faithful import unfaithful
 from lipnet.certify.norm import small_gram
-from lipnet.layers import ConstrainedConv2d, OrthogonalLinear, PaddedConv2d, SpectralLinear
+from lipnet.layers import (
+    BlockedConv2d,
+    BlockedLinear,
+    ConstrainedConv2d,
+    OrthogonalLinear,
+    PaddedConv2d,
+    SpectralLinear,
+)
 from lipnet.layers.constrained import ConstrainedLinear, EstimatedConv2d
 from lipnet.layers.frequency import conv_operator
 
 Shape = tuple[int, ...]
 # Each with a ``forward`` of its own; the subclasses of one differ in how they build their weight.
-DENSE_LAYERS = (ConstrainedLinear, OrthogonalLinear, SpectralLinear, nn.Linear)
-LINEAR_LAYERS = (ConstrainedConv2d, EstimatedConv2d, PaddedConv2d, *DENSE_LAYERS)
+DENSE_LAYERS = (ConstrainedLinear, OrthogonalLinear, SpectralLinear, BlockedLinear, nn.Linear)
+LINEAR_LAYERS = (ConstrainedConv2d, EstimatedConv2d, BlockedConv2d, PaddedConv2d, *DENSE_LAYERS)
 
 
 def singular_values(layer: nn.Module, input_shape: Shape) -> Tensor:

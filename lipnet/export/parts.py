@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lipnet.certify.faithful import unfaithful
 from lipnet.checks import Check, boolean, list_of, one_of, optional, whole
 from lipnet.errors import UserError
-from lipnet.layers import Abs, GroupSort, MaxMin, Normalize, PaddedConv2d
+from lipnet.layers import Abs, BlockedConv2d, BlockedLinear, GroupSort, MaxMin, Normalize, PaddedConv2d
 
 _COUNT = whole(1, at_most=2**20)
 _SIZE = whole(1, at_most=1024)
@@ -44,6 +44,12 @@ def _convolution(layer: PaddedConv2d) -> dict[str, Any]:
         "stride": conv.stride[0], "dilation": conv.dilation[0], "groups": conv.groups, "bias": conv.bias is not None,
         "padding_mode": layer.padding_mode,
     }  # fmt: skip
+
+
+def _blocked_convolution(layer: BlockedConv2d) -> dict[str, Any]:
+    shape = _convolution(layer)
+    del shape["groups"]  # it has none
+    return shape | {"block": layer.block}
 
 
 def _linear(layer: nn.Linear) -> dict[str, Any]:
@@ -79,12 +85,28 @@ PARTS: dict[str, Part] = {
         "nn.Sequential(\n            {padding},\n            nn.Conv2d({in_channels}, {out_channels}, {kernel_size}, "
         "stride={stride}, dilation={dilation}, groups={groups}, bias={bias}),\n        )",
     ),
+    "BlockedConv2d": Part(
+        BlockedConv2d,
+        {
+            "in_channels": _COUNT, "out_channels": _COUNT, "kernel_size": _SIZE, "stride": _SIZE, "dilation": _SIZE,
+            "bias": boolean, "padding_mode": one_of("circular", "zeros"), "block": _COUNT,
+        },
+        _blocked_convolution,
+        "nn.Sequential(\n            {padding},\n            BlockedConv2d({in_channels}, {out_channels}, "
+        "{kernel_size}, stride={stride}, dilation={dilation}, bias={bias}, block={block}),\n        )",
+    ),
     "Flatten": Part(nn.Flatten, {}, lambda layer: {}, "nn.Flatten()"),
     "Linear": Part(
         nn.Linear,
         {"in_features": _COUNT, "out_features": _COUNT, "bias": boolean},
         _linear,
         "nn.Linear({in_features}, {out_features}, bias={bias})",
+    ),
+    "BlockedLinear": Part(
+        BlockedLinear,
+        {"in_features": _COUNT, "out_features": _COUNT, "bias": boolean, "block": _COUNT},
+        lambda layer: _linear(layer) | {"block": layer.block},
+        "BlockedLinear({in_features}, {out_features}, bias={bias}, block={block})",
     ),
     "MaxMin": Part(MaxMin, {}, lambda layer: {}, "MaxMin()"),
     "GroupSort": Part(

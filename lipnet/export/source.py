@@ -5,7 +5,7 @@ from typing import Any
 
 from lipnet.export import deployed
 from lipnet.export.parts import PARTS
-from lipnet.layers import PaddedConv2d
+from lipnet.layers.conv import same_padding
 
 _PADS = {"circular": "nn.CircularPad2d", "zeros": "nn.ZeroPad2d"}
 
@@ -22,7 +22,7 @@ def network_source(layers: list[dict[str, Any]]) -> str:
 
 def _code(layer: dict[str, Any]) -> str:
     arguments = {key: value for key, value in layer.items() if key not in ("name", "type")}
-    if layer["type"] == "PaddedConv2d":
-        before, after = PaddedConv2d(**arguments).padding
+    if layer["type"] in ("PaddedConv2d", "BlockedConv2d"):
+        before, after = same_padding(layer["kernel_size"], layer["stride"], layer["dilation"])
         arguments["padding"] = f"{_PADS[layer['padding_mode']]}({(before, after, before, after)})"
     return PARTS[layer["type"]].code.format(**arguments)

@@ -1,6 +1,6 @@
 """Sums and concatenations of modules that see the same input."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,13 @@ class Concat(nn.Module):
         return torch.cat(each_of(inputs, self.branches), dim=1)
 
 
-def each_of(inputs: Tensor, modules: Iterable[nn.Module]) -> list[Tensor]:
+def _call(module: nn.Module, inputs: Tensor) -> Tensor:
+    return module(inputs)
+
+
+def each_of(
+    inputs: Tensor, modules: Iterable[nn.Module], call: Callable[[nn.Module, Tensor], Tensor] = _call
+) -> list[Tensor]:
     """The outputs of several modules for one input; those that work in place get a copy of their own.
 
     Raises:
@@ -52,7 +58,7 @@ def each_of(inputs: Tensor, modules: Iterable[nn.Module]) -> list[Tensor]:
     for module in modules:
         before = _version(inputs)
         in_place = any(getattr(part, "inplace", False) for part in module.modules())
-        outputs.append(module(inputs.clone() if in_place else inputs))
+        outputs.append(call(module, inputs.clone() if in_place else inputs))
         if _version(inputs) != before:
             raise RuntimeError(
                 f"{type(module).__name__} changes its input, which another module uses too; let it work on a copy, or "

@@ -65,7 +65,7 @@ def same_conv2d(
         return functional.conv2d(padded, weight, bias, stride, 0, dilation, groups)
     if inputs.dim() == 3:
         return same_conv2d(inputs[None], weight, bias, padding, padding_mode, stride, dilation, groups)[0]
-    padded = _pad(inputs, padding, padding_mode)
+    padded = pad(inputs, padding, padding_mode)
     if padded.dtype is torch.float64 and (dilation, groups) == (1, 1) and _only_evaluates(padded, weight):
         return _row_products(padded, weight, bias, stride)
     return functional.conv2d(padded, weight, bias, stride, 0, dilation, groups)
@@ -101,7 +101,8 @@ def _row_products(padded: Tensor, weight: Tensor, bias: Tensor | None, stride: i
     return outputs.view(batch, height, width, out).permute(0, 3, 1, 2)
 
 
-def _pad(inputs: Tensor, padding: tuple[int, int], padding_mode: str) -> Tensor:
+def pad(inputs: Tensor, padding: tuple[int, int], padding_mode: str) -> Tensor:
+    """Pads ``(batch, channels, h, w)`` by (before, after) on both axes, in the layout that a convolution wants."""
     if not any(padding):
         return inputs.contiguous(memory_format=_layout(inputs))
     if padding_mode == "zeros":

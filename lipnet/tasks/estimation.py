@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import Rounding, lipschitz_bound, rounding_bound
-from lipnet.certify.certificate import plain_sums
+from lipnet.certify.evaluation import plain_sums
 from lipnet.certify.interval import Interval, bernstein_margin, mean_interval
 from lipnet.certify.radius import model_logits
 from lipnet.certify.transport import transport_cost

@@ -103,13 +103,39 @@ def test_ties_and_errors_have_no_radius():
     assert certify(linear, torch.rand(2, 2), torch.tensor([1, 2])).radii().tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("layer", [1, -1])
+def test_networks_that_diverged_certify_nothing(examples, value, layer):
+    model = network()
+    model[layer].weight[0, 0] = value
+    found = certify(model.double(), *examples)
+    for dtype in ARITHMETICS:
+        assert not bool(found.radii(dtype).any())
+        assert not bool(found.radii_per_pair(dtype).any())
+
+
+def test_inputs_are_left_as_they_are(examples):
+    images = examples[0] - 0.5
+    before = images.clone()
+    certify(nn.Sequential(nn.ReLU(inplace=True), network()), images, examples[1])
+    assert torch.equal(images, before)
+
+
 def test_weights_that_are_not_float32_are_not_deployed_in_it(examples):
     model = network().double()
     model[-1].weight += 1e-12
     found = certify(model, *examples)
     assert bool((found.radii(torch.float64) > 0).any())
-    with pytest.raises(KeyError):
+    with pytest.raises(TypeError, match="does not hold all of its weights"):
         found.radii(torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int8, "float32", 32])
+def test_radii_of_other_arithmetics_are_refused(examples, dtype):
+    found = certify(network(), *examples)
+    for radii in (found.radii, found.radii_per_pair, found.slack):
+        with pytest.raises(TypeError, match=r"certified in torch\.float32, not in"):
+            radii(dtype)
 
 
 def test_coarse_arithmetic_is_refused(examples, monkeypatch):

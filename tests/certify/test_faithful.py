@@ -223,7 +223,7 @@ FAITHFUL = {
     "a name and a note": lambda: derived(nn.ReLU, extra_repr=lambda self: "mine", note=3),
     "a constructor": lambda: derived(nn.Linear, 3, 3, __init__=lambda self, *sizes: nn.Linear.__init__(self, *sizes)),
     "another weight": lambda: derived(
-        ConstrainedLinear, 3, 3, reset_parameters=lambda self: None, build_weight=lambda self, raw: 2 * torch.eye(3)
+        ConstrainedLinear, 3, 3, False, reset_parameters=lambda self: None, build_weight=lambda self, raw: 2 * torch.eye(3)
     ),
     "gradient hook": lambda: hooked(nn.ReLU(), "register_full_backward_hook", lambda m, a, b: None),
     "deterministic parametrization": lambda: parametrized(nn.Linear(3, 3), Ten()),
@@ -391,13 +391,27 @@ def test_pairs_of_classes_read_no_rows_of_a_layer_with_a_rule_of_its_own(monkeyp
     assert float(pairwise_lipschitz_bounds(network, (3,))[0, 1]) >= float(rows)
 
 
+def test_the_rounding_of_an_ancestor_is_not_taken_for_another_function(monkeypatch):
+    from lipnet.certify import bound
+
+    class Noisy(nn.ReLU):
+        def forward(self, inputs):
+            return super().forward(1e3 * inputs) / 1e3
+
+    monkeypatch.setattr(bound, "_RULES", dict(bound._RULES))
+    bound.register_rule(Noisy)(lambda module, shape: 1.0)
+    assert lipschitz_bound(Noisy(), (3,)) == 1
+    with pytest.raises(TypeError, match="not known how Noisy rounds: Noisy overrides `forward`"):
+        rounding_bound(nn.Sequential(Noisy()), (3,), torch.float32)
+
+
 def test_certify_leaves_the_images_alone():
-    network = nn.Sequential(nn.ELU(inplace=True), nn.Flatten(), nn.Linear(8, 3)).double()
+    network = nn.Sequential(nn.ELU(inplace=True), nn.Flatten(), nn.Linear(8, 3)).double().requires_grad_(False)
     images = torch.randn(5, 2, 4, dtype=torch.float64)
     before = images.clone()
     certificate = certify(network, images, torch.zeros(5, dtype=torch.long))
     assert torch.equal(images, before)
-    assert torch.equal(certificate.norms >= before.flatten(1).norm(dim=1), torch.ones(5, dtype=torch.bool))
+    assert torch.equal(certificate.logits, network(before.clone()))
 
 
 def test_singular_values_of_another_function_are_refused():

@@ -1,4 +1,4 @@
-"""A-priori bounds on rounding against float32 and float64 passes, and against sums in the worst order."""
+"""Bounds on rounding, for all inputs and in balls about examples, against passes and sums in the worst order."""
 
 import copy
 import math
@@ -10,9 +10,13 @@ from torch import nn
 
 from lipnet import to_plain
 from lipnet.certify import lipschitz_bound, rounding_bound
+from lipnet.certify.evaluation import Evaluation
+from lipnet.certify.rounding import rounding_in_balls
 from lipnet.layers import (
     Abs,
     BCOPConv2d,
+    BlockedConv2d,
+    BlockedLinear,
     Concat,
     Cones,
     GroupSort,
@@ -25,8 +29,8 @@ from lipnet.layers import (
 )
 
 
-def batch_norm():
-    module = nn.BatchNorm2d(3)
+def batch_norm(channels=3):
+    module = nn.BatchNorm2d(channels)
     module.running_mean.normal_()
     module.running_var.uniform_(0.1, 2)
     nn.init.normal_(module.weight)
@@ -52,6 +56,24 @@ NETWORKS = {
     "trilinear": (lambda: nn.Upsample(scale_factor=1.3, mode="trilinear"), (2, 5, 4, 6)),
     "cones": (lambda: Cones(30, 12), (30,)),
     "cones, upward": (lambda: Cones(200, 40, upward=True), (2, 10, 10)),
+    "blocked linear": (lambda: BlockedLinear(700, 40), (700,)),
+    "blocked conv": (lambda: BlockedConv2d(20, 8, 3, stride=1, block=6, padding_mode="zeros"), (20, 8, 8)),
+    "residual of an image": (
+        lambda: nn.Sequential(
+            Residual(nn.Sequential(BlockedConv2d(8, 8, 3, block=3), batch_norm(8), nn.ReLU()), batch_norm(8)),
+            nn.AvgPool2d(2),
+            Residual(nn.Sequential(nn.Flatten(1), BlockedLinear(128, 128), nn.Unflatten(1, (8, 4, 4)))),
+            nn.Upsample(scale_factor=1.5, mode="bilinear"),
+        ),
+        (8, 8, 8),
+    ),
+    "nested concatenation": (
+        lambda: nn.Sequential(
+            Concat(Concat(Normalize([0.4] * 3, [0.2] * 3), Scale(0.3)), Residual(PaddedConv2d(3, 3, 3), Scale(-1.0))),
+            Abs(), nn.Flatten(), Concat(Cones(576, 5), nn.Linear(576, 4)),
+        ),
+        (3, 8, 8),
+    ),
     "sigmoid": (lambda: nn.Sequential(nn.Sigmoid(), nn.Linear(50, 5)), (50,)),
     "exact modules": (
         lambda: nn.Sequential(
@@ -90,6 +112,108 @@ def test_float32_passes_stay_within_the_bound(name, scale):
     if name != "exact modules":
         assert bool((error > 0).any())
         assert bool((allowed < 0.05 * found.size.at(norms)).all())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("observed", [torch.float32, torch.float64])
+def test_float32_passes_stay_within_the_bound_in_balls_about_examples(name, observed):
+    """Outputs at the examples, in random directions, and where the network is steepest; shrunk inputs and tiny ones."""
+    make, shape = NETWORKS[name]
+    network = to_plain(make().eval()).requires_grad_(False)
+    double = copy.deepcopy(network).double()
+    examples = torch.rand(12, *shape) * torch.tensor([1e-6, 0.1, 1.0, 30.0]).repeat(3).view(-1, *[1] * len(shape))
+    outputs, norms = Evaluation(copy.deepcopy(network).to(observed)).run(examples.to(observed))
+    found = rounding_in_balls(network, shape, norms, observed, torch.float32)
+    seen = (outputs.double() - double(examples.double())).flatten(1).norm(dim=1)
+    assert bool((seen <= found.seen * (1 + 1e-12)).all())
+    steepest = examples.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(network(steepest).square().sum(), steepest)
+    for direction in (torch.zeros_like(examples), gradient, torch.randn_like(examples), -examples):
+        for radius in (1e-3, 1.0, 100.0):
+            wide = direction.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, *[1] * len(shape))
+            points = examples + radius * direction / wide
+            distances = (points.double() - examples.double()).flatten(1).norm(dim=1) * (1 + 1e-12)
+            coarse, exact = network(points).double(), double(points.double())
+            error = (coarse - exact).flatten(1).norm(dim=1)
+            assert bool((error <= found.error.at(distances)).all())
+            assert bool((coarse.flatten(1).norm(dim=1) <= found.size.at(distances)).all())
+            assert bool((coarse.flatten(1).abs().amax(1) <= found.peak.at(distances)).all())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_measured_at_examples_allows_less(name):
+    """Than a bound for all inputs of such norms; from float32 a little more than from float64."""
+    make, shape = NETWORKS[name]
+    network = to_plain(make().eval()).requires_grad_(False)
+    double, examples = copy.deepcopy(network).double(), torch.rand(10, *shape)
+    for_all = rounding_bound(double, shape, torch.float32)
+    here = torch.zeros(len(examples), dtype=torch.float64)
+    lines = [
+        rounding_in_balls(network, shape, Evaluation(observer).run(images)[1], images.dtype, torch.float32).error
+        for observer, images in ((double, examples.double()), (network, examples))
+    ]
+    assert bool((lines[0].at(here) <= for_all.error.at(for_all.norms(examples)) * (1 + 1e-9)).all())
+    assert bool((lines[0].at(here) <= lines[1].at(here) * (1 + 1e-6)).all())
+    assert bool((lines[0].at(here) <= lines[0].at(here + 1)).all())
+
+
+def test_norms_are_measured_from_one_point_on_all_branches():
+    """A normalisation with a large mean in one branch says nothing of norms in the other."""
+    network = Concat(Normalize([1000.0], [1.0]), PaddedConv2d(1, 4, 3)).requires_grad_(False)
+    examples = 1000 + torch.rand(50, 1, 8, 8)
+    found = rounding_bound(network, (1, 8, 8), torch.float32)
+    error = (network(examples).double() - copy.deepcopy(network).double()(examples.double())).flatten(1).norm(dim=1)
+    assert bool((error <= found.error.at(found.norms(examples))).all())
+    assert bool((network(examples).flatten(1).norm(dim=1) <= found.size.at(found.norms(examples))).all())
+
+
+@pytest.mark.parametrize("name", ["linear", "linear without bias", "circular conv", "blocked linear", "blocked conv"])
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_sums_of_absolute_products_are_those_of_float64(name, scale):
+    make, shape = NETWORKS[name]
+    layer = make().requires_grad_(False)
+    absolute = copy.deepcopy(layer).double()
+    absolute.weight.abs_()
+    if absolute.bias is not None:
+        absolute.bias.zero_()
+    inputs = scale * torch.randn(5, *shape)
+    expected = absolute(inputs.double().abs()).flatten(1).norm(dim=1)
+    for network, points in ((layer, inputs), (copy.deepcopy(layer).double(), inputs.double())):
+        found = Evaluation(network).run(points)[1][:, 1]
+        assert bool(((expected <= found) & (found <= 1.01 * expected)).all())
+
+
+def test_blocks_divide_what_a_sum_may_lose():
+    for blocked, plain, shape in (
+        (BlockedLinear(4096, 16), nn.Linear(4096, 16), (4096,)),
+        (BlockedConv2d(64, 16, 4, block=8), PaddedConv2d(64, 16, 4), (64, 8, 8)),
+    ):
+        plain.load_state_dict(blocked.state_dict())
+        for dtype, least, most in ((torch.float32, 7, 40), (torch.float64, 1, 1)):
+            slopes = [rounding_bound(part, shape, dtype).error.slope for part in (plain, blocked)]
+            assert least <= slopes[0] / slopes[1] <= most
+
+
+@pytest.mark.parametrize("terms", [2000, 2048, 2100])
+def test_the_worst_order_of_blocks_stays_within_the_bound(terms):
+    """In every block, and among them, one after the other with the largest first: the error of both stages adds up."""
+    layer = BlockedLinear(terms, 1, bias=False, block=64).requires_grad_(False)
+    layer.weight.fill_(1.0)
+    inputs = torch.full((1, terms), 2.0**-24 * 0.999)
+    inputs[0, ::64] = 1.0 - 2.0**-24  # the largest number below 1: its ulp is 2^-24
+    inputs[0, 0] = 1.0
+    partial = []
+    for block in inputs[0].split(64):
+        total = torch.zeros(())
+        for value in block:
+            total = total + value
+        partial.append(total)
+    total = torch.zeros(())
+    for value in partial:
+        total = total + value
+    lost = abs(Fraction(float(total)) - sum(Fraction(float(value)) for value in inputs[0]))
+    allowed = rounding_bound(layer, (terms,), torch.float32).error.at(inputs.double().norm()[None])
+    assert 0 < lost <= Fraction(float(allowed))
 
 
 def test_the_worst_order_of_a_sum_stays_within_the_bound():

@@ -3,13 +3,16 @@
 import sys
 import types
 
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
 from lipnet.errors import UserError
 from lipnet.export import describe, exported_state, rebuild
+from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
+from lipnet.layers import BlockedConv2d, BlockedLinear
 from lipnet.models import build_model, to_plain
 
 OPTIONS = {  # overrides, input shape, outputs
@@ -23,6 +26,8 @@ OPTIONS = {  # overrides, input shape, outputs
     "critic": (["task=wasserstein", "dataset=two_images", "model=critic", "model.image_size=64", "model.channels=[4]",
                 "model.kernel_sizes=[4]", "model.strides=[4]", "model.hidden=[]"], (1, 28, 28), 1),
     "vectors": (["task=wasserstein", "dataset=absolute_value", "activation=identity"], (1,), 1),
+    "long sums": (["model=small", "model.channels=[20,16]", "model.strides=[1,2]", "conv.padding_mode=zeros"],
+                  (1, 10, 10), 10),
     "unconstrained": (["conv=plain", "linear=plain", "conv.padding_mode=circular"], (1, 8, 8), 10),
 }  # fmt: skip
 
@@ -55,6 +60,23 @@ def test_the_code_is_the_same_function(network, tmp_path, monkeypatch):
     loaded = module.load()
     assert "lipnet" not in {part.__module__.partition(".")[0] for part in map(type, loaded.modules())}
     torch.testing.assert_close(loaded(images), plain(images), rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_sums_in_blocks_stay_so_in_onnx(tmp_path):
+    """A runtime that added the terms of both blocks together would lose the small ones."""
+    linear = BlockedLinear(64, 1, bias=False, block=32)
+    conv = BlockedConv2d(64, 1, 1, bias=False, block=32)
+    for number, (layer, shape) in enumerate(((linear, (64,)), (conv, (64, 2, 2)))):
+        layer.weight.fill_(1.0)
+        write_onnx(tmp_path / f"{number}.onnx", nn.Sequential(layer).eval(), shape)
+        points = torch.zeros(3, *shape)
+        points[:, 32:] = 1.0
+        points[:, 0] = 2.0**24
+        session = onnxruntime.InferenceSession(str(tmp_path / f"{number}.onnx"), providers=["CPUExecutionProvider"])
+        (found,) = session.run(["logits"], {"images": points.numpy()})
+        assert (found == 2.0**24 + 32).all()
+        assert torch.equal(torch.from_numpy(found), layer(points))
 
 
 def test_weights_are_copies(network):

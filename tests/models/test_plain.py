@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from lipnet.certify import lipschitz_bound
+from lipnet.certify import lipschitz_bound, pairwise_lipschitz_bounds
 from lipnet.layers import (
     Abs,
     BCOPConv2d,
+    BlockedConv2d,
+    BlockedLinear,
     GroupSort,
     MaxMin,
     Normalize,
@@ -15,6 +17,8 @@ from lipnet.layers import (
     PaddedConv2d,
     PixelUnshuffle,
     Scale,
+    SpectralLinear,
+    UnitRowLinear,
 )
 from lipnet.models import build_model, to_plain
 
@@ -130,6 +134,39 @@ def test_every_kind_of_layer_converts(make):
     torch.testing.assert_close(plain(inputs), layer(inputs), rtol=0, atol=1e-5)
     assert_plain(plain)
     assert {parameter.dtype for parameter in plain.parameters()} == {inputs.dtype}
+
+
+LONG = {  # layer, its input shape, what it becomes
+    "linear, short": (lambda: OrthogonalLinear(256, 5), (256,), nn.Linear),
+    "linear, long": (lambda: OrthogonalLinear(257, 5), (257,), BlockedLinear),
+    "spectral, long": (lambda: SpectralLinear(300, 5, bias=False), (300,), BlockedLinear),
+    "unit rows, long": (lambda: UnitRowLinear(300, 5).double(), (300,), BlockedLinear),
+    "conv, short": (lambda: BCOPConv2d(16, 16, 4, stride=2), (16, 8, 8), PaddedConv2d),
+    "conv, long": (lambda: BCOPConv2d(20, 20, 4, stride=2), (20, 8, 8), BlockedConv2d),
+    "conv, long, zeros": (lambda: BCOPConv2d(34, 8, 3, padding_mode="zeros", bias=False), (34, 6, 6), BlockedConv2d),
+    "conv, dilated": (lambda: BCOPConv2d(34, 8, 3, dilation=2), (34, 6, 6), BlockedConv2d),
+    "conv, groups": (lambda: BCOPConv2d(68, 8, 3, groups=2), (68, 6, 6), PaddedConv2d),
+    "plain, long": (lambda: nn.Linear(300, 5), (300,), nn.Linear),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+@torch.no_grad()
+def test_long_sums_are_taken_in_blocks(name):
+    make, shape, kind = LONG[name]
+    layer = make().eval()
+    network, inputs = nn.Sequential(layer), torch.rand(3, *shape, dtype=next(layer.parameters()).dtype)
+    blocked, whole = to_plain(network), to_plain(network, blocked=False)
+    assert type(blocked[0]) is kind
+    assert not isinstance(whole[0], BlockedLinear | BlockedConv2d)
+    assert type(to_plain(blocked)[0]) is kind
+    assert whole.state_dict().keys() == blocked.state_dict().keys()
+    assert lipschitz_bound(blocked, shape) == lipschitz_bound(whole, shape)
+    ends = [nn.Sequential(plain[0], nn.Flatten()) if len(shape) > 1 else plain for plain in (blocked, whole)]
+    assert torch.equal(*(pairwise_lipschitz_bounds(end, shape) for end in ends))
+    torch.testing.assert_close(blocked(inputs), network(inputs), rtol=0, atol=1e-5)
+    torch.testing.assert_close(whole(inputs), network(inputs), rtol=0, atol=1e-5)
+    assert torch.equal(blocked.double()(inputs.double()), whole.double()(inputs.double()))
 
 
 @torch.no_grad()

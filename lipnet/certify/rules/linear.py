@@ -8,7 +8,7 @@ from lipnet.certify.bound import Refusal, Shape, image_size, register_rule
 from lipnet.certify.convolution import Geometry, conv_bound, geometry_of, geometry_of_transposed
 from lipnet.certify.norm import norm_bound
 from lipnet.certify.spectrum import DENSE_LAYERS
-from lipnet.layers import ConstrainedConv2d, PaddedConv2d
+from lipnet.layers import BlockedConv2d, ConstrainedConv2d, PaddedConv2d
 from lipnet.layers.constrained import Estimated, EstimatedConv2d
 
 
@@ -21,8 +21,8 @@ def _dense(module: Any, shape: Shape) -> float:
 
 
 @register_rule(
-    ConstrainedConv2d, EstimatedConv2d, PaddedConv2d, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d,
-    nn.ConvTranspose2d, nn.ConvTranspose3d,
+    BlockedConv2d, ConstrainedConv2d, EstimatedConv2d, PaddedConv2d, nn.Conv1d, nn.Conv2d, nn.Conv3d,
+    nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
 def _convolution(module: Any, shape: Shape) -> float:
     _refuse_estimates(module)

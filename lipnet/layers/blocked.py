@@ -1,0 +1,87 @@
+"""Layers whose long sums are taken in blocks, so that they round less.
+
+In floating point a sum of n terms may err by n units in the last place of its terms; one of k sums of b terms by b + k
+of them, in whatever order each is taken (Higham 2002, section 3.1). ``to_plain`` makes such layers of constrained ones.
+In float64, where either is far below anything that matters, they take the sums as a whole.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lipnet.layers.conv import PaddedConv2d, pad
+
+
+class BlockedLinear(nn.Linear):
+    """``nn.Linear`` whose products are sums of partial ones, each over at most ``block`` inputs.
+
+    The same function, weights and names. Memory for ``in_features / block`` outputs is taken on the way.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, block: int = 64,
+        device: torch.device | None = None, dtype: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
+        self.block = _checked(block)
+
+    def terms(self, dtype: torch.dtype) -> int:
+        """How many roundings a product may meet: in its block's sum, then in the sum of the blocks."""
+        return _terms(self.weight.shape[1], self.block, dtype)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(..., in_features) -> (..., out_features)``."""
+        if inputs.dtype is torch.float64:
+            return super().forward(inputs)
+        partial = torch.bmm(self._blocks(inputs.reshape(-1, self.in_features)), self._blocks(self.weight).mT)
+        total = partial.sum(0) if self.bias is None else partial.sum(0) + self.bias
+        return total.reshape(*inputs.shape[:-1], self.out_features)
+
+    def _blocks(self, rows: Tensor) -> Tensor:
+        """``(n, in_features) -> (blocks, n, block)``, filled up with zeros."""
+        missing = -self.in_features % self.block
+        rows = functional.pad(rows, (0, missing)) if missing else rows
+        return rows.unflatten(1, (-1, self.block)).transpose(0, 1)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, block={self.block}"
+
+
+class BlockedConv2d(PaddedConv2d):
+    """``PaddedConv2d`` that adds convolutions of at most ``block`` input channels; without groups."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, dilation: int = 1,
+        bias: bool = True, padding_mode: str = "circular", block: int = 8,
+    ) -> None:  # fmt: skip
+        super().__init__(in_channels, out_channels, kernel_size, stride, dilation, 1, bias, padding_mode)
+        self.block = _checked(block)
+
+    def terms(self, dtype: torch.dtype) -> int:
+        """As ``BlockedLinear``'s."""
+        channels, taps = self.weight.shape[1], math.prod(self.weight.shape[2:])
+        return _terms(channels * taps, self.block * taps, dtype)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.dtype is torch.float64:
+            return super().forward(inputs)
+        conv, padded = self.conv, pad(inputs, self.padding, self.padding_mode)
+        parts = zip(padded.split(self.block, 1), conv.weight.split(self.block, 1), strict=True)
+        partial = [functional.conv2d(part, weight, None, conv.stride, 0, conv.dilation) for part, weight in parts]
+        total = sum(partial[1:], start=partial[0])
+        return total if conv.bias is None else total + conv.bias[:, None, None]
+
+    def extra_repr(self) -> str:
+        return f"block={self.block}"
+
+
+def _checked(block: int) -> int:
+    if block < 1:
+        raise ValueError(f"a block holds at least one input, got {block}")
+    return block
+
+
+def _terms(terms: int, block: int, dtype: torch.dtype) -> int:
+    return terms if dtype is torch.float64 else min(block, terms) + math.ceil(terms / block)

@@ -223,11 +223,12 @@ FAITHFUL = {
     "a name and a note": lambda: derived(nn.ReLU, extra_repr=lambda self: "mine", note=3),
     "a constructor": lambda: derived(nn.Linear, 3, 3, __init__=lambda self, *sizes: nn.Linear.__init__(self, *sizes)),
     "another weight": lambda: derived(
-        ConstrainedLinear, 3, 3, False, reset_parameters=lambda self: None, build_weight=lambda self, raw: 2 * torch.eye(3)
+        ConstrainedLinear, 3, 3, False,
+        reset_parameters=lambda self: None, build_weight=lambda self, raw: 2 * torch.eye(3),
     ),
     "gradient hook": lambda: hooked(nn.ReLU(), "register_full_backward_hook", lambda m, a, b: None),
     "deterministic parametrization": lambda: parametrized(nn.Linear(3, 3), Ten()),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAITHFUL)

@@ -23,6 +23,7 @@ from lipnet.certify.rules.upsampling import interpolation_bound, interpolations,
 from lipnet.certify.spectrum import DENSE_LAYERS
 from lipnet.layers import (
     Abs,
+    BlockedLinear,
     Concat,
     Cones,
     ConstrainedConv2d,
@@ -215,6 +216,14 @@ for _dense in DENSE_LAYERS:
         return _inner_products(module, gain, module.weight.shape[1], module.weight.shape[0], shape, precision)
 
 
+@rounding_step.register(BlockedLinear)
+def _(module: BlockedLinear, shape: Shape, precision: torch.finfo) -> Step:
+    gain = nonnegative_norm_bound(module.weight.detach().double().cpu().abs())
+    terms, outputs = module.in_features, module.out_features
+    additions = module.block + terms // module.block
+    return _inner_products(module, gain, terms, outputs, shape, precision, min(terms, additions))
+
+
 @rounding_step.register(nn.AvgPool1d)
 @rounding_step.register(nn.AvgPool2d)
 @rounding_step.register(nn.AvgPool3d)
@@ -299,11 +308,16 @@ def _(module: Any, shape: Shape, precision: torch.finfo) -> Step:
     return _inner_products(module, gain, weight[0].numel(), weight.shape[0], shape, precision)
 
 
-def _inner_products(module: Any, gain: float, terms: int, outputs: int, shape: Shape, precision: torch.finfo) -> Step:
-    """``W x + b`` with ``terms`` products in each entry; subnormal numbers may be flushed to 0, weights among them."""
+def _inner_products(
+    module: Any, gain: float, terms: int, outputs: int, shape: Shape, precision: torch.finfo, depth: int | None = None
+) -> Step:
+    """``W x + b`` with ``terms`` products in each entry; subnormal numbers may be flushed to 0, weights among them.
+
+    ``depth`` is how many roundings a product goes through at most, where that is less than in any order.
+    """
     entries = math.prod(output_shape(module, shape))
     zero = bias_norm(module, entries // outputs)
-    gamma = _gamma(terms + 2, precision)
+    gamma = _gamma((depth or terms) + 2, precision)
     lost = 2 * (terms + 1) * math.sqrt(entries) * precision.tiny
     return Step(zero, gamma * gain + lost, gamma * zero + lost, gain)
 

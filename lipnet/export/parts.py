@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lipnet.checks import Check, boolean, list_of, one_of, optional, whole
 from lipnet.errors import UserError
-from lipnet.layers import Abs, GroupSort, MaxMin, Normalize, PaddedConv2d
+from lipnet.layers import Abs, BlockedLinear, GroupSort, MaxMin, Normalize, PaddedConv2d
 
 _COUNT = whole(1, at_most=2**20)
 _SIZE = whole(1, at_most=1024)
@@ -84,6 +84,12 @@ PARTS: dict[str, Part] = {
         {"in_features": _COUNT, "out_features": _COUNT, "bias": boolean},
         _linear,
         "nn.Linear({in_features}, {out_features}, bias={bias})",
+    ),
+    "BlockedLinear": Part(
+        BlockedLinear,
+        {"in_features": _COUNT, "out_features": _COUNT, "bias": boolean},
+        _linear,
+        "BlockedLinear({in_features}, {out_features}, bias={bias})",
     ),
     "MaxMin": Part(MaxMin, {}, lambda layer: {}, "MaxMin()"),
     "GroupSort": Part(

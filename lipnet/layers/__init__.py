@@ -2,6 +2,7 @@
 
 from lipnet.layers.activations import Abs, GroupSort, MaxMin
 from lipnet.layers.bcop import BCOPConv2d
+from lipnet.layers.blocked import BlockedLinear
 from lipnet.layers.composition import Concat, Residual
 from lipnet.layers.cones import Cones
 from lipnet.layers.constrained import ConstrainedConv2d
@@ -21,6 +22,7 @@ __all__ = [
     "ORTHOGONALIZERS",
     "Abs",
     "BCOPConv2d",
+    "BlockedLinear",
     "Concat",
     "Cones",
     "ConstrainedConv2d",

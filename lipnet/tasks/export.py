@@ -5,13 +5,16 @@ import logging
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lipnet.certify import Assured
+from lipnet.certify.assured import assured_constants, assured_layers
+from lipnet.certify.radius import at_once
 from lipnet.checks import radius_value
 from lipnet.data.facts import inputs_and_outputs
-from lipnet.data.images import load_splits
+from lipnet.data.images import Split, load_splits
 from lipnet.export import certify_export, describe, exported_state, rebuild
-from lipnet.export.certificate import CERTIFICATE, WEIGHTS, sealed
+from lipnet.export.certificate import CERTIFICATE, WEIGHTS, sealed, with_constants
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.models import to_plain
@@ -36,11 +39,16 @@ def export(config: Config, session: Session) -> dict[str, Any]:
     refuse_changes(run.config, config, EXPORT_KEYS, f"task=export run={config.run}")
     shape: tuple[int, ...] = inputs_and_outputs(config.dataset)[0]
     plain: Any = to_plain(run.model)
-    layers, state, directory = describe(plain), exported_state(plain), session.directory
+    plain = assured_layers(plain) if config.task.assured else plain
+    layers, weights, directory = describe(plain), exported_state(plain), session.directory
+    network: Any = rebuild(layers, weights)
+    constants = assured_constants(network, shape) if config.task.assured else {}
+    deployed = Assured(rebuild(layers, weights), shape, **constants) if constants else network
+    state = with_constants(weights, constants, shape) if constants else weights
     write_atomically(directory / WEIGHTS, lambda file: torch.save(state, file), "wb")
-    write_text(directory / "network.py", network_source(layers))
+    write_text(directory / "network.py", network_source(layers, bool(constants)))
     if config.task.onnx:
-        write_onnx(directory / "network.onnx", plain, shape)
+        write_onnx(directory / "network.onnx", deployed, shape)
     certificate = certify_export(directory, layers, state, shape)
     results = session.header | {
         "run": str(config.run),
@@ -49,7 +57,8 @@ def export(config: Config, session: Session) -> dict[str, Any]:
         "lipschitz_upper_bound": certificate["lipschitz_upper_bound"],
     }
     if isinstance(config.dataset, Dataset):
-        found = _certify(rebuild(layers, state).to(session.device), config, session)
+        test = load_splits(config.dataset, config.seed).test.to(session.device)
+        found = _certify(network.to(session.device), test, config)
         certificate["radii"] = _radii(found, config)
         results |= {
             "test_examples": len(found.radii),
@@ -57,6 +66,9 @@ def export(config: Config, session: Session) -> dict[str, Any]:
             "certified_accuracy": certificate["radii"]["certified_accuracy"],
             "lipschitz_lower_bound": found.lower,
         }
+        if isinstance(deployed, Assured):
+            certificate["radii"]["hold_for"] = "the assured network, and its evaluation in float64"
+            results["evaluated_again"] = _evaluated_again(deployed.to(session.device), test.pixels())
     origin = {key: results[key] for key in ("choices", "seed", "git_commit", "best_epoch")}
     write_json(directory / CERTIFICATE, sealed(certificate | {"versions": versions(), "trained": origin}))
     results |= {"status": "completed"}
@@ -68,10 +80,16 @@ def export(config: Config, session: Session) -> dict[str, Any]:
     return results
 
 
-def _certify(network: nn.Module, config: Config, session: Session) -> Certification:
-    test = load_splits(config.dataset, config.seed).test
+def _certify(network: nn.Module, test: Split, config: Config) -> Certification:
     unattacked = dataclasses.replace(config, attack=dataclasses.replace(config.attack, names=[]))
-    return certify_and_attack(network, test.to(session.device), unattacked)
+    return certify_and_attack(network, test, unattacked)
+
+
+@torch.no_grad()
+def _evaluated_again(network: Assured, images: Tensor) -> float:
+    """The part of the images that float32 does not settle."""
+    again = [network.answer(batch)[1] for batch in images.split(at_once(images.device, torch.float32))]
+    return float(torch.cat(again).double().mean())
 
 
 def _radii(found: Certification, config: Config) -> dict[str, Any]:

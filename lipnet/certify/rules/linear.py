@@ -8,11 +8,11 @@ from lipnet.certify.bound import Refusal, Shape, register_rule
 from lipnet.certify.convolution import Geometry, conv_bound, geometry_of, geometry_of_transposed
 from lipnet.certify.norm import norm_bound
 from lipnet.certify.spectrum import DENSE_LAYERS
-from lipnet.layers import ConstrainedConv2d, PaddedConv2d
+from lipnet.layers import BlockedLinear, ConstrainedConv2d, PaddedConv2d
 from lipnet.layers.constrained import EstimatedConv2d
 
 
-@register_rule(*DENSE_LAYERS)
+@register_rule(*DENSE_LAYERS, BlockedLinear)
 def _dense(module: Any, shape: Shape) -> float:
     return norm_bound(module.weight.detach().double().cpu())
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import Shape, find_type, lipschitz_bound, measured_once, output_shape
 from lipnet.certify.certificate import holds_float32
+from lipnet.certify.radius import at_once
 from lipnet.certify.rounding import Rounding, rounding_bound
 from lipnet.layers.blocked import BlockedLinear
 
@@ -31,21 +32,25 @@ class Assured(nn.Module):
             norm of the layer's input; 0 where a layer does not round.
         offset: what is added to it whatever the input.
         largest: the norm of inputs above which numbers may overflow.
+        narrow: how many layers of the first pass run in float32; those after them run in float64 already.
     """
 
     slopes: Tensor
     offset: Tensor
     largest: Tensor
+    narrow: Tensor
 
     def __init__(
-        self, network: nn.Sequential, shape: tuple[int, ...], slopes: Tensor, offset: Tensor, largest: Tensor
-    ) -> None:
+        self, network: nn.Sequential, shape: tuple[int, ...], slopes: Tensor, offset: Tensor, largest: Tensor,
+        narrow: Tensor,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.shape = tuple(shape)
         self.network, self.exact = network, copy.deepcopy(network).double()
-        for name, constant in (("slopes", slopes), ("offset", offset), ("largest", largest)):
+        constants = {"slopes": slopes, "offset": offset, "largest": largest, "narrow": narrow}
+        for name, constant in constants.items():
             self.register_buffer(name, constant)
-        self.rounds = [slope != 0 for slope in slopes.tolist()]
+        self.rounds, self.switch = [slope != 0 for slope in slopes.tolist()], int(narrow)
         self.train(False)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -72,11 +77,13 @@ class Assured(nn.Module):
         return logits, again
 
     def first(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The float32 pass alone: its logits, and where they do not settle the prediction. NaN never does."""
+        """The first pass alone: its logits, and where they do not settle the prediction. NaN never does."""
         values, allowance = inputs.clone(), self.offset  # a first layer may work in place
-        for layer, slope, rounds in zip(self.network, self.slopes.unbind(), self.rounds, strict=True):
+        layers = [*list(self.network)[: self.switch], *list(self.exact)[self.switch :]]
+        for number, (layer, rounds) in enumerate(zip(layers, self.rounds, strict=True)):
+            values = values.double() if number == self.switch else values
             if rounds:
-                allowance = allowance + slope * self._norms(values)
+                allowance = allowance + self.slopes[number] * self._norms(values)
             values = layer(values)
         logits = values.double()
         highest, second = logits.topk(2).values.unbind(1)
@@ -104,7 +111,7 @@ class Assured(nn.Module):
             )
 
 
-def assured(network: nn.Module, input_shape: Shape) -> Assured:
+def assured(network: nn.Module, input_shape: Shape, images: Tensor | None = None, at_most: float = 0.02) -> Assured:
     """A classifier that answers in float32 where that settles the prediction, and in float64 where it does not.
 
     For every float32 input its prediction is that of the network evaluated in float64, whatever the order of sums, so
@@ -114,6 +121,8 @@ def assured(network: nn.Module, input_shape: Shape) -> Assured:
     Args:
         network: in evaluation mode, of two outputs or more, with weights that float32 holds.
         input_shape: of one input, without batch axis.
+        images: float32 examples, on the network's device. With them, as few of the last layers as it takes run in
+            float64 at once, so that no larger part of these than ``at_most`` is evaluated again. Without, none do.
 
     Raises:
         TypeError: as ``lipschitz_bound`` and ``rounding_bound``; or the weights are not float32's.
@@ -126,7 +135,21 @@ def assured(network: nn.Module, input_shape: Shape) -> Assured:
     plain, shape = to_plain(network).requires_grad_(False), tuple(input_shape)
     if not holds_float32(plain):
         raise TypeError("a float32 network has other weights than this one, which are not float32's; use .float()")
-    return Assured(assured_layers(plain.float()), shape, **assured_constants(plain, shape))
+    plain = plain.float()
+    layers = assured_layers(plain)
+    with measured_once():
+        found = Assured(layers, shape, **assured_constants(plain, shape))
+        rounding = [number for number, rounds in enumerate(found.rounds) if rounds]
+        while images is not None and rounding and evaluated_again(found, images) > at_most:
+            found = Assured(layers, shape, **assured_constants(plain, shape, rounding.pop()))
+    return found
+
+
+@torch.no_grad()
+def evaluated_again(network: Assured, images: Tensor) -> float:
+    """The part of the images that the first pass does not settle."""
+    again = [network.answer(batch)[1] for batch in images.split(at_once(images.device, torch.float32))]
+    return float(torch.cat(again).double().mean())
 
 
 def assured_layers(network: nn.Module) -> nn.Sequential:
@@ -150,8 +173,8 @@ def _in_blocks(layer: nn.Linear) -> nn.Module:
 
 
 @torch.no_grad()
-def assured_constants(network: nn.Module, input_shape: Shape) -> dict[str, Tensor]:
-    """``slopes``, ``offset`` and ``largest`` of an ``Assured`` network with the ``assured_layers`` of a plain one.
+def assured_constants(network: nn.Module, input_shape: Shape, narrow: int | None = None) -> dict[str, Tensor]:
+    """The constants of an ``Assured`` network with the ``assured_layers`` of a plain one, all ``narrow`` by default.
 
     Where a layer's computed input x has been reached with an error e, its computed output has one of at most
     ``L e + a |x| + b``, with a and b of ``rounding_bound``: an error grows by the constants of the layers after it. A
@@ -165,7 +188,12 @@ def assured_constants(network: nn.Module, input_shape: Shape) -> dict[str, Tenso
         whole = [rounding_bound(network, shape, dtype) for dtype in (torch.float32, torch.float64)]
         if math.prod(output_shape(network, shape)) < 2:
             raise ValueError("only a network of two outputs or more has a prediction to be assured")
-        layers = [_measure(layer, here) for layer, here in _with_shapes(assured_layers(network), shape)]
+        parts = assured_layers(network)
+        narrow = len(parts) if narrow is None else narrow
+        layers = [
+            _measure(layer, here, torch.float32 if number < narrow else torch.float64)
+            for number, (layer, here) in enumerate(_with_shapes(parts, shape))
+        ]
     slopes: list[float] = []
     offset, after = 0.0, math.sqrt(2) * _UP
     for layer in reversed(layers):
@@ -182,12 +210,13 @@ def assured_constants(network: nn.Module, input_shape: Shape) -> dict[str, Tenso
     largest = min(_largest_norm(*pair, shape) for pair in zip(whole, (torch.float32, torch.float64), strict=True))
     largest = largest / _of_float32_norm(math.prod(shape))[0] / _UP
     found = {"slopes": slopes, "offset": offset * _UP, "largest": largest}
-    return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
+    constants = {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
+    return constants | {"narrow": torch.tensor(narrow)}
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer of ``entries`` inputs: its constant, and its own float32 error ``slope · |input| + offset``."""
+    """A layer of ``entries`` inputs: its constant, and its own error ``slope · |input| + offset``."""
 
     lipschitz: float
     slope: float
@@ -195,8 +224,8 @@ class _Layer:
     entries: int
 
 
-def _measure(layer: nn.Module, shape: Shape) -> _Layer:
-    rounding = rounding_bound(layer, shape, torch.float32)
+def _measure(layer: nn.Module, shape: Shape, dtype: torch.dtype) -> _Layer:
+    rounding = rounding_bound(layer, shape, dtype)
     slope, offset = rounding.error.slope, float(rounding.error.offset)
     offset += slope * _centre_norm(rounding, shape) if slope else 0.0
     return _Layer(lipschitz_bound(layer, shape), slope, offset, math.prod(shape))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipnet.certify import Assured
 from lipnet.certify.bound import Shape, lipschitz_bound, output_shape
 from lipnet.export.parts import rebuild
 
@@ -44,10 +45,10 @@ def certify_export(directory: Path, layers: list[dict[str, Any]], state: dict[st
     } | ({"assured": True} if split_constants(state)[1] else {})  # fmt: skip
 
 
-def with_constants(state: dict[str, Tensor], constants: dict[str, Tensor], shape: Shape) -> dict[str, Tensor]:
+def with_constants(state: dict[str, Tensor], network: Assured) -> dict[str, Tensor]:
     """The weights and what an ``Assured`` network compares with, in one file: its code reads them from there."""
-    named = {f"{_ASSURED}{name}": tensor for name, tensor in constants.items()}
-    return state | {f"{_ASSURED}shape": torch.tensor(shape)} | named
+    constants = dict(network.named_buffers(recurse=False)) | {"shape": torch.tensor(network.shape)}
+    return state | {f"{_ASSURED}{name}": tensor.cpu() for name, tensor in constants.items()}
 
 
 def split_constants(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -1,5 +1,6 @@
 """The network as an ONNX file, for other runtimes."""
 
+import copy
 import logging
 import warnings
 from pathlib import Path
@@ -39,10 +40,10 @@ class _SecondPass(nn.Module):
 
     def __init__(self, network: Assured) -> None:
         super().__init__()
-        self.network, self.exact = network, nn.Sequential()
-        shape = network.shape
+        self.network, shape = copy.copy(network), network.shape
+        self.network._modules = dict(network._modules) | {"exact": nn.Sequential()}
         for layer in network.network:
-            self.exact.append(_in_float64(layer, shape))
+            self.network.exact.append(_in_float64(layer, shape))
             shape = output_shape(layer, shape)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +53,7 @@ class _SecondPass(nn.Module):
 
     def _evaluate_again(self, images: Tensor, logits: Tensor, again: Tensor) -> Tensor:
         rows = again.nonzero()[:, 0]
-        return logits.index_copy(0, rows, self.exact(images.index_select(0, rows).double()))
+        return logits.index_copy(0, rows, self.network.exact(images.index_select(0, rows).double()))
 
     def _keep(self, images: Tensor, logits: Tensor, again: Tensor) -> Tensor:
         return logits.clone()

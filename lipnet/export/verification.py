@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lipnet.certify.assured import assured_constants
 from lipnet.certify.bound import Shape, lipschitz_bound
@@ -168,25 +168,35 @@ def _recompute(
     if certificate.get("assured", False) is not assured:
         problems.append(f"assured: {certificate.get('assured')} is stated, the weights' file says {assured}.")
     if assured:
-        _compare_constants(assured_constants(network, shape), constants, shape, problems)
+        _compare_constants(network, constants, shape, problems)
     names = [(layer["name"], layer["type"], found) for layer, found in zip(layers, bounds, strict=True)]
     return Verified(bound, claimed, names, compared, assured)
 
 
-def _compare_constants(proved: dict[str, Tensor], stated: dict[str, Tensor], shape: Shape, problems: list[str]) -> None:
+def _compare_constants(network: nn.Sequential, stated: dict[str, Tensor], shape: Shape, problems: list[str]) -> None:
     """An assured network may take float32 for less exact than it is, never for more."""
-    if "shape" not in stated or stated["shape"].tolist() != list(shape):
-        problems.append(f"assured.shape: the constants are not of inputs {shape}.")
-    for name in sorted({*stated} - {*proved, "shape"}):
+    if any(tensor.dtype is not torch.float32 for tensor in (*network.parameters(), *network.buffers())):
+        problems.append(f"{WEIGHTS}: an assured network's weights are float32.")
+    narrow = stated.get("narrow", torch.zeros(2))
+    if narrow.dtype is not torch.int64 or narrow.dim() or not 0 <= int(narrow) <= len(network):
+        problems.append(f"assured.narrow: missing, or no whole number from 0 to {len(network)}.")
+        return
+    proved = assured_constants(network, shape, int(narrow)) | {"shape": torch.tensor(shape)}
+    for name in sorted({*stated} - {*proved}):
         problems.append(f"assured.{name}: no constant of an assured network.")
     for name, found in proved.items():
         given = stated.get(name, torch.zeros(0))
-        if given.dtype is not torch.float64 or given.shape != found.shape:
-            problems.append(f"assured.{name}: missing, or not float64 of shape {tuple(found.shape)}.")
-            continue
-        low, high = (given, found) if name == "largest" else (found, given)
-        if not bool((low <= high * (1 + _BOUND_TOLERANCE)).all()):
+        if given.dtype is not found.dtype or given.shape != found.shape:
+            problems.append(f"assured.{name}: missing, or not {found.dtype} of shape {tuple(found.shape)}.")
+        elif not _covers(name, given, found):
             problems.append(f"assured.{name}: {given.tolist()} is stated, {found.tolist()} is what the weights prove.")
+
+
+def _covers(name: str, given: Tensor, found: Tensor) -> bool:
+    if not found.is_floating_point():
+        return torch.equal(given, found)
+    low, high = (given, found) if name == "largest" else (found, given)
+    return bool((low <= high * (1 + _BOUND_TOLERANCE)).all())
 
 
 def _close(found: list[float], stated: list[Any]) -> bool:

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify import Assured
-from lipnet.certify.assured import assured_constants, assured_layers
-from lipnet.certify.radius import at_once
+from lipnet.certify import Assured, assured
+from lipnet.certify.assured import assured_layers, evaluated_again
 from lipnet.checks import radius_value
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.data.images import Split, load_splits
@@ -29,6 +28,7 @@ from lipnet.training.files import write_atomically, write_json, write_text
 
 log = logging.getLogger("lipnet")
 
+_CHOOSES_BY = 2000  # images
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -42,11 +42,10 @@ def export(config: Config, session: Session) -> dict[str, Any]:
     plain = assured_layers(plain) if config.task.assured else plain
     layers, weights, directory = describe(plain), exported_state(plain), session.directory
     network: Any = rebuild(layers, weights)
-    constants = assured_constants(network, shape) if config.task.assured else {}
-    deployed = Assured(rebuild(layers, weights), shape, **constants) if constants else network
-    state = with_constants(weights, constants, shape) if constants else weights
+    deployed = assured(network, shape, _not_tested(config)) if config.task.assured else network
+    state = with_constants(weights, deployed) if config.task.assured else weights
     write_atomically(directory / WEIGHTS, lambda file: torch.save(state, file), "wb")
-    write_text(directory / "network.py", network_source(layers, bool(constants)))
+    write_text(directory / "network.py", network_source(layers, config.task.assured))
     if config.task.onnx:
         write_onnx(directory / "network.onnx", deployed, shape)
     certificate = certify_export(directory, layers, state, shape)
@@ -68,7 +67,7 @@ def export(config: Config, session: Session) -> dict[str, Any]:
         }
         if isinstance(deployed, Assured):
             certificate["radii"]["hold_for"] = "the assured network, and its evaluation in float64"
-            results["evaluated_again"] = _evaluated_again(deployed.to(session.device), test.pixels())
+            results["evaluated_again"] = evaluated_again(deployed.to(session.device), test.pixels())
     origin = {key: results[key] for key in ("choices", "seed", "git_commit", "best_epoch")}
     write_json(directory / CERTIFICATE, sealed(certificate | {"versions": versions(), "trained": origin}))
     results |= {"status": "completed"}
@@ -80,16 +79,16 @@ def export(config: Config, session: Session) -> dict[str, Any]:
     return results
 
 
+def _not_tested(config: Config) -> Tensor:
+    """Images by which an assured network chooses its float64 layers: of the validation split, or of training."""
+    splits = load_splits(config.dataset, config.seed)
+    split = splits.validation if len(splits.validation.labels) else splits.train
+    return split.pixels()[:_CHOOSES_BY]
+
+
 def _certify(network: nn.Module, test: Split, config: Config) -> Certification:
     unattacked = dataclasses.replace(config, attack=dataclasses.replace(config.attack, names=[]))
     return certify_and_attack(network, test, unattacked)
-
-
-@torch.no_grad()
-def _evaluated_again(network: Assured, images: Tensor) -> float:
-    """The part of the images that float32 does not settle."""
-    again = [network.answer(batch)[1] for batch in images.split(at_once(images.device, torch.float32))]
-    return float(torch.cat(again).double().mean())
 
 
 def _radii(found: Certification, config: Config) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lipnet.certify import lipschitz_bound, rounding_bound
 from lipnet.layers import (
     Abs,
     BCOPConv2d,
+    BlockedLinear,
     Concat,
     Cones,
     GroupSort,
@@ -36,6 +37,7 @@ def batch_norm():
 
 NETWORKS = {
     "linear": (lambda: nn.Linear(300, 40), (300,)),
+    "linear in blocks": (lambda: BlockedLinear(1024, 40), (1024,)),
     "linear without bias": (lambda: nn.Linear(50, 7, bias=False), (50,)),
     "conv": (lambda: nn.Conv2d(3, 8, 3, 2, 1, 1), (3, 9, 8)),
     "grouped conv": (lambda: nn.Conv2d(4, 8, 3, padding=1, groups=2), (4, 8, 8)),

@@ -1,6 +1,5 @@
 """Assured networks: at the switch between float32 and float64 no prediction is another than float64's."""
 
-import copy
 import sys
 
 import pytest
@@ -113,7 +112,7 @@ def test_images_choose_how_many_layers_run_in_float64():
 def test_what_float32_settles_is_not_evaluated_again(case):
     network, images = case
     deployed = assured(network, images.shape[1:])
-    deployed.exact = nn.Module()  # has no forward
+    deployed.exact.forward = None  # cannot be called
     deployed.offset.zero_()
     deployed.slopes.zero_()
     logits, again = deployed.answer(images)
@@ -151,8 +150,11 @@ def test_it_stays_in_evaluation_mode():
     assert not any(part.training for part in deployed.modules())
 
 
-def _bf16_convolutions(monkeypatch):
-    monkeypatch.setattr(torch.backends.mkldnn.conv, "fp32_precision", "bf16")
+def wide():
+    """Weights of which float32 holds no copy."""
+    network = nn.Linear(4, 2).double().requires_grad_(False)
+    network.weight.fill_(1 / 3)
+    return network
 
 
 REFUSED = {
@@ -163,24 +165,27 @@ REFUSED = {
     "a converted network": (lambda net: net.float()(torch.rand(2, 4)), TypeError, "stays in the types"),
     "one output": (lambda net: assured(nn.Linear(4, 1), (4,)), ValueError, "two outputs"),
     "no rule": (lambda net: assured(nn.Sequential(nn.Softplus(), nn.Linear(4, 2)), (4,)), TypeError, "Softplus"),
-    "float64 weights": (lambda net: assured(nn.Linear(4, 2).double(), (4,)), TypeError, "not float32's"),
+    "float64 weights": (lambda net: assured(wide(), (4,)), TypeError, "not float32's"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_refused(name):
     act, error, message = REFUSED[name]
-    network = nn.Linear(4, 2).double().requires_grad_(False)
-    network = copy.deepcopy(network).float()
+    deployed = assured(nn.Linear(4, 2).requires_grad_(False), (4,))
     with pytest.raises(error, match=message):
-        act(assured(network, (4,)))
+        act(deployed)
 
 
-def test_coarse_settings_are_refused_and_autocast_is_left(monkeypatch):
+def test_coarse_settings_are_refused_and_autocast_is_left():
     deployed, inputs = assured(nn.Linear(4, 2).requires_grad_(False), (4,)), torch.rand(3, 4)
     expected = deployed(inputs)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(deployed(inputs), expected)
-    _bf16_convolutions(monkeypatch)
-    with pytest.raises(TypeError, match="TF32 or bf16"):
-        deployed(inputs)
+    settings = torch.backends.mkldnn.conv
+    settings.fp32_precision = "bf16"
+    try:
+        with pytest.raises(TypeError, match="TF32 or bf16"):
+            deployed(inputs)
+    finally:
+        settings.fp32_precision = "none"

@@ -26,6 +26,7 @@ from lipnet.schema import (
     Critic,
     Dataset,
     Estimate,
+    Export,
     GanCritic,
     GanPair,
     Generator,
@@ -242,6 +243,8 @@ def _check_task(config: Any) -> Iterator[str]:
             f"run={config.run}: only task=evaluate, task=export and dataset=gan read it; to continue a run use "
             "resume=DIR."
         )
+    if isinstance(config.task, Export) and config.task.assured and isinstance(config.dataset, Pair):
+        yield f"task.assured=true: a critic of dataset={config.dataset.name} predicts no class; leave it out."
     if isinstance(config.model, GanCritic) and config.task.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
 

@@ -21,7 +21,7 @@ EVALUATION_KEYS = (
 # What may change when a finished run is exported.
 EXPORT_KEYS = (
     "task", "task.onnx", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
-    "dataset.root", "dataset.download", "dataset.limit_test",
+    "dataset.root", "dataset.download", "dataset.limit_test", "task.assured",
 )  # fmt: skip
 # What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
 _NOT_ON_RESUME = (

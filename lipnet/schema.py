@@ -40,6 +40,7 @@ class GanTraining(Named):
 @dataclass(frozen=True)
 class Export(Named):
     onnx: bool = checked(boolean)
+    assured: bool = checked(boolean)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"  layer {name:>2}  {kind:<12} {bound:.9f}")
     print(f"{path}: the certificate holds")
     print(f"  L2 Lipschitz constant at most {verified.claimed!r}; recomputed from the weights: {verified.bound!r}")
+    if verified.assured:
+        print("  assured: float32 answers are those of float64, by constants not below what the weights prove")
     print(f"  unchanged: {', '.join(verified.files)}")
     return 0
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import Shape, lipschitz_bound, measured_once
 from lipnet.certify.evaluation import Evaluation
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
@@ -125,7 +126,7 @@ def certify(
     """
     dtype = _arithmetic(network, inputs)
     shape: Shape = tuple(inputs.shape[1:])
-    deployments = [dtype] if dtype is torch.float32 or not _holds_float32(network) else [dtype, torch.float32]
+    deployments = [dtype] if dtype is torch.float32 or not holds_float32(network) else [dtype, torch.float32]
     size, evaluation = batch_size or at_once(inputs.device, dtype), Evaluation(network)
 
     def evaluate_rows(rows: Tensor) -> Tensor:
@@ -154,17 +155,18 @@ def _arithmetic(network: nn.Module, inputs: Tensor) -> torch.dtype:
         raise TypeError("a forward pass under autocast rounds too coarsely to be certified; leave autocast")
     (dtype,) = kinds
     tf32 = device == "cuda" and (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
-    if dtype is torch.float32 and (tf32 or torch.get_float32_matmul_precision() != "highest"):
+    if dtype is torch.float32 and (tf32 or coarse_products()):
         raise TypeError(
             "float32 products may run in TF32 or bf16, too coarsely to be certified; set "
-            "torch.set_float32_matmul_precision('highest') and torch.backends.cudnn.allow_tf32 = False"
+            "torch.set_float32_matmul_precision('highest'), torch.backends.cudnn.allow_tf32 = False and "
+            "torch.backends.mkldnn.conv.fp32_precision = 'ieee'"
         )
     if not inputs.dtype.is_floating_point or torch.finfo(inputs.dtype).bits > torch.finfo(dtype).bits:
         raise TypeError(f"inputs are {inputs.dtype}, of which a {dtype} network would see other numbers; convert them")
     return dtype
 
 
-def _holds_float32(network: nn.Module) -> bool:
+def holds_float32(network: nn.Module) -> bool:
     """Whether the network is the same after ``.float()``."""
     tensors = [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
     return all(torch.allclose(tensor.float().double(), tensor.double(), 0, 0, equal_nan=True) for tensor in tensors)

@@ -8,7 +8,7 @@ import hydra
 import pytest
 from launching import launch
 
-from lipnet import app, commandline
+from lipnet import app, commandline, config
 from lipnet.commandline import prepare
 from lipnet.errors import UserError
 
@@ -483,8 +483,8 @@ def test_config_dir(checkout, expected, tmp_path, monkeypatch):
     if checkout:
         (tmp_path / "conf").mkdir()
         (tmp_path / "conf" / "config.yaml").touch()
-    monkeypatch.setattr(commandline, "__file__", str(tmp_path / "lipnet" / "commandline.py"))
-    assert commandline.config_dir() == tmp_path / expected
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "lipnet" / "config.py"))
+    assert config.config_dir() == tmp_path / expected
 
 
 @pytest.mark.parametrize("installed", [True, False])

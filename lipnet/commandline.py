@@ -523,6 +523,11 @@ def _untrusted(arguments: argparse.Namespace) -> Iterator[str]:
         yield from check_folder(Path(arguments.config_dir))
 
 
+def _is_shared() -> bool:
+    """Whether torchrun started several processes for this run."""
+    return shared_by() > 1
+
+
 def _in_one_directory(argv: list[str]) -> list[str]:
     """The arguments by which Hydra gives every process the first one's run directory, and only there a log."""
     from lipnet.training import distributed
@@ -549,7 +554,7 @@ def main_arguments() -> Launch | None:
     """
     launch = None
     try:
-        shared = shared_by() > 1
+        shared = _is_shared()
         if shared:
             from lipnet.training import distributed  # torch with it, which the run needs anyway
 

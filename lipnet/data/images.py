@@ -202,7 +202,7 @@ def _torchvision(
         return _loaded(load, layout(source), name, root, config.download)
     except _UNREADABLE as error:
         raise UserError(
-            f"dataset.root={config.root}: {name} {explain(source, root, error, config.download)}"
+            f"dataset.root={config.root}: {config.name} {explain(source, root, error, config.download)}"
         ) from error
 
 

@@ -118,7 +118,7 @@ def test_a_file_system_without_locks_is_said_once(server, tmp_path, monkeypatch,
 def test_a_download_that_was_cut_off_is_fetched_again(server, tmp_path):
     first = next(iter(contents()))
     server.broken = {first}
-    with pytest.raises(UserError, match=r"MNIST is missing in .* and could not be fetched") as caught:
+    with pytest.raises(UserError, match=r"mnist is missing in .* and could not be fetched") as caught:
         load("mnist", tmp_path)
     assert "elete" not in str(caught.value)
     server.broken = set()

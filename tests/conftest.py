@@ -12,6 +12,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from torch import Tensor, nn
 
 import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
@@ -35,6 +36,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     torch.set_num_threads(threads)
     GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
 
 
 @functools.cache

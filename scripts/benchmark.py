@@ -164,7 +164,7 @@ def kernel_suite(arguments: argparse.Namespace) -> dict:
 
         def build(layer: BCOPConv2d = layer, gradient: torch.Tensor = gradient) -> None:
             with torch.no_grad():
-                layer.raw_matrix.add_(0.0)  # a new version: the kept weight is dropped
+                layer.raw_matrix.add_(0.0)  # a new version: the cached weight is dropped
             torch.autograd.grad(layer.weight, (layer.raw_matrix, layer.raw_projectors), gradient, allow_unused=True)
 
         milliseconds = 1e3 * statistics.median(_interleave({"": build}, arguments.rounds, arguments.seconds)[""])

@@ -1,13 +1,22 @@
 """Block convolution orthogonal parametrisation (BCOP): Li et al., NeurIPS 2019, arXiv 1911.00937, section 4."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lipnet.layers.constrained import ConstrainedConv2d
-from lipnet.layers.orthogonal import Orthogonalizer, apply_map, cholesky, start_orthogonal
+from lipnet.layers.orthogonal import (
+    Orthogonalizer,
+    apply_map,
+    cholesky,
+    differentiable_gradients,
+    start_orthogonal,
+)
 from lipnet.layers.sizes import Device, Padding, Size
+from lipnet.layers.tracing import is_transformed
 
 
 class BCOPConv2d(ConstrainedConv2d):
@@ -73,7 +82,23 @@ def bcop_kernel(matrix: Tensor, bases: Tensor, stride: int = 1) -> Tensor:
     two thin products for each tap that there is, on the narrow side of the kernel; no projector is ever formed. If
     ``out > in`` the transposed kernel is built, from the last factor to the first.
     """
+    if is_transformed(matrix, bases):
+        return _composed(matrix, bases, stride)
     return _Composition.apply(matrix, bases, stride)
+
+
+def _composed(matrix: Tensor, bases: Tensor, stride: int) -> Tensor:
+    """``bcop_kernel`` of torch's own operations."""
+    wide = matrix.shape[-2] <= matrix.shape[-1]
+    taps = (matrix if wide else matrix.mT)[..., None, None, :, :]
+    numbers = range(bases.shape[-3])
+    for index in numbers if wide else reversed(numbers):
+        basis = bases[..., index, None, None, :, :]
+        projected = taps @ basis @ basis.mT
+        inner = [0, 0] * (3 - index % 2)  # pads nothing of the axes behind the one that grows
+        taps = functional.pad(projected, [*inner, 0, 1]) + functional.pad(taps - projected, [*inner, 1, 0])
+    kernel = _merge_stride(_batch(taps if wide else taps.mT, 4), stride)
+    return kernel.view(*matrix.shape[:-2], *kernel.shape[1:])
 
 
 class _Composition(torch.autograd.Function):
@@ -84,11 +109,12 @@ class _Composition(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, bases: Tensor, stride: int) -> Tensor:
+        ctx.inputs = matrix, bases
         ctx.shape, ctx.bases_shape, ctx.stride = matrix.shape, bases.shape, stride
         ctx.wide = matrix.shape[-2] <= matrix.shape[-1]
         matrices, bases = _batch(matrix, 2), _batch(bases, 3)
         taps = (matrices if ctx.wide else matrices.mT)[:, None, None]
-        ctx.factors = []  # attributes: a kept weight runs backward more than once
+        ctx.factors = []  # attributes: a cached weight runs backward more than once
         numbers = range(bases.shape[1])
         for index in numbers if ctx.wide else reversed(numbers):
             basis, axis = bases[:, index], 1 + index % 2
@@ -100,8 +126,9 @@ class _Composition(torch.autograd.Function):
         return kernel.view(*matrix.shape[:-2], *kernel.shape[1:])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return *differentiable_gradients(partial(_composed, stride=ctx.stride), ctx.inputs, gradient), None
         gradient = _split_stride(_batch(gradient, 4), ctx.stride, ctx.wide)
         to_bases = []
         for flat, basis, inner, axis in reversed(ctx.factors):

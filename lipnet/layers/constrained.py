@@ -1,4 +1,4 @@
-"""What the constrained layers share: geometry, bias, and a weight that is built once and kept."""
+"""What the constrained layers share: geometry, bias, and a weight that is built once and cached."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lipnet.layers.cached import Build, CachedWeight, Prepare
 from lipnet.layers.conv import check_image, check_image_size, check_padding_mode, same_conv2d, same_padding
 from lipnet.layers.frequency import conv_operator
-from lipnet.layers.kept import Build, KeptWeight
 from lipnet.layers.orthogonal import OrthogonalizationError
 from lipnet.layers.sizes import (
     LOW_PRECISION,
@@ -34,41 +34,63 @@ class Constrained(nn.Module):
             layer reads what they make.
     """
 
-    builders: ClassVar[frozenset[str]] = frozenset({"free_parameters", "build_weight", "build_evaluated"})
+    builders: ClassVar[frozenset[str]] = frozenset(
+        {"free_parameters", "prepare_build", "build_weight", "build_evaluated"}
+    )
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._kept = KeptWeight()
+    _cached = CachedWeight()
+    caches: tuple[CachedWeight, ...] = (_cached,)
 
     def free_parameters(self) -> Sequence[Tensor]:
         """The parameters that the weight is built from."""
         raise NotImplementedError
 
+    def prepare_build(self, *args: Any, **kwargs: Any) -> None:
+        """Changes the free parameters, where a layer does, before a weight for training is built from them.
+
+        Once for each weight that is cached, without gradients; not within a transform of ``torch.func``.
+        """
+
     def build_weight(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The weight for the free parameters, in their order; ``KeptWeight`` says what its backward pass must allow."""
+        """The weight for the free parameters, in their order, which it leaves as they are.
+
+        ``CachedWeight`` says what its backward pass must allow.
+        """
         raise NotImplementedError
 
     @property
     def weight(self) -> Tensor:
-        """The effective weight, of the shape of torch's own layer.
+        """The effective weight, of the shape of torch's own layer. The layer never sees edits of it.
 
         In float16 and bfloat16 it is built in float32 and rounded; on the meta device it has a shape and no values.
         """
-        return self._effective(self._kept, self.build_weight)
+        return self.effective_weight(public=True)
+
+    def effective_weight(self, public: bool = False) -> Tensor:
+        """``weight``, for the layer's own use: the cached tensor itself unless ``public``."""
+        return self._read(self._cached, self.build_weight, self.prepare_build, public)
 
     def weight_shape(self) -> tuple[int, ...]:
         """The shape of ``weight``."""
         raise NotImplementedError
 
-    def _effective(self, kept: KeptWeight, build: Build) -> Tensor:
+    def _read(self, cache: CachedWeight, build: Build, prepare: Prepare | None, public: bool) -> Tensor:
         parameters = self.free_parameters()
         if parameters[0].is_meta:
             values = sum(parameter.sum() for parameter in parameters)  # so that a backward pass reaches them all
             return values * parameters[0].new_empty(self.weight_shape())
+        if parameters[0].dtype in LOW_PRECISION:
+            build = _in_float32(build)
         try:
-            return kept.get(_in_float32(build) if parameters[0].dtype in LOW_PRECISION else build, parameters)
+            return cache.get(self, build, parameters, prepare, public)
         except OrthogonalizationError as error:
             raise OrthogonalizationError(f"{self}: {error}") from error
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name != "training":  # the weight depends on strides, image sizes and maps as well
+            for cache in self.caches:
+                cache.forget(self)
 
 
 def _in_float32(build: Build) -> Build:
@@ -84,24 +106,21 @@ class Estimated(Constrained):
     """Mixed into a layer that trains with a cheap estimate of its norm, and evaluates with its exact norm.
 
     ``weight`` is built in two ways: while training with gradients by ``build_weight``, for anything else by
-    ``build_evaluated``.
+    ``build_evaluated``. The latter carries gradients within ``torch.func`` alone.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._kept_evaluated = KeptWeight()
+    _cached_evaluated = CachedWeight(differentiable=False)
+    caches = (*Constrained.caches, _cached_evaluated)
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
         """The weight that is evaluated: a norm of at most 1, up to the rounding of its entries."""
         raise NotImplementedError
 
-    @property
-    def weight(self) -> Tensor:
-        """The effective weight: in training with gradients the estimated one, otherwise the exact one."""
+    def effective_weight(self, public: bool = False) -> Tensor:
+        """In training with gradients the estimated weight, otherwise the exact one."""
         if self.training and torch.is_grad_enabled():
-            return super().weight
-        with torch.no_grad():
-            return self._effective(self._kept_evaluated, self.build_evaluated)
+            return super().effective_weight(public)
+        return self._read(self._cached_evaluated, self.build_evaluated, None, public)
 
 
 class ConstrainedConv2d(Constrained):
@@ -171,8 +190,9 @@ class ConstrainedConv2d(Constrained):
         if shape_is_known(inputs):
             check_image(inputs, self.in_channels, self)
             check_image_size(inputs.shape[-2:], self.padding[0], self.stride, self)
+        weight = self.effective_weight()
         return same_conv2d(
-            inputs, self.weight, self.bias, self.padding, self.padding_mode, self.stride, self.dilation, self.groups
+            inputs, weight, self.bias, self.padding, self.padding_mode, self.stride, self.dilation, self.groups
         )
 
     def extra_repr(self) -> str:
@@ -222,8 +242,11 @@ class EstimatedConv2d(Estimated, ConstrainedConv2d):
 
     def exact_norm(self, kernel: Tensor) -> Tensor:
         """The kernel's norm as an operator on images of ``image_size`` (an upper bound for zero padding), float64."""
+        return self._norm(kernel.detach())
+
+    def _norm(self, kernel: Tensor) -> Tensor:
         blocks = conv_operator(
-            kernel.detach().double(), self.image_size, self.stride, self.dilation, self.groups, self.padding_mode
+            kernel.double(), self.image_size, self.stride, self.dilation, self.groups, self.padding_mode
         )
         return torch.linalg.matrix_norm(blocks, ord=2).amax()
 
@@ -274,7 +297,7 @@ class ConstrainedLinear(Constrained):
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features) -> (..., out_features)``."""
         self.check_features(inputs)
-        return functional.linear(inputs, self.weight, self.bias)
+        return functional.linear(inputs, self.effective_weight(), self.bias)
 
     def check_features(self, inputs: Tensor) -> None:
         """Refuses inputs with another last dimension."""

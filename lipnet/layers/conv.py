@@ -61,8 +61,7 @@ def same_conv2d(
     One image, without the batch axis, is taken as ``functional.conv2d`` takes it.
     """
     if not runs_eagerly(inputs):
-        padded = functional.pad(inputs, padding * 2, _MODES[padding_mode]) if any(padding) else inputs
-        return functional.conv2d(padded, weight, bias, stride, 0, dilation, groups)
+        return functional.conv2d(pad(inputs, padding, padding_mode), weight, bias, stride, 0, dilation, groups)
     if inputs.dim() == 3:
         return same_conv2d(inputs[None], weight, bias, padding, padding_mode, stride, dilation, groups)[0]
     padded = pad(inputs, padding, padding_mode)
@@ -103,6 +102,8 @@ def _row_products(padded: Tensor, weight: Tensor, bias: Tensor | None, stride: i
 
 def pad(inputs: Tensor, padding: tuple[int, int], padding_mode: str) -> Tensor:
     """Pads ``(batch, channels, h, w)`` by (before, after) on both axes, in the layout that a convolution wants."""
+    if not runs_eagerly(inputs):
+        return functional.pad(inputs, padding * 2, _MODES[padding_mode]) if any(padding) else inputs
     if not any(padding):
         return inputs.contiguous(memory_format=_layout(inputs))
     if padding_mode == "zeros":
@@ -233,13 +234,16 @@ class PaddedConv2d(nn.Sequential):
         conv = self.conv
         if not runs_eagerly(inputs):
             return super().forward(inputs)
-        check_image(inputs, conv.in_channels, conv)
-        if self.padding_mode == "circular":
-            check_image_size(inputs.shape[-2:], self.padding[0], 1, conv)
+        self._check(inputs)
         stride, dilation = conv.stride[0], conv.dilation[0]
         return same_conv2d(
             inputs, conv.weight, conv.bias, self.padding, self.padding_mode, stride, dilation, conv.groups
         )
+
+    def _check(self, inputs: Tensor) -> None:
+        check_image(inputs, self.conv.in_channels, self.conv)
+        if self.padding_mode == "circular":
+            check_image_size(inputs.shape[-2:], self.padding[0], 1, self.conv)
 
     @torch.no_grad()
     def copy_from(self, weight: Tensor, bias: Tensor | None) -> "PaddedConv2d":

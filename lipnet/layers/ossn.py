@@ -1,5 +1,7 @@
 """One-sided spectral normalisation (OSSN): Gouk et al. 2018 (arXiv 1804.04368), as in Li et al. 2019."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from lipnet.layers.orthogonal import apply_map
 from lipnet.layers.power import at_most_one, start_vector, unit
 from lipnet.layers.scale import binary_scale
 from lipnet.layers.sizes import Device, Padding, Size, whole_number
+from lipnet.layers.tracing import constant, is_transformed
 
 
 class OSSNConv2d(EstimatedConv2d):
@@ -42,16 +45,18 @@ class OSSNConv2d(EstimatedConv2d):
         self.vector.normal_()
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
-        return apply_map(self._normalize, raw_weight)
+        with constant():
+            scale = binary_scale(raw_weight, (0, 1, 2, 3))
+            fixed, vector = raw_weight / scale, start_vector(self.vector, raw_weight.dtype)
+            for _ in range(self.iterations):
+                vector = unit(self._transpose(unit(self._convolve(vector, fixed)), fixed))
+            if not is_transformed(raw_weight):
+                self.vector.copy_(vector)
+            image = unit(self._convolve(vector, fixed))
+        return apply_map(partial(self._normalize, scale=scale, image=image, vector=vector), raw_weight)
 
-    def _normalize(self, kernel: Tensor) -> Tensor:
-        scale = binary_scale(kernel, (0, 1, 2, 3))
+    def _normalize(self, kernel: Tensor, scale: Tensor, image: Tensor, vector: Tensor) -> Tensor:
         scaled = kernel / scale
-        fixed, vector = scaled.detach(), start_vector(self.vector, kernel.dtype)
-        for _ in range(self.iterations):
-            vector = unit(self._transpose(unit(self._convolve(vector, fixed)), fixed))
-        self.vector.copy_(vector)
-        image = unit(self._convolve(vector, fixed))
         return at_most_one(scaled, (image * self._convolve(vector, scaled)).sum(), scale)
 
     def _convolve(self, image: Tensor, kernel: Tensor) -> Tensor:
@@ -61,9 +66,12 @@ class OSSNConv2d(EstimatedConv2d):
 
     def _transpose(self, image: Tensor, kernel: Tensor) -> Tensor:
         """The gradient of ``<image, K x>`` with respect to x."""
-        start = torch.zeros_like(self.vector, dtype=image.dtype, requires_grad=True)
+        start = torch.zeros_like(self.vector, dtype=image.dtype)
+        if is_transformed(image, kernel):
+            return torch.func.vjp(partial(self._convolve, kernel=kernel), start)[1](image)[0]
+        start.requires_grad_()
         with torch.enable_grad():
             return torch.autograd.grad(self._convolve(start, kernel), start, image)[0]
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
-        return (raw_weight.double() / self.exact_norm(raw_weight).clamp_min(1.0)).to(raw_weight.dtype)
+        return (raw_weight.double() / self._norm(raw_weight).clamp_min(1.0)).to(raw_weight.dtype)

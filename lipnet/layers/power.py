@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from lipnet.layers.tracing import is_transformed
+
 
 @torch.no_grad()
 def start_vector(last: Tensor, dtype: torch.dtype) -> Tensor:
@@ -12,7 +14,7 @@ def start_vector(last: Tensor, dtype: torch.dtype) -> Tensor:
 
     A weight that is zero, or NaN, leaves such a vector behind, from which no iteration would ever recover.
     """
-    if not 0 < float(torch.linalg.vector_norm(last)) < math.inf:
+    if not is_transformed(last) and not 0 < float(torch.linalg.vector_norm(last)) < math.inf:
         last.normal_()
     return last.to(dtype, copy=True)
 

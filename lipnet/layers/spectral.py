@@ -1,6 +1,7 @@
 """Spectral normalisation of fully connected layers: Miyato et al. 2018 (arXiv 1802.05957), one-sided."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from lipnet.layers.orthogonal import apply_map
 from lipnet.layers.power import at_most_one, start_vector, unit
 from lipnet.layers.scale import binary_scale
 from lipnet.layers.sizes import Device, whole_number
+from lipnet.layers.tracing import constant, is_transformed
 
 
 class SpectralLinear(Estimated, ConstrainedLinear):
@@ -40,19 +42,21 @@ class SpectralLinear(Estimated, ConstrainedLinear):
         self.vector.normal_()
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
-        return apply_map(self._normalize, raw_weight)
-
-    def _normalize(self, matrix: Tensor) -> Tensor:
-        scale = binary_scale(matrix)[0, 0]
-        scaled = matrix / scale
-        with torch.no_grad():
-            vector = start_vector(self.vector, matrix.dtype)
+        with constant():
+            scale = binary_scale(raw_weight)[0, 0]
+            fixed, vector = raw_weight / scale, start_vector(self.vector, raw_weight.dtype)
             for _ in range(self.iterations):
-                vector = unit(scaled.mT @ unit(scaled @ vector))
-            self.vector.copy_(vector)
-            image = unit(scaled @ vector)
-        return at_most_one(scaled, image @ (scaled @ vector), scale)
+                vector = unit(fixed.mT @ unit(fixed @ vector))
+            if not is_transformed(raw_weight):
+                self.vector.copy_(vector)
+            image = unit(fixed @ vector)
+        return apply_map(partial(_normalize, scale=scale, image=image, vector=vector), raw_weight)
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
         exact = raw_weight.double()
         return (exact / torch.linalg.matrix_norm(exact, ord=2).clamp_min(1.0)).to(raw_weight.dtype)
+
+
+def _normalize(matrix: Tensor, scale: Tensor, image: Tensor, vector: Tensor) -> Tensor:
+    scaled = matrix / scale
+    return at_most_one(scaled, image @ (scaled @ vector), scale)

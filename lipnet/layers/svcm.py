@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from lipnet.layers.constrained import EstimatedConv2d
 from lipnet.layers.sizes import Device, Padding, Size, whole_number
+from lipnet.layers.tracing import is_transformed
 
 
 class SVCMConv2d(EstimatedConv2d):
@@ -37,18 +38,17 @@ class SVCMConv2d(EstimatedConv2d):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=device))
         self.reset_parameters()
 
-    def build_weight(self, raw_weight: Tensor) -> Tensor:
-        self.steps += 1  # a kept weight is built once a step
+    def prepare_build(self, raw_weight: Tensor) -> None:
+        self.steps.add_(1)  # a cached weight is built once a step
         if int(self.steps) % self.every == 0:
-            with torch.no_grad():
-                raw_weight.copy_(self.project(raw_weight))
-                if raw_weight is not self.raw_weight:  # but its copy in float32
-                    self.raw_weight.copy_(raw_weight)
-        return raw_weight.view_as(raw_weight)
+            raw_weight.copy_(self.project(raw_weight))
+
+    def build_weight(self, raw_weight: Tensor) -> Tensor:
+        return raw_weight.clone()
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
-        projected = self.project(raw_weight)
-        return (projected.double() / self.exact_norm(projected).clamp_min(1.0)).to(raw_weight.dtype)
+        projected = self._projected(raw_weight)
+        return (projected.double() / self._norm(projected).clamp_min(1.0)).to(raw_weight.dtype)
 
     @torch.no_grad()
     def project(self, kernel: Tensor) -> Tensor:
@@ -57,6 +57,9 @@ class SVCMConv2d(EstimatedConv2d):
         Taps of a kernel larger than its image fall on the same pixels: what is clipped is their sum, of which each
         gets an equal part.
         """
+        return self._projected(kernel)
+
+    def _projected(self, kernel: Tensor) -> Tensor:
         phases = functional.pixel_unshuffle(kernel.double(), self.stride)
         height, width = (side // self.stride for side in self.image_size)
         rows, columns = (_wrapped(phases.shape[-1], side).to(phases) for side in (height, width))
@@ -65,7 +68,7 @@ class SVCMConv2d(EstimatedConv2d):
             image = rows.mT @ phases @ columns
             blocks = torch.fft.rfft2(image).movedim((0, 1), (-2, -1))
             left, values, right = torch.linalg.svd(blocks, full_matrices=False)
-            if bool((values <= 1).all()):
+            if not is_transformed(values) and bool((values <= 1).all()):
                 break
             clipped = (left * values.clamp_max(1.0).unsqueeze(-2)) @ right
             full = torch.fft.irfft2(clipped.movedim((-2, -1), (0, 1)), (height, width))
@@ -75,4 +78,4 @@ class SVCMConv2d(EstimatedConv2d):
 
 def _wrapped(taps: int, side: int) -> Tensor:
     """The pixel of each tap along an axis, ``(taps, side)``: 1 there and 0 elsewhere."""
-    return functional.one_hot(torch.arange(taps) % side, side)
+    return torch.arange(taps)[:, None] % side == torch.arange(side)

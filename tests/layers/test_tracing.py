@@ -19,6 +19,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from lipnet.layers import (
     Abs,
     BCOPConv2d,
+    BlockedConv2d,
+    BlockedLinear,
     Concat,
     Cones,
     GroupSort,
@@ -47,6 +49,9 @@ def network() -> nn.Module:
 MODULES: dict[str, Callable[[], nn.Module]] = {
     "conv": lambda: nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"),  # torch's own, by which to judge
     "padded": lambda: PaddedConv2d(2, 4, 3),
+    "blocked": lambda: BlockedConv2d(2, 4, 3, block=1),
+    "blocked_linear": lambda: nn.Sequential(nn.Flatten(), BlockedLinear(32, 5, block=7)),
+    "blocked_zeros": lambda: BlockedConv2d(2, 4, 4, stride=2, bias=False, padding_mode="zeros", block=1),
     "padded_zeros": lambda: PaddedConv2d(2, 4, 3, padding_mode="zeros"),
     "padded_k1": lambda: PaddedConv2d(2, 4, 1),
     "padded_stride": lambda: PaddedConv2d(2, 4, 4, stride=2),

@@ -4,10 +4,17 @@
 >>> plain = to_plain(load_run("outputs/...").model)
 """
 
+import platform
+from importlib import metadata
 from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["Run", "load_run", "to_plain"]
+
+
+def version() -> str:
+    """What ``--version`` says, read from what the packages say of themselves: nothing is imported."""
+    return f"lipnet {__version__}, torch {metadata.version('torch')}, Python {platform.python_version()}"
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
+import io
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +16,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lipnet import commandline
+from lipnet import commandline, processes
 from lipnet.config import parse
 from lipnet.data.facts import trained_on
 from lipnet.debug import apply_debug
 from lipnet.errors import UserError
+from lipnet.pasted import on_run
 from lipnet.schema import GROUPS, Config
+from lipnet.streams import take_everything
 from lipnet.sweeps import names
 from lipnet.sweeps.job import run_job
 from lipnet.sweeps.latest import link_latest
@@ -47,6 +49,8 @@ def run(config: DictConfig) -> float | None:
         in a sweep with an objective, its value.
     """
     hydra_config = HydraConfig.get()
+    _write_all_of_the_log()
+    os.chdir(hydra_config.runtime.cwd)  # under hydra.job.chdir=true too, a path is meant where it was typed
     sweep = hydra_config.mode == RunMode.MULTIRUN
     shown = hydra_config.sweep.dir if sweep else hydra_config.runtime.output_dir
     link_latest(Path(shown), Path(hydra_config.runtime.cwd) / "outputs")
@@ -64,9 +68,16 @@ def run(config: DictConfig) -> float | None:
     return None
 
 
+def _write_all_of_the_log() -> None:
+    """Hydra opens log files in the encoding of the terminal, which may be ASCII."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and isinstance(handler.stream, io.TextIOWrapper):
+            handler.stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
 def _alone(directory: Path) -> contextlib.AbstractContextManager[None]:
     """The run directory for this run alone; of processes that share a run, the first holds it."""
-    return alone_in(directory) if os.environ.get("RANK", "0") == "0" else contextlib.nullcontext()
+    return alone_in(directory) if processes.rank() == 0 else contextlib.nullcontext()
 
 
 class _Followed(Exception):
@@ -102,8 +113,10 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
     if not distributed.is_main():
         config = dataclasses.replace(config, progress="off")
     if distributed.from_main(lambda: read_results(directory).get("status") == "completed"):
+        if distributed.is_main():  # printed, since the log is in that directory, which stays as it is
+            again = on_run("run", directory, "task=evaluate")
+            print(f"{directory} is complete: nothing to continue; to evaluate it again: {again}", flush=True)
         distributed.finish()
-        log.info("%s is complete: nothing to continue; task=evaluate run=%s evaluates it again", directory, directory)
         return
     if distributed.is_main():
         (directory / "results.json").unlink(missing_ok=True)  # of an attempt that failed
@@ -125,7 +138,7 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
         if not distributed.first_to_fail():
             raise _Followed from error
         if distributed.is_lost_connection(error):
-            error = UserError(f"another process of this run has ended; {_program()} resume={directory} goes on.")
+            error = UserError(f"another process of this run has ended; continue with: {on_run('resume', directory)}")
         failure = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
         with contextlib.suppress(OSError):  # the failure itself may be that nothing can be written
             write_results(directory, session.header | failure)
@@ -135,7 +148,7 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
         if isinstance(error, OrthogonalizationError | CertificateViolation):  # their messages say it all
             raise UserError(str(error)) from error
         raise error
-    log.info("%s", closing_lines(directory, _program(), config.task.name))
+    log.info("%s", closing_lines(directory, config.task.name))
     if config.bell and distributed.is_main():
         sys.stderr.write("\a")
     distributed.finish()
@@ -152,7 +165,7 @@ def _save_configuration(directory: Path, config: DictConfig, overrides: list[str
 def _continuation(directory: Path, introduction: str) -> str:
     """The command that goes on from the run's checkpoints; nothing where there are none."""
     found = (directory / "checkpoints").is_dir()
-    return f"{introduction}{_program()} {shlex.quote(f'resume={directory}')}" if found else ""
+    return f"{introduction}{on_run('resume', directory)}" if found else ""
 
 
 def _check_shared(config: Config, processes: int, tasks: tuple[str, ...]) -> None:
@@ -163,15 +176,6 @@ def _check_shared(config: Config, processes: int, tasks: tuple[str, ...]) -> Non
         problems.append(f"batch_size={config.batch_size}: shared by {processes} processes; use at least {processes}.")
     if problems:
         raise UserError(*problems)
-
-
-def _program() -> str:
-    from lipnet.training import distributed
-
-    in_checkout = Path(sys.argv[0]).name == "train.py"
-    if distributed.size() > 1:
-        return f"torchrun --nproc_per_node={distributed.size()} {'train.py' if in_checkout else '-m lipnet'}"
-    return "python train.py" if in_checkout else "lipnet"
 
 
 @hydra.main(version_base="1.3", config_path=str(commandline.config_dir()), config_name="config")
@@ -186,6 +190,7 @@ def main() -> None:
 
 def launch(program: Callable[[], Any]) -> None:
     """Runs a program of Hydra's on ``sys.argv``, once that holds no mistake."""
+    take_everything()
     sweep = commandline.main_arguments()
     if sweep is None:
         program()

@@ -6,6 +6,7 @@ A check is a function ``value -> value`` that raises ``ValueError("must be ...")
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -77,8 +78,8 @@ def text(value: Any) -> str:
 
 
 def path(value: Any) -> str:
-    """The name of a file or folder; a number is one too (the runs of a sweep are numbered)."""
-    return text(str(value) if type(value) is int else value)
+    """The name of a file or folder, ``~`` expanded; a number is one too (the runs of a sweep are numbered)."""
+    return os.path.expanduser(text(str(value) if type(value) is int else value))
 
 
 def one_of(*options: str) -> Check:
@@ -161,7 +162,10 @@ def radii_or_none(value: Any) -> list[str] | None:
 
 def radius_value(written: str) -> float:
     """``"36/255" -> 0.1411...``; ``ValueError`` where that is no finite number."""
-    try:
-        return float(Fraction(written))
+    try:  # no fraction of 1e999999999: it has a thousand million digits
+        value = float(Fraction(written) if "/" in written else written)
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise ValueError(f"{written} is no finite number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{written} is no finite number")
+    return value

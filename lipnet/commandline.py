@@ -12,10 +12,12 @@ import math
 import os
 import re
 import secrets
+import signal
 import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.hydra import Hydra
@@ -27,26 +29,27 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from lipnet.config import NODES, examine, unknown_key, unknown_option, unread_keys
-from lipnet.directory import escaping, unwritable
+from lipnet import version
+from lipnet.config import NODES, config_dir, examine, show, unknown_key, unknown_option, unread_keys
+from lipnet.directory import escaping, unusable, unwritable
 from lipnet.errors import UserError
-from lipnet.saved import RUN_READERS, saved_overrides
+from lipnet.occupied import occupied, occupied_by_a_run, other_run
+from lipnet.own_files import misread, not_found
+from lipnet.paths import as_meant, path_of, path_override
+from lipnet.processes import shared_by
+from lipnet.saved import RUN_READERS, Origin, origin
 from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
-from lipnet.sweeps.launch import Launch, quoted
+from lipnet.sweeps.launch import Launch
+from lipnet.sweeps.objective import no_such_number
 from lipnet.sweeps.plan import Plan, plan_sweep
 from lipnet.trust import check_folder
 
+_RESUMED_SWEEP = "resume: continues one run; a sweep launched again, by the same command, continues its jobs."
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
 # Launchers and sweepers that are packages of their own, and the extra that brings them.
 _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
-
-
-def config_dir() -> Path:
-    """The folder of configurations: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).resolve().parent
-    checkout = package.parent / "conf"
-    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
 
 
 def listed_groups() -> str:
@@ -68,8 +71,14 @@ def prepare(argv: list[str]) -> list[str]:
 
 def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
     """What Hydra is to see, and the sweep that it will be."""
-    argv = list(map(_without_links, argv))
+    if "--version" in argv:
+        print(version())
+        sys.exit(0)
+    argv = [_radii_as_written(as_meant(argument)) for argument in argv]
     arguments = get_args_parser().parse_args(argv)
+    if arguments.config_dir is not None:
+        arguments.config_dir = os.path.expanduser(arguments.config_dir)
+        argv = ["--config-dir", arguments.config_dir, *_without_option(argv, "--config-dir", "-cd")]
     if arguments.info == "all" and "all" not in argv:  # without a word after it: not Hydra's own
         from lipnet.info import describe
 
@@ -85,8 +94,15 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         with _hydra(arguments.config_dir):
             _, found = _check(overrides, arguments)
         raise UserError(*problems, *found)
-    saved = saved_overrides(overrides)
+    if arguments.multirun and any(override.key_or_group == "resume" for override in overrides):
+        raise UserError(_RESUMED_SWEEP)
+    run = origin(overrides)
     with _hydra(arguments.config_dir):
+        if run is not None:
+            own = _own(run, overrides)
+            argv = [argument for argument in argv if argument not in own]
+            overrides = [override for override in overrides if _text(override) not in own]
+        saved = run.added({override.key_or_group for override in overrides}) if run else []
         saved += _left_over(saved, overrides)
         if not arguments.multirun and any(text.startswith("sweep=") for text in saved):
             saved.append("hydra.mode=RUN")  # one job of a ready-made sweep, by itself
@@ -94,25 +110,144 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         if problems:
             raise UserError(*problems)
         plan = _plan([*kept, *overrides], arguments)
-        composed, problems = _check(plan.overrides if plan else [*kept, *overrides], arguments)
+        composed, problems = _check(plan.overrides if plan else [*kept, *overrides], arguments, bool(plan))
     swept = [_text(override) for override in (*kept, *overrides) if override.is_sweep_override()]
     if plan and any(override.key_or_group == "resume" for override in overrides):
-        problems.append("resume: continues one run; a sweep launched again, by the same command, continues its jobs.")
+        problems.append(_RESUMED_SWEEP)
     if swept and not plan and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
     problems += escaping(composed)
+    problems += [] if problems else unusable(composed)
     if not problems and plan and plan.optimises and composed is not None and composed.objective is None:
         problems.append(
             "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
         )
+    launch = _launch(plan, composed) if plan and composed is not None else None
     if not problems and not arguments.cfg:
-        problems += unwritable(composed, bool(plan))
+        if plan and launch:
+            problems += _occupied_by_jobs(plan, launch, arguments.config_dir)
+        else:
+            problems += _occupied(composed, arguments.config_dir)
+        problems = problems or unwritable(composed, bool(plan))
     if problems:
         raise UserError(*problems)
-    launch = _launch(plan, composed) if plan and composed is not None else None
-    place = argv.index(arguments.overrides[0]) if arguments.overrides else len(argv)
+    place = argv.index(_text(overrides[0])) if overrides else len(argv)
     added = [*saved, *(launch.overrides if launch else [])]  # before what was typed, which wins
-    return [*argv[:place], *added, *map(_radii_as_written, argv[place:])], launch
+    return [*argv[:place], *added, *argv[place:]], launch
+
+
+def _own(run: Origin, overrides: list[Override]) -> set[str]:
+    """The typed overrides that give what the run has anyway: they are left out.
+
+    Raises:
+        UserError: others would change what must stay as the run has it.
+    """
+    bound = {override.key_or_group: override for override in overrides if run.bound(override)}  # the last one counts
+    composed = _compose(run.texts, []) if bound else None
+    if composed is None:  # nothing to compare, or the checks will say what is wrong with the run's own overrides
+        return set()
+    changes = {}
+    left = set()
+    for key, override in bound.items():
+        if key == "hydra.run.dir":
+            changed, had = not run.holds(override), run.directory
+        elif key == "hydra.output_subdir":
+            changed, had = path_of(override) != ".hydra", ".hydra"
+        elif (found := _changes(override, run, composed)) is not None:
+            changed, had = found, _of(composed, key)
+        else:  # there is no such key or option: the checks will say so
+            left.add(key)
+            continue
+        if changed:
+            changes[_text(override)] = f"{key}={had}"
+    if changes:
+        raise UserError(run.refusal(changes))
+    return {_text(override) for override in overrides if override.key_or_group in set(bound) - left}
+
+
+def _changes(override: Override, run: Origin, composed: DictConfig) -> bool | None:
+    """Whether an override changes the configuration of a run; ``None`` where no run could have it."""
+    if override.is_sweep_override():
+        return True
+    key, text = override.key_or_group, _text(override).lstrip("+")
+    changed = _compose([*run.texts, text], [])
+    if changed is None:  # it may contradict the run's own overrides alone
+        return None if _compose([text], []) is None else True
+    return _content(changed) != _content(composed) or _choice(changed, key) != _choice(composed, key)
+
+
+def _content(composed: DictConfig) -> Any:
+    plain = _without_hydra(composed)
+    try:
+        return OmegaConf.to_container(plain, resolve=True)
+    except OmegaConfBaseException:
+        return OmegaConf.to_container(plain)
+
+
+def _of(composed: DictConfig, key: str) -> str:
+    """What a configuration has under a key, as one would type it."""
+    if _is_group(key):
+        return str(_choice(composed, key))
+    value = OmegaConf.select(composed, key)
+    return show(OmegaConf.to_container(value) if OmegaConf.is_config(value) else value)
+
+
+def _choice(composed: DictConfig, group: str) -> str | None:
+    return show(composed.hydra.runtime.choices.get(group)) if _is_group(group) else None
+
+
+def _occupied(composed: DictConfig | None, config_dir: str | None) -> list[str]:
+    """A problem if the directory is another run's; looked for once, where several processes share a run."""
+    if composed is None:
+        return []
+    config = examine(_without_hydra(composed))[0]
+    if config is None:
+        return []
+    key = "hydra.run.dir" if composed.resume is None else "resume"
+    directory = Path(str(OmegaConf.select(composed, key)))
+    if shared_by() == 1:
+        return occupied(directory, key, config, config_dir)
+    from lipnet.training import distributed
+
+    return distributed.from_main(lambda: occupied(directory, key, config, config_dir))
+
+
+def _occupied_by_jobs(plan: Plan, launch: Launch, config_dir: str | None) -> list[str]:
+    """A problem if the sweep's directory is a run's or, where jobs are named by hand, if a job's is another run's."""
+    problems = occupied_by_a_run(launch.directory)
+    named = [_text(override) for override in plan.overrides if override.key_or_group == "hydra.sweep.subdir"]
+    if problems or not named or plan.optimises:
+        return problems
+    if plan.jobs > 1 and "${" not in named[-1]:
+        return [f"{named[-1]}: the {plan.jobs} jobs would be in one directory; name them, as by ${{hydra.job.num}}."]
+    choices = [
+        [f"{override.key_or_group}={value}" for value in _values(override, config_dir)]
+        if override.is_sweep_override()
+        else [_text(override)]
+        for override in plan.overrides
+    ]
+    with _hydra(config_dir):
+        for number, texts in enumerate(itertools.islice(itertools.product(*choices), _COMBINATIONS)):
+            composed = _compose([*texts, f"hydra.job.num={number}"], problems)
+            config = examine(_without_hydra(composed))[0] if composed is not None else None
+            if composed is not None and config is not None:
+                directory = launch.directory / str(OmegaConf.select(composed, "hydra.sweep.subdir"))
+                found = other_run(directory, config)
+                problems += [f"{directory}: {found}; choose another hydra.sweep.dir."] if found else []
+    return problems
+
+
+def _without_option(argv: list[str], *names: str) -> list[str]:
+    """The arguments less an option and its value, in whatever way these are written."""
+    kept, skip = [], False
+    for argument in argv:
+        if not skip and argument in names:
+            skip = True
+        elif skip or argument.startswith(tuple(f"{name}=" for name in names)):
+            skip = False
+        else:
+            kept.append(argument)
+    return kept
 
 
 def _plan(overrides: list[Override], arguments: argparse.Namespace) -> Plan | None:
@@ -133,15 +268,6 @@ def _launch(plan: Plan, composed: DictConfig) -> Launch:
     if not typed and directory == f"outputs/sweeps/{composed.task.name}":
         directory = f"{directory}/{plan.name}"
     return Launch(secrets.token_hex(4), Path(directory), plan.keys, plan.jobs)
-
-
-def _without_links(text: str) -> str:
-    """``run=outputs/latest`` with the name of the run itself: the link is about to point to another."""
-    key, _, value = text.partition("=")
-    path = Path(value)
-    if key.lstrip("+") not in ("resume", "run", "rerun") or not value or path.resolve() == path.absolute():
-        return text
-    return f"{key}='{os.path.relpath(path.resolve())}'"
 
 
 def _radii_as_written(argument: str) -> str:
@@ -174,7 +300,9 @@ def _parse(texts: list[str]) -> tuple[list[Override], list[str]]:
     return parsed, problems
 
 
-def _check(overrides: list[Override], arguments: argparse.Namespace) -> tuple[DictConfig | None, list[str]]:
+def _check(
+    overrides: list[Override], arguments: argparse.Namespace, sweep: bool = False
+) -> tuple[DictConfig | None, list[str]]:
     """The configuration with the first value of whatever is swept, and every problem of every value."""
     problems: list[str] = []
     # Each override as the texts of its values; the first stands for it while the others are tried.
@@ -206,7 +334,9 @@ def _check(overrides: list[Override], arguments: argparse.Namespace) -> tuple[Di
         config = _compose(list(texts), problems)
         composed = composed or config
         if config is not None:
-            found = [*_unread(keys, config), *examine(_without_hydra(config))[1], *_missing_packages(config)]
+            checked, wrong = examine(_without_hydra(config))
+            found = [*_unread(keys, config), *wrong, *_missing_packages(config)]
+            found += filter(None, [no_such_number(checked)]) if sweep and checked else []
             problems += [problem for problem in found if problem not in problems]
     return composed, problems
 
@@ -251,7 +381,12 @@ def _group_problems(override: Override, config_dir: str | None) -> list[str]:
         return [f"{text}: not options; {group} takes {', '.join(options)}."]
     if not values:
         return [f"{text}: matches no option; {group} takes {', '.join(options)}."]
-    return [unknown_option(group, value, options) for value in values if value not in options]
+    unknown = [
+        not_found(config_dir, group, value) or unknown_option(group, value, options)
+        for value in values
+        if value not in options
+    ]
+    return unknown + list(filter(None, (misread(config_dir, group, value) for value in values)))
 
 
 def _key_problems(override: Override, known: list[str]) -> list[str]:
@@ -390,7 +525,7 @@ def _untrusted(arguments: argparse.Namespace) -> Iterator[str]:
 
 def _is_shared() -> bool:
     """Whether torchrun started several processes for this run."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "MASTER_ADDR" in os.environ
+    return shared_by() > 1
 
 
 def _in_one_directory(argv: list[str]) -> list[str]:
@@ -398,14 +533,15 @@ def _in_one_directory(argv: list[str]) -> list[str]:
     from lipnet.training import distributed
 
     arguments = get_args_parser().parse_args(argv)
-    directory = distributed.from_main(lambda: _run_directory(arguments.overrides))
+    directory = distributed.from_main(lambda: _run_directory(arguments.overrides, arguments.config_dir))
     silent = [] if distributed.is_main() else ["hydra.output_subdir=null", "hydra/job_logging=disabled"]
-    others = [text for text in argv if not text.startswith("hydra.run.dir=")]
-    return [f"hydra.run.dir={quoted(directory)}", *silent, *others]
+    options = [text for text in argv if text not in arguments.overrides]  # argparse wants all overrides in one row
+    others = [text for text in arguments.overrides if not text.startswith("hydra.run.dir=")]
+    return [*options, path_override("hydra.run.dir", directory), *silent, *others]
 
 
-def _run_directory(overrides: list[str]) -> str:
-    with _hydra():
+def _run_directory(overrides: list[str], config_dir: str | None) -> str:
+    with _hydra(config_dir):
         composed = compose("config", overrides=overrides, return_hydra_config=True)
         return str(OmegaConf.select(composed, "hydra.run.dir"))
 
@@ -430,6 +566,8 @@ def main_arguments() -> Launch | None:
             sys.argv[1:] = _in_one_directory(sys.argv[1:])
     except UserError as error:
         fail(error)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except SystemExit as stop:  # argparse leaves with 2; a user's mistake is 1 here
         sys.exit(1 if stop.code else 0)
     return launch
@@ -437,7 +575,7 @@ def main_arguments() -> Launch | None:
 
 def fail(error: UserError) -> None:
     """One message, no traceback (unless HYDRA_FULL_ERROR=1), exit code 1."""
-    if _is_shared():
+    if "torch" in sys.modules:
         from lipnet.training import distributed
 
         if not distributed.first_to_fail():

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +26,7 @@ from lipnet.schema import (
     Critic,
     Dataset,
     Estimate,
+    Export,
     GanCritic,
     GanPair,
     Generator,
@@ -33,6 +35,13 @@ from lipnet.schema import (
 
 # Groups of keys without options.
 NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate, "generator": Generator}
+
+
+def config_dir() -> Path:
+    """The folder of configurations: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "conf"
+    return checkout if (checkout / "config.yaml").is_file() else package / "conf"
 
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:
@@ -234,6 +243,8 @@ def _check_task(config: Any) -> Iterator[str]:
             f"run={config.run}: only task=evaluate, task=export and dataset=gan read it; to continue a run use "
             "resume=DIR."
         )
+    if isinstance(config.task, Export) and config.task.assured and isinstance(config.dataset, Pair):
+        yield f"task.assured=true: a critic of dataset={config.dataset.name} predicts no class; leave it out."
     if isinstance(config.model, GanCritic) and config.task.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
 

@@ -23,6 +23,18 @@ def escaping(composed: DictConfig | None) -> Iterator[str]:
                 yield f"hydra.{key}={value}: leads out of the run directory; give a name inside it."
 
 
+def unusable(composed: DictConfig | None) -> Iterator[str]:
+    """Names of directories that Hydra would take for something else."""
+    if composed is None:
+        return
+    for key in ("hydra.run.dir", "hydra.sweep.dir"):
+        directory = str(OmegaConf.select(composed, key))
+        if "${" in directory:  # Hydra would look for a key of that name
+            yield f"{key}={directory}: a run's directory may not have ${{ in its name; rename it, or choose another."
+        if directory == "~" or directory.startswith("~/"):
+            yield f"{key}={directory}: in a file, ~ is not expanded; write the whole path."
+
+
 def unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
     """A problem if the run directory cannot be made."""
     if composed is None:

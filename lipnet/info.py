@@ -62,8 +62,9 @@ def _data() -> Iterator[tuple[str, str]]:
     for name in IMAGE_SETS:
         try:
             train, test = load_files(SimpleNamespace(name=name, root=data_folder(), download=False))
-        except UserError:
-            yield name, "not there; downloaded when a run asks for it"
+        except UserError as error:
+            missing = " is missing in " in str(error) and ": use " not in str(error)
+            yield name, "not there; downloaded when a run asks for it" if missing else str(error).partition(": ")[2]
         else:
             yield name, f"{len(train):,} training and {len(test):,} test images"
 

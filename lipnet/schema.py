@@ -40,6 +40,7 @@ class GanTraining(Named):
 @dataclass(frozen=True)
 class Export(Named):
     onnx: bool = checked(boolean)
+    assured: bool = checked(boolean)
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Dataset(Named):
 
 @dataclass(frozen=True)
 class StoredDataset(Dataset):
-    root: str = checked(text)
+    root: str = checked(path)
     download: bool = checked(boolean)
 
 
@@ -196,7 +197,7 @@ class MinFunnel(VectorPair):
 @dataclass(frozen=True)
 class ImagePair(Pair):
     source: str = checked(one_of(*IMAGE_SETS))
-    root: str = checked(text)
+    root: str = checked(path)
     download: bool = checked(boolean)
 
 
@@ -221,7 +222,7 @@ class TwoImages(ImagePair):
 @dataclass(frozen=True)
 class GanPair(Pair):
     source: str | None = checked(optional(one_of(*IMAGE_SETS)))  # None: ``run`` does not say
-    root: str = checked(text)
+    root: str = checked(path)
     download: bool = checked(boolean)
     run: str | None = checked(optional(path))
 
@@ -290,6 +291,7 @@ class Exponential(Named):
 
 
 FOOLBOX_ATTACKS = ("boundary", "pointwise")  # they need the optional package foolbox
+NEAREST_ATTACKS = ("ddn", *FOOLBOX_ATTACKS)  # they look for the nearest error, whatever the radius
 ATTACKS = ("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", *FOOLBOX_ATTACKS)
 
 

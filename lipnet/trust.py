@@ -18,6 +18,9 @@ from lipnet.errors import UserError
 
 _RESOLVER = re.compile(r"\$\{\s*([^}\s:]+)\s*:")
 _RESOLVERS = ("oc.select", "hydra", "now")  # of the configuration itself, of the run's own name and date
+# What conf/ itself writes into a composed configuration.
+_OWN_RESOLVERS = (*_RESOLVERS, "lipnet.trained_on")
+_DATA_FOLDER = "${oc.env:LIPNET_DATA,data}"
 _TARGETS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # launchers and sweepers of installed plugins
 _UNREADABLE = (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException)
 _STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
@@ -42,6 +45,33 @@ def read_overrides(path: Path) -> list[str]:
     return texts
 
 
+def read_configuration(path: Path) -> dict[str, Any]:
+    """The composed configuration that a run saved, its interpolations as they stand.
+
+    Raises:
+        UserError: the file is no table of keys, or an interpolation in it would read what is none of its business.
+    """
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: cannot be read ({_first_line(error)}).") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a table of keys.")
+    texts = [text for text in _leaves(content) if text != _DATA_FOLDER]
+    problems = [f"{path}: {problem}" for text in texts for problem in resolver_problems(text, _OWN_RESOLVERS)]
+    if problems:
+        raise UserError(*problems)
+    return content
+
+
+def _leaves(node: Any) -> Iterator[str]:
+    """Every text in it."""
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _leaves(part)
+    if isinstance(node, str):
+        yield node
+
+
 def check_folder(folder: Path) -> Iterator[str]:
     """Every problem of the files in a folder of configurations."""
     if not folder.is_dir():
@@ -55,10 +85,10 @@ def check_folder(folder: Path) -> Iterator[str]:
         yield from (f"{path}: {problem}" for problem in _node_problems(content, ""))
 
 
-def resolver_problems(text: str) -> Iterator[str]:
+def resolver_problems(text: str, allowed: tuple[str, ...] = _RESOLVERS) -> Iterator[str]:
     """Interpolations such as ``${oc.env:HOME}``; a plain one, ``${dataset.name}``, only points at another key."""
     for name in _RESOLVER.findall(text):
-        if name not in _RESOLVERS:
+        if name not in allowed:
             yield f"{text}: ${{{name}:...}} may not stand in a file, only on the command line; write the value itself."
 
 

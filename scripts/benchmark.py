@@ -164,7 +164,7 @@ def kernel_suite(arguments: argparse.Namespace) -> dict:
 
         def build(layer: BCOPConv2d = layer, gradient: torch.Tensor = gradient) -> None:
             with torch.no_grad():
-                layer.raw_matrix.add_(0.0)  # a new version: the kept weight is dropped
+                layer.raw_matrix.add_(0.0)  # a new version: the cached weight is dropped
             torch.autograd.grad(layer.weight, (layer.raw_matrix, layer.raw_projectors), gradient, allow_unused=True)
 
         milliseconds = 1e3 * statistics.median(_interleave({"": build}, arguments.rounds, arguments.seconds)[""])
@@ -299,10 +299,10 @@ DRAWN = (*TITLES, "kernel")
 
 
 def _figure(report: dict, path: str) -> None:
-    from matplotlib.figure import Figure
+    from lipnet.results.canvas import blank_figure
 
     drawn = [suite for suite in DRAWN if suite in report]
-    figure = Figure(figsize=(10, 3.8 * len(drawn)), layout="constrained")
+    figure = blank_figure(figsize=(10, 3.8 * len(drawn)), layout="constrained")
     for axes, suite in zip(figure.subplots(len(drawn), squeeze=False).flat, drawn, strict=True):
         if suite == "kernel":
             _draw_kernels(axes, report[suite])

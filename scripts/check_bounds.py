@@ -187,7 +187,7 @@ def random_layer(draw: Random, shape: Shape) -> nn.Module:
     torch.manual_seed(draw.randrange(2**31))
     module = draw.choice(MAKERS[len(shape)])(draw, shape)
     _spoil(draw, module)
-    return module
+    return module.eval()
 
 
 @torch.no_grad()

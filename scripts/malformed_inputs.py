@@ -2,8 +2,9 @@
 
     python scripts/malformed_inputs.py [--only KIND ...] [--fuzz 100]
 
-Command lines, folders of configurations, saved overrides, checkpoints, data files and exports, each damaged in a
-way of its own; the program runs in this process. Prints the counts by kind, and every case that went wrong.
+Command lines, folders of configurations, run directories, saved overrides, checkpoints, data files, environments, runs
+in a table and exports, each damaged in a way of its own; the program runs in this process. Prints the counts by kind,
+and every case that went wrong.
 """
 
 import argparse
@@ -21,9 +22,12 @@ import torch
 from malformed import MARK, TINY, Case, lipnet
 from malformed.command_lines import command_lines
 from malformed.data import data_files
+from malformed.environments import environments
 from malformed.exports import exports
 from malformed.folders import folders
+from malformed.occupied import occupied
 from malformed.runs import checkpoints, saved_overrides
+from malformed.tables import damaged_runs
 
 MAY_CHANGE = ("lipnet.log", "results.json")  # in a run directory that is resumed in vain
 
@@ -84,9 +88,13 @@ def verdict(case: Case, code: int | str, output: str, files: dict[str, bytes], f
         return f"code {code}, {output.strip()[-400:]!r}"
     if lost:
         return f"changed {', '.join(lost)}"
+    if case.untouched and after != files:
+        return f"changed {', '.join(path for path in {**files, **after} if files.get(path) != after.get(path))}"
     if code == 0:
         return None if case.harmless else f"accepted: {output.strip()[-200:]!r}"
-    if case.program is lipnet and not any(line.startswith("lipnet: ") for line in output.splitlines()):
+    if (case.program is lipnet or case.untouched) and not any(
+        line.startswith("lipnet: ") for line in output.splitlines()
+    ):
         return f"no message: {output.strip()[-400:]!r}"
     for path in folder.rglob("results.json"):
         if str(path.relative_to(folder)) not in files and json.loads(path.read_text())["status"] == "completed":
@@ -130,8 +138,11 @@ def all_cases(base: Path, fuzz: int) -> Iterator[Case]:
     yield from command_lines(fuzz)
     yield from folders()
     yield from saved_overrides(base)
+    yield from occupied(base)
     yield from checkpoints(base, fuzz)
     yield from data_files()
+    yield from environments()
+    yield from damaged_runs(base)
     yield from exports(base, fuzz)
 
 

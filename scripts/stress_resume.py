@@ -38,12 +38,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.backends.backend_agg  # noqa: F401
 import sklearn.datasets  # noqa: F401
 import torch
-from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lipnet.results.canvas import blank_figure
 from lipnet.results.record import git_commit
 from lipnet.tasks import robustness, wasserstein
 from lipnet.training import checkpoint
@@ -66,6 +65,7 @@ VOLATILE = ("seconds", "epoch_seconds", "train_seconds", "eval_seconds", "attack
 FIGURES = (  # half of a tiny run's time: files of their names are written, and empty
     (robustness, "accuracy_against_radius"), (robustness, "adversarial_examples"), (wasserstein, "wasserstein_figure"),
 )  # fmt: skip
+EMPTY = blank_figure(figsize=(1, 1))  # matplotlib is imported once, before the forks
 ROOM = 2**26  # bytes on the small file system while nothing is wrong
 PROBE = 2**16  # bytes that a start asks for
 LOG = 2**13  # bytes that a run prints at most: its limit on files holds for them too
@@ -106,7 +106,7 @@ def in_child(arguments: list[str], arm: Callable[[], None]) -> int:
     """Runs ``train.py`` in this (forked) process; its exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     for owner, name in FIGURES:
-        setattr(owner, name, lambda *_: Figure(figsize=(1, 1)))
+        setattr(owner, name, lambda *_: EMPTY)
     sys.argv = [str(TRAIN), *arguments]
     try:
         arm()

@@ -25,14 +25,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib.backends.backend_agg  # noqa: F401  imported once, before the forks
 import sklearn.datasets  # noqa: F401
 import torch
 
 from lipnet.results.__main__ import main as print_table
+from lipnet.results.canvas import blank_figure
 from lipnet.tasks import TASKS  # noqa: F401
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+blank_figure()  # matplotlib is imported once, before the forks
 OVERRIDES = (
     "conv=bcop,rko,l2ne", "seed=0,1", "epochs=3", "dataset.limit_train=200", "dataset.limit_test=20", "batch_size=20",
     "model.channels=[4,4]", "model.hidden=[8]", "attack.steps=2", "attack.restarts=1", "attack.ddn_steps=5",

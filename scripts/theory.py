@@ -16,13 +16,17 @@ and the median squared distance between the target and what is found, over all e
 import argparse
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from lipnet.layers.bcop import bcop_kernel
 from lipnet.layers.orthogonal import cholesky
+from lipnet.results.canvas import blank_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass
@@ -150,8 +154,8 @@ def _whole(numbers: Tensor) -> str:
     return " ".join(f"{float(number):.0f}" for number in numbers)
 
 
-def _draw(n: int, own: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Figure:
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+def _draw(n: int, own: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> "Figure":
+    figure = blank_figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     lines = {
         f"target of another component, {n} channels": (other[0], "tab:red"),

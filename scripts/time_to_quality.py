@@ -8,12 +8,16 @@ Reads each run's metrics.csv and configuration; runs that are still training can
 import argparse
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
+from lipnet.results.canvas import blank_figure
 from lipnet.results.scores import readable
 from lipnet.training.files import read_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def main() -> None:
@@ -50,8 +54,8 @@ def _curve(run: Path, metric: str) -> tuple[list[float], list[float]]:
     return seconds, [float(row[metric]) for row in rows]
 
 
-def _draw(curves: dict[str, tuple[list[float], list[float]]], metric: str) -> Figure:
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+def _draw(curves: dict[str, tuple[list[float], list[float]]], metric: str) -> "Figure":
+    figure = blank_figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for label, (seconds, values) in curves.items():
         axes.plot([second / 60 for second in seconds], values, "o-", markersize=4, label=label)

@@ -3,19 +3,25 @@ import functools
 import math
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from torch import Tensor, nn
 
 import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
 from lipnet import commandline
 from lipnet.config import Config, parse
 from lipnet.models import to_plain
+
+# As in an activated environment: the program prints the short names of its tools where a shell would find them.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +36,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     torch.set_num_threads(threads)
     GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
 
 
 @functools.cache

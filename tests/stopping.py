@@ -16,15 +16,15 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import matplotlib.backends.backend_agg  # noqa: F401
 import sklearn.datasets  # noqa: F401
-from matplotlib.figure import Figure
 
 from lipnet import app  # noqa: F401
+from lipnet.results.canvas import blank_figure
 from lipnet.tasks import robustness
 from lipnet.training import checkpoint, tracker
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+EMPTY = blank_figure(figsize=(1, 1))  # matplotlib is imported once, before the forks
 MOMENTS: dict[str, tuple[Any, str]] = {
     "data": (robustness, "load_splits"),  # loaded; no checkpoint yet
     "step": (robustness.Classification, "step"),
@@ -58,7 +58,7 @@ def run(job: dict[str, Any]) -> int:
     os.dup2(log, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     for name in ("accuracy_against_radius", "adversarial_examples"):  # half of a tiny run's time, and no matter here
-        setattr(robustness, name, lambda *_: Figure(figsize=(1, 1)))
+        setattr(robustness, name, lambda *_: EMPTY)
     if job.get("moment"):
         stop_after(job["moment"], job["count"], signal.Signals[job["signal"]])
     sys.argv = [str(TRAIN), *job["arguments"]]

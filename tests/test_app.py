@@ -76,6 +76,9 @@ RESULTS = {
     and all(list(accuracies) == list(RADII) for accuracies in value.values())
     and all(_is_fraction(accuracy) for accuracies in value.values() for accuracy in accuracies.values()),
     "certified_accuracy_per_pair": lambda value: list(value) == list(RADII) and all(map(_is_fraction, value.values())),
+    "certify_dtype": lambda value: value == "float64",
+    "certified_accuracy_by_arithmetic": lambda value: list(value) == ["float64", "float32"]
+    and all(list(by) == list(RADII) and all(map(_is_fraction, by.values())) for by in value.values()),
     "rounding_cost": lambda value: list(value) == ["float64", "float32"]
     and all(list(cost) == list(RADII) and all(map(_is_fraction, cost.values())) for cost in value.values()),
     "median_attack_distance": lambda value: list(value) == ["ddn"] and _is_positive(value["ddn"]),
@@ -114,6 +117,9 @@ def test_accuracies_are_ordered(run):
         falling = [accuracies[radius] for radius in radii]
         assert falling == sorted(falling, reverse=True)
     assert found["certified_accuracy"]["0.05"] > found["certified_accuracy"]["1.0"]
+    by_arithmetic = found["certified_accuracy_by_arithmetic"]
+    assert by_arithmetic["float64"] == found["certified_accuracy"]
+    assert all(by_arithmetic["float32"][radius] <= by_arithmetic["float64"][radius] for radius in radii)
 
 
 def test_bounds_are_ordered(run):

@@ -1,14 +1,17 @@
 import copy
 import functools
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
 import hydra
 import pytest
+import torch
 from launching import launch
 
-from lipnet import app, commandline
+import lipnet
+from lipnet import app, commandline, config
 from lipnet.commandline import prepare
 from lipnet.errors import UserError
 
@@ -24,7 +27,8 @@ EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, profile, certify_dtype, device, threads, progress, "
     "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
-    "dataset.root, dataset.download, estimate.confidence, estimate.transport_samples."
+    "dataset.root, dataset.download, estimate.confidence, estimate.transport_samples. rerun=DIR starts a new run, with "
+    "any change."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
@@ -38,6 +42,8 @@ SWEEPS = "learning_rates, margins, methods, mnist, seeds, tune"
 SWEEP = "several values make a sweep; add -m, or write a list as [1,2]."
 LISTS = "these lists describe the convolutions and must have one entry for each."
 NOT_READ = "no such key, nothing would read it;"
+SWEPT = ["sweep=methods", "conv=bcop", "seed=3", "rerun=done"]
+RECIPE = ["experiment=paper/mnist_small_bcop", "seed=3"]
 SAVED = ["model=fc", "epochs=3", "eval_radii=[0.5]", "seed=7"]  # what the fake run directories were started with
 
 # (arguments, every problem), word for word
@@ -234,10 +240,13 @@ BAD = [
         "resume=cut",
         "resume=cut: not a run directory (cut/.hydra/overrides.yaml is empty); give one from outputs/.",
     ),
-    ("resume=done epochs=4", f"epochs: {RESUME_CHANGES}"),
-    ("resume=done model=large seed=3", f"model: {RESUME_CHANGES}", f"seed: {RESUME_CHANGES}"),
-    ("task=evaluate run=done epochs=4", f"epochs: {EVALUATE_CHANGES}"),
-    ("task=evaluate run=done resume=done", f"resume: {EVALUATE_CHANGES}"),
+    ("resume=done epochs=4", f"epochs=4: the run in done has epochs=3. {RESUME_CHANGES}"),
+    (
+        "resume=done model=large seed=3",
+        f"model=large, seed=3: the run in done has model=fc, seed=7. {RESUME_CHANGES}",
+    ),
+    ("task=evaluate run=done epochs=4", f"epochs=4: the run in done has epochs=3. {EVALUATE_CHANGES}"),
+    ("task=evaluate run=done resume=done", f"resume=done: the run in done has resume=null. {EVALUATE_CHANGES}"),
     # syntax
     (
         ["optimizer.lr 3"],
@@ -264,7 +273,7 @@ BAD = [
         "-m resume=done",
         "resume: continues one run; a sweep launched again, by the same command, continues its jobs.",
     ),
-    ("resume=done rerun=swept", f"rerun: {RESUME_CHANGES}"),
+    ("resume=done rerun=swept", f"rerun=swept: the run in done has rerun=null. {RESUME_CHANGES}"),
     (
         "rerun=nowhere",
         "rerun=nowhere: not a run directory (nowhere/.hydra/overrides.yaml is missing); give one from outputs/.",
@@ -438,6 +447,103 @@ def test_a_good_command_line_passes(row, added):
     assert prepared == [*added, *arguments(row)]
 
 
+# (arguments, what Hydra is to see): what equals the run's own is accepted, and left out
+EQUAL = [
+    ("resume=done epochs=3 seed=7 hydra.run.dir=done", [*SAVED, "resume=done"]),
+    ("epochs=3 hydra.run.dir=./done/ resume=done threads=1", [*SAVED, "resume=done", "threads=1"]),
+    ("resume=done model=fc eval_radii=[0.5] batch_size=64 ++seed=7", [*SAVED, "resume=done"]),
+    ("resume=done epochs=4 epochs=3", [*SAVED, "resume=done"]),
+    ("resume=done hydra.output_subdir=.hydra dataset=digits conv=bcop", [*SAVED, "resume=done"]),
+    ("resume=recipe experiment=paper/mnist_small_bcop seed=3", [*RECIPE, "resume=recipe"]),
+    (
+        "resume=swept sweep=methods conv=bcop",
+        ["sweep=methods", "conv=bcop", "seed=3", "rerun=done", "hydra.mode=RUN", "resume=swept"],
+    ),
+    ("task=evaluate run=done epochs=3 seed=7 hydra.run.dir=done", [*SAVED, "task=evaluate", "run=done"]),
+    ("task=evaluate run=selected task.select_by=loss", [*SAVED, "task=evaluate", "run=selected"]),
+    ("task=export run=done model=fc epochs=3", [*SAVED, "task=export", "run=done"]),
+    ("rerun=done epochs=3 seed=8", ["model=fc", "eval_radii=[0.5]", "rerun=done", "epochs=3", "seed=8"]),
+]
+
+# (arguments, words of the one message, words that it must not hold)
+UNEQUAL = [
+    ("resume=done epochs=4 seed=7", ["epochs=4: the run in done has epochs=3. "], ["seed=7"]),
+    ("resume=done dataset=mnist conv=rko", ["dataset=mnist, conv=rko: ", "has dataset=digits, conv=bcop. "], []),
+    ("resume=done model=small", ["model=small: the run in done has model=fc. "], []),
+    ("resume=done +epochs=4", ["+epochs=4: the run in done has epochs=3. "], []),
+    ("resume=done eval_radii=[0.2]", ["eval_radii=[0.2]: the run in done has eval_radii=[0.5]. "], []),
+    ("resume=done experiment=paper/mnist_small_bcop sweep=methods", ["has experiment=null, sweep=null. "], []),
+    ("resume=done hydra.run.dir=my", ["hydra.run.dir=my: the run in done has hydra.run.dir=done. "], []),
+    ("task=evaluate run=done epochs=4 model=fc", ["epochs=4: the run in done has epochs=3. "], ["model"]),
+    ("task=evaluate run=selected task.select_by=clean_accuracy", ["has task.select_by=loss. "], []),
+    ("task=export run=done attack.steps=3", ["attack.steps=3: the run in done has attack.steps=20. "], []),
+    ("resume=done epoch=3", [f"epoch: {NOT_READ} did you mean epochs?"], ["the run in done"]),
+    ("resume=done model=smal", ["model=smal: no such option"], ["the run in done"]),
+    ("-m resume=done seed=1,2", ["resume: continues one run"], []),
+    # a sweep's objective
+    ("-m seed=0,1 objective=validation.clean_acuracy", ["did you mean validation.clean_accuracy?"], []),
+    ("-m seed=0,1 objective=certified_accuracy.0.25", ["did you mean certified_accuracy", "RADIUS one of 0.1"], []),
+    ("-m seed=0,1 objective=attacked_accuracy.boundary.0.1", ["objective=attacked_accuracy.boundary.0.1: "], []),
+    ("-m seed=0,1 objective=validation.loss dataset.validation=0", ["objective=validation.loss: "], []),
+    ("-m seed=0,1 objective=validation.loss debug=overfit", ["objective=validation.loss: "], []),
+    ("-m objective=loss,clean_accuracy", ["objective=loss: "], ["objective=clean_accuracy: "]),
+    ("-m dataset=digits,mnist objective=certified_accuracy.1.58", ["RADIUS one of 0.1,"], ["one of 1.58"]),
+    ("sweep=seeds objective=wasserstein.estimate", ["objective=wasserstein.estimate: "], []),
+    # directories that Hydra could not use
+    (["hydra.run.dir=a\\${b}"], ["may not have ${ in its name"], []),
+    ("-m seed=1,2 hydra.sweep.subdir=one", ["the 2 jobs would be in one directory"], []),
+]
+
+
+@pytest.mark.parametrize(("row", "seen"), EQUAL, ids=[row for row, _ in EQUAL])
+def test_what_equals_the_run_s_own_is_left_out(row, seen):
+    assert prepare(arguments(row)) == seen
+
+
+@pytest.mark.parametrize(("row", "says", "never"), UNEQUAL, ids=[str(row) for row, *_ in UNEQUAL])
+def test_what_differs_is_said_once(row, says, never):
+    error = refused(row)
+    assert len(error.problems) == 1
+    assert [words for words in says if words not in str(error)] == []
+    assert [words for words in never if words in str(error).partition(". ")[0]] == []
+
+
+# a file of a folder given with --config-dir -> what is said of it; nothing where it works
+OWN_FILES = {
+    "it.yaml": (b"# @package _global_\nseed: 5\n", None),
+    "after a blank line": (b"\n\n  # @package _global_\nseed: 5\n", None),
+    "it.yml": (
+        b"# @package _global_\nseed: 5\n",
+        "it.yml is not read, only files ending in .yaml are; rename it to",
+    ),
+    "without a package": (b"seed: 5\n", "experiment/it.yaml: its keys would all stand under experiment; add the line "),
+    "with a remark first": (
+        b"# mine\n# @package _global_\nseed: 5\n",
+        "add the line '# @package _global_' at its",
+    ),
+    "marked": (b"\xef\xbb\xbf# @package _global_\nseed: 5\n", "it.yaml: begins with a byte order mark"),
+    "wide": ("# @package _global_\nseed: 5\n".encode("utf-16"), "it.yaml: cannot be read"),
+}
+
+
+@pytest.mark.parametrize("what", OWN_FILES)
+@pytest.mark.parametrize("folder", ["mine", "~/mine"])
+def test_a_configuration_file_of_one_s_own(tmp_path, monkeypatch, what, folder):
+    content, message = OWN_FILES[what]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(commandline, "compose", hydra.compose)  # other files under one name
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / ("it.yml" if what == "it.yml" else "it.yaml")).write_bytes(content)
+    line = [f"--config-dir={folder}", "experiment=it"]
+    if message is None:
+        assert prepare(line)[-1] == "experiment=it"
+        return
+    with pytest.raises(UserError) as error:
+        prepare(line)
+    (problem,) = error.value.problems
+    assert message in problem
+
+
 def test_several_problems_make_one_numbered_message():
     assert str(UserError("a: one.", "b: two.")) == "2 problems in this configuration:\n  1. a: one.\n  2. b: two."
     assert str(UserError("a: one.")) == "a: one."
@@ -469,6 +575,26 @@ def test_main_arguments_exits(argv, code, monkeypatch, capsys):
         assert printed.err == f"lipnet: epoch: {NOT_READ} did you mean epochs?{KEYS}\n"
 
 
+def test_the_version_is_said_without_torch(tmp_path):
+    program = (
+        "import sys; sys.argv[1:] = ['--version']\nfrom lipnet.app import main\n"
+        "try: main()\nfinally: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    version, imported = done.stdout.splitlines()
+    assert version.startswith(f"lipnet {lipnet.__version__}, torch {torch.__version__.partition('+')[0]}")
+    assert imported == "False"
+
+
+def test_processes_that_share_a_run_find_its_own_files(tmp_path):
+    """Options come first, as argparse wants it, and the folder is known where the run directory is composed."""
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    text = "# @package _global_\nhydra: {run: {dir: runs/of-mine}}\n"
+    (tmp_path / "mine" / "experiment" / "it.yaml").write_text(text)
+    found = commandline._in_one_directory(["--config-dir", "mine", "experiment=it", "seed=1"])
+    assert found == ["--config-dir", "mine", "hydra.run.dir=runs/of-mine", "experiment=it", "seed=1"]
+
+
 def test_main_arguments_completes_the_command_line(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "resume=done"])
     commandline.main_arguments()
@@ -483,8 +609,8 @@ def test_config_dir(checkout, expected, tmp_path, monkeypatch):
     if checkout:
         (tmp_path / "conf").mkdir()
         (tmp_path / "conf" / "config.yaml").touch()
-    monkeypatch.setattr(commandline, "__file__", str(tmp_path / "lipnet" / "commandline.py"))
-    assert commandline.config_dir() == tmp_path / expected
+    monkeypatch.setattr(config, "__file__", str(tmp_path / "lipnet" / "config.py"))
+    assert config.config_dir() == tmp_path / expected
 
 
 @pytest.mark.parametrize("installed", [True, False])

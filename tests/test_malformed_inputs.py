@@ -22,7 +22,8 @@ def test_there_are_hundreds_of_them(tmp_path):
     kinds = collections.Counter(case.kind for case in all_cases(tmp_path, 0))
     assert kinds.total() >= 400
     assert set(kinds) == {
-        "command lines", "configuration folders", "saved overrides", "checkpoints", "data files", "exports"
+        "command lines", "configuration folders", "run directories", "saved overrides", "checkpoints", "data files",
+        "exports", "environments", "damaged runs",
     }  # fmt: skip
     names = [(case.kind, case.name) for case in all_cases(tmp_path, 5)]
     assert len(set(names)) == len(names)
@@ -33,8 +34,11 @@ def test_there_are_hundreds_of_them(tmp_path):
     [
         ("command lines", "epochs=0"),
         ("configuration folders", "a callback"),
+        ("configuration folders", "no package"),
         ("data files", "MNIST: truncated to 1000 bytes"),
         ("data files", "CIFAR-10: a malicious pickle"),
+        ("data files", "MNIST: a root much too deep"),
+        ("environments", "RANK=2"),
     ],
 )
 def test_a_malformed_input_is_refused(tmp_path, kind, name):

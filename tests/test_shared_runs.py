@@ -115,7 +115,8 @@ def test_a_stop_of_one_process_stops_all(runs):
     assert runs["codes"]["two then one"][0] == [130, 130]
     output = runs["outputs"]["two-then-one.0.txt"]
     directory = _directory(runs, "two then one")
-    assert f"stopped by SIGINT; continue with: torchrun --nproc_per_node=2 train.py resume={directory}" in output
+    command = f"torchrun --nproc_per_node=2 {ROOT / 'train.py'} resume={directory}"
+    assert f"stopped by SIGINT; continue with: {command}" in output
     assert "Traceback" not in output
 
 

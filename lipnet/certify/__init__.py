@@ -1,6 +1,7 @@
 """Upper and lower bounds on L2 Lipschitz constants, and certified radii."""
 
 from lipnet.certify import rules as _rules  # noqa: F401  registers them
+from lipnet.certify.assured import Assured, assured
 from lipnet.certify.bound import lipschitz_bound, register_rule
 from lipnet.certify.certificate import Certificate, certify
 from lipnet.certify.jacobian import jacobian_lower_bound
@@ -10,8 +11,10 @@ from lipnet.certify.rounding import Rounding, rounding_bound
 from lipnet.certify.spectrum import singular_values
 
 __all__ = [
+    "Assured",
     "Certificate",
     "Rounding",
+    "assured",
     "certified_radii",
     "certify",
     "jacobian_lower_bound",

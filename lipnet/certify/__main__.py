@@ -1,10 +1,16 @@
 """``python -m lipnet.certify FILE``: recomputes an exported network's bound from its weights, and compares."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
+from lipnet import version
 from lipnet.errors import UserError
+
+
+def _path(typed: str) -> Path:
+    return Path(os.path.expanduser(typed))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,7 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
         description="Checks an exported network (task=export) against its certificate, from the weights alone: "
         "hashes, layers, preprocessing, and the Lipschitz bound, recomputed. Exit code 0: it holds; 1: it does not.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="certificate.json, or the directory that holds it")
+    parser.add_argument("--version", action="version", version=version())
+    parser.add_argument("file", type=_path, metavar="FILE", help="certificate.json, or the directory that holds it")
     try:
         path = parser.parse_args(arguments).file
     except SystemExit as stop:  # argparse leaves with 2; a user's mistake is 1 here
@@ -35,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"  layer {name:>2}  {kind:<12} {bound:.9f}")
     print(f"{path}: the certificate holds")
     print(f"  L2 Lipschitz constant at most {verified.claimed!r}; recomputed from the weights: {verified.bound!r}")
+    if verified.assured:
+        print("  assured: float32 answers are those of float64, by constants not below what the weights prove")
     print(f"  unchanged: {', '.join(verified.files)}")
     return 0
 

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from lipnet.certify.faithful import remember, unfaithful
 from lipnet.certify.norm import up
-from lipnet.layers import Concat, Residual
+from lipnet.certify.probe import misfit, refute
+from lipnet.layers import Concat, OrthogonalizationError, Residual
 
 Shape = tuple[int, ...]
 Rule = Callable[[Any, Shape], float]
@@ -21,15 +23,29 @@ class Refusal(Exception):
     """A rule's reason why a module has no bound, and what to use instead; ``lipschitz_bound`` adds the name."""
 
 
+def image_size(shape: Shape, axes: int) -> Shape:
+    """The last ``axes`` numbers of ``(channels, ...)``: torch takes inputs without channels for ones without a batch.
+
+    Raises:
+        Refusal: the shape has other axes than that.
+    """
+    if len(shape) != 1 + axes:
+        names = ("length",) if axes == 1 else ("depth", "height", "width")[-axes:]
+        raise Refusal(f"it takes inputs of shape (channels, {', '.join(names)}) for a rule, got {shape}")
+    return shape[1:]
+
+
 def lipschitz_bound(module: nn.Module, input_shape: Shape) -> float:
     """An upper bound on the L2 Lipschitz constant of ``module`` on inputs of ``input_shape`` (without batch axis).
 
     Of the function in exact arithmetic with the effective weights as they are stored, in evaluation. Computed in
     float64 and rounded outward, errors of the arithmetic included; of eigenvalue solvers only the result is used, and
-    checked. It holds for the stated shape. Sequences multiply, ``Residual`` adds, ``Concat`` adds squares.
+    checked. It holds for the stated shape. Sequences multiply, ``Residual`` adds, ``Concat`` adds squares. Infinite
+    where a number that the module holds is not finite.
 
     Raises:
-        TypeError: a module has no rule, or no bound as it is set; the message names it and says what to use.
+        TypeError: a module has no rule, no bound as it is set, or something makes it compute another function than its
+            class does (a hook, an overridden method, ...); the message names it and says what to use.
             ``register_rule`` adds a rule.
     """
     with torch.no_grad():
@@ -37,9 +53,10 @@ def lipschitz_bound(module: nn.Module, input_shape: Shape) -> float:
 
 
 def register_rule(*module_types: type[nn.Module]) -> Callable[[Rule], Rule]:
-    """Registers ``rule(module, input_shape) -> upper bound`` for module types, and subclasses with their ``forward``.
+    """Registers ``rule(module, input_shape) -> upper bound`` for module types, and subclasses that compute as they do.
 
-    The rule promises a bound on inputs of that shape, in evaluation, rounded up.
+    The rule promises a bound on inputs of that shape, in evaluation, rounded up. A subclass that overrides what a call
+    passes through has no rule, unless the method's name is in the class attribute ``builders`` of the registered type.
 
     >>> @register_rule(MyPermutation)
     ... def _(module, input_shape):
@@ -47,35 +64,62 @@ def register_rule(*module_types: type[nn.Module]) -> Callable[[Rule], Rule]:
     """
 
     def register(rule: Rule) -> Rule:
-        _RULES.update(dict.fromkeys(module_types, rule))
+        for kind in module_types:
+            _RULES[kind] = rule
+            remember(kind)
         return rule
 
     return register
 
 
 def _bound(module: nn.Module, shape: Shape, name: str) -> float:
-    kind = find_type(module, _RULES)
+    kind = nearest_type(module, (*_RULES, *_COMPOSE))
     if kind is None:
-        kind = find_type(module, _COMPOSE)
-        if kind is None:
-            raise TypeError(
-                f"no Lipschitz rule for {name} ({type(module).__name__}); compose the network of modules that have "
-                "one, or give it one with lipnet.certify.register_rule"
-            )
-        return _COMPOSE[kind](module, shape, name)
+        raise TypeError(
+            f"no Lipschitz rule for {name} ({type(module).__name__}); compose the network of modules that have "
+            "one, or give it one with lipnet.certify.register_rule"
+        )
     try:
-        _refuse_changing_weights(module)
-        return _apply(_RULES[kind], module, shape)
+        if kind in _COMPOSE:
+            _refuse(unfaithful(module, kind, parts=False))
+            return _COMPOSE[kind](module, shape, name)
+        if _KNOWN is None:
+            return _of_rule(module, shape, kind)
+        if (module, shape) not in _KNOWN:
+            _KNOWN[module, shape] = _of_rule(module, shape, kind)
+        return _KNOWN[module, shape]
     except Refusal as reason:
         raise TypeError(f"no Lipschitz bound for {name} ({type(module).__name__}): {reason}") from None
 
 
-def _apply(rule: Rule, module: nn.Module, shape: Shape) -> float:
-    if _KNOWN is None:
-        return rule(module, shape)
-    if (module, shape) not in _KNOWN:
-        _KNOWN[module, shape] = rule(module, shape)
-    return _KNOWN[module, shape]
+def _of_rule(module: nn.Module, shape: Shape, kind: Any) -> float:
+    """The rule's bound, where the module computes what the rule is about."""
+    _refuse(unfaithful(module, kind))
+    try:
+        bound = _RULES[kind](module, shape)
+    except (Refusal, OrthogonalizationError):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        _refuse(misfit(module, shape))
+        raise
+    if math.isnan(bound) or not _is_finite(module):
+        return math.inf
+    _refuse(refute(module, shape, bound))
+    return bound
+
+
+def _refuse(reason: str | None) -> None:
+    if reason is not None:
+        raise Refusal(reason)
+
+
+def _is_finite(module: nn.Module) -> bool:
+    """Whether all that it computes with is; nothing is promised of NaN and infinity."""
+    numbers = [value for part in module.modules() for value in vars(part).values() if isinstance(value, float)]
+    if any(math.isnan(number) for number in numbers):
+        return False
+    tensors = [*module.parameters(), *module.buffers()]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor.is_floating_point())
 
 
 @contextlib.contextmanager
@@ -89,26 +133,15 @@ def measured_once() -> Iterator[None]:
         _KNOWN = before
 
 
-def find_type(module: nn.Module, types: Any) -> type[nn.Module] | None:
-    """The nearest ancestor of the module's type among ``types``; none if the module has another ``forward`` than it."""
-    for ancestor in type(module).__mro__:
-        if ancestor in types:
-            same = type(module).forward is ancestor.forward and "forward" not in vars(module)  # type: ignore[attr-defined]
-            return ancestor if same else None
-    return None
+def nearest_type(module: nn.Module, types: Any) -> type[nn.Module] | None:
+    """The nearest ancestor of the module's type among ``types``; ``unfaithful`` says whether it computes as that."""
+    return next((ancestor for ancestor in type(module).__mro__ if ancestor in types), None)
 
 
-def _refuse_changing_weights(module: nn.Module) -> None:
-    """Weights that a forward pass recomputes are not those that a rule reads."""
-    parts = list(module.modules())
-    hooks = [hook for part in parts for hook in part._forward_pre_hooks.values()]
-    if any(type(hook).__module__.startswith("torch.nn.utils") for hook in hooks):
-        raise Refusal(
-            "a hook of torch.nn.utils recomputes its weight before each forward pass; use "
-            "torch.nn.utils.parametrizations, or remove the hook"
-        )
-    if any(part.training and hasattr(part, "parametrizations") for part in parts):
-        raise Refusal("its parametrization may change with each training step; call .eval() first")
+def composition(module: nn.Module) -> type[nn.Module] | None:
+    """``nn.Sequential``, ``Residual`` or ``Concat``, if it is bounded as that; ``None`` if by a rule of its own."""
+    kind = nearest_type(module, (*_RULES, *_COMPOSE))
+    return kind if kind in _COMPOSE else None
 
 
 def _sequence(module: nn.Module, shape: Shape, name: str) -> float:
@@ -135,6 +168,8 @@ _COMPOSE: dict[type[nn.Module], Callable[[Any, Shape, str], float]] = {
     Residual: _sum,
     Concat: _concatenation,
 }
+for _kind in _COMPOSE:
+    remember(_kind)
 
 
 def output_shape(module: nn.Module, input_shape: Shape) -> Shape:

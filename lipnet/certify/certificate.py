@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import Shape, lipschitz_bound, measured_once
 from lipnet.certify.evaluation import Evaluation
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
-from lipnet.certify.radius import at_once, certified_radii, margins, pairwise_certified_radii
+from lipnet.certify.radius import at_once, certified_radii, class_numbers, margins, pairwise_certified_radii
 from lipnet.certify.rounding import Line, Rounding, rounding_in_balls
 
 _ROOT = math.sqrt(2) * (1 + 1e-15)  # from an L2 error of the logits to one of a difference of two
@@ -112,19 +113,20 @@ def certify(
         network: in evaluation mode, as it would be deployed: ``to_plain(model).to(dtype)``. Its floating-point type is
             that of the pass; float64 costs several times float32, and an accuracy that float32's allowance takes.
         inputs: ``(examples, ...)``, float32 or of the network's type; radii are around these numbers as they are.
-        labels: ``(examples,)`` true classes.
+        labels: ``(examples,)`` true classes, of any integer type.
         batch_size: how many examples are evaluated at once; what suits the device without it.
         share: how the pass is computed where several processes share it.
 
     Raises:
         TypeError: as ``lipschitz_bound`` and ``rounding_bound``; the network or the pass is of lower precision than
             float32 (bf16, TF32, autocast), or weights that are not float32's are to be deployed in float32.
+        ValueError: labels that are not the numbers of classes, one for each example.
 
     >>> certify(to_plain(model).double(), images, labels).radii(torch.float32)
     """
     dtype = _arithmetic(network, inputs)
     shape: Shape = tuple(inputs.shape[1:])
-    deployments = [dtype] if dtype is torch.float32 or not _holds_float32(network) else [dtype, torch.float32]
+    deployments = [dtype] if dtype is torch.float32 or not holds_float32(network) else [dtype, torch.float32]
     size, evaluation = batch_size or at_once(inputs.device, dtype), Evaluation(network)
 
     def evaluate_rows(rows: Tensor) -> Tensor:
@@ -138,7 +140,7 @@ def certify(
         norms = found[:, classes:]
         rounding = {kind: rounding_in_balls(network, shape, norms, dtype, kind) for kind in deployments}
     logits = found[:, :classes].to(dtype)
-    return Certificate(logits, labels, lipschitz, constants.to(logits.device), dtype, rounding)
+    return Certificate(logits, class_numbers(labels, logits), lipschitz, constants.to(logits.device), dtype, rounding)
 
 
 def _arithmetic(network: nn.Module, inputs: Tensor) -> torch.dtype:
@@ -153,17 +155,18 @@ def _arithmetic(network: nn.Module, inputs: Tensor) -> torch.dtype:
         raise TypeError("a forward pass under autocast rounds too coarsely to be certified; leave autocast")
     (dtype,) = kinds
     tf32 = device == "cuda" and (torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32)
-    if dtype is torch.float32 and (tf32 or torch.get_float32_matmul_precision() != "highest"):
+    if dtype is torch.float32 and (tf32 or coarse_products()):
         raise TypeError(
             "float32 products may run in TF32 or bf16, too coarsely to be certified; set "
-            "torch.set_float32_matmul_precision('highest') and torch.backends.cudnn.allow_tf32 = False"
+            "torch.set_float32_matmul_precision('highest'), torch.backends.cudnn.allow_tf32 = False and "
+            "torch.backends.mkldnn.conv.fp32_precision = 'ieee'"
         )
     if not inputs.dtype.is_floating_point or torch.finfo(inputs.dtype).bits > torch.finfo(dtype).bits:
         raise TypeError(f"inputs are {inputs.dtype}, of which a {dtype} network would see other numbers; convert them")
     return dtype
 
 
-def _holds_float32(network: nn.Module) -> bool:
+def holds_float32(network: nn.Module) -> bool:
     """Whether the network is the same after ``.float()``."""
     tensors = [tensor for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
     return all(torch.allclose(tensor.float().double(), tensor.double(), 0, 0, equal_nan=True) for tensor in tensors)

@@ -34,15 +34,18 @@ class Geometry:
 
 
 def geometry_of(conv: Any, size: Sequence[int]) -> Geometry:
-    """Of an ``nn.Conv1d``, ``nn.Conv2d`` or ``nn.Conv3d``."""
-    reach = [dilation * (taps - 1) for dilation, taps in zip(conv.dilation, conv.kernel_size, strict=True)]
-    if conv.padding == "same":
+    """Of an ``nn.Conv1d``, ``nn.Conv2d`` or ``nn.Conv3d``, from what its ``forward`` reads."""
+    reach = [dilation * (taps - 1) for dilation, taps in zip(conv.dilation, conv.weight.shape[2:], strict=True)]
+    circular = conv.padding_mode == "circular"
+    if circular:
+        borders = list(conv._reversed_padding_repeated_twice)
+        padding = [(borders[place], borders[place + 1]) for place in range(len(borders) - 2, -1, -2)]
+    elif conv.padding == "same":
         padding = [(total // 2, total - total // 2) for total in reach]
     elif conv.padding == "valid":
         padding = [(0, 0)] * len(reach)
     else:
         padding = [(pixels, pixels) for pixels in conv.padding]
-    circular = conv.padding_mode == "circular"
     return Geometry(tuple(size), conv.stride, conv.dilation, tuple(padding), conv.groups, circular)
 
 
@@ -51,7 +54,7 @@ def geometry_of_transposed(conv: Any, size: Sequence[int]) -> Geometry:
 
     A larger ``output_padding`` than the stride only drops rows of that convolution.
     """
-    axes = zip(size, conv.stride, conv.padding, conv.dilation, conv.kernel_size, conv.output_padding, strict=True)
+    axes = zip(size, conv.stride, conv.padding, conv.dilation, conv.weight.shape[2:], conv.output_padding, strict=True)
     image = [(n - 1) * s - 2 * p + d * (k - 1) + extra + 1 for n, s, p, d, k, extra in axes]
     padding = tuple((pixels, pixels) for pixels in conv.padding)
     return Geometry(tuple(image), conv.stride, conv.dilation, padding, conv.groups, circular=False)

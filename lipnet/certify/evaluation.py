@@ -9,16 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lipnet.certify.bound import find_type
+from lipnet.certify.bound import composition
 from lipnet.layers import BlockedConv2d, BlockedLinear, Concat, PaddedConv2d, Residual
+from lipnet.layers.composition import each_of
 from lipnet.layers.conv import same_conv2d
-
-COMPOSITIONS = (nn.Sequential, Residual, Concat)  # of modules that are evaluated, and bounded, one by one
-
-
-def composition(module: nn.Module) -> type[nn.Module] | None:
-    """Which of ``COMPOSITIONS`` a module is; ``None`` where it stands for itself."""
-    return find_type(module, COMPOSITIONS)
 
 
 def children(module: nn.Module) -> Iterator[nn.Module]:
@@ -55,16 +49,21 @@ class Evaluation:
 
     def _through(self, module: Any, inputs: Tensor, places: list[Tensor]) -> Tensor:
         kind = composition(module)
+
+        def through(part: nn.Module, inputs: Tensor) -> Tensor:
+            return self._through(part, inputs, places)
+
         if kind is nn.Sequential:
             for child in children(module):
                 inputs = self._through(child, inputs, places)
             return inputs
         if kind is Residual:
-            total = self._through(module.shortcut, inputs, places) + self._through(module.branch, inputs, places)
+            shortcut, branch = each_of(inputs, [module.shortcut, module.branch], through)
+            total = shortcut + branch
             self._note(total, None, places)
             return total
         if kind is Concat:
-            return torch.cat([self._through(branch, inputs, places) for branch in module.branches], dim=1)
+            return torch.cat(each_of(inputs, module.branches, through), dim=1)
         self._note(inputs, self.sums.get(module), places)
         return module(inputs)
 

@@ -10,8 +10,8 @@ _SMALLEST = 2.0**-1000  # subnormal numbers may be flushed to 0, and one divides
 
 
 def up(value: float) -> float:
-    """The next float64 up: outward rounding of one operation. Never 0."""
-    return max(math.nextafter(value, math.inf), _SMALLEST)
+    """The next float64 up: outward rounding of one operation. Never 0; infinite for what is not a number."""
+    return math.inf if math.isnan(value) else max(math.nextafter(value, math.inf), _SMALLEST)
 
 
 def binary_scale(matrices: Tensor) -> float:

@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify.bound import Shape, lipschitz_bound, output_shape
+from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_once, nearest_type, output_shape
+from lipnet.certify.evaluation import children
+from lipnet.certify.faithful import unfaithful
 from lipnet.certify.radius import any_pair
 from lipnet.certify.spectrum import DENSE_LAYERS
 
@@ -22,17 +24,19 @@ def pairwise_lipschitz_bounds(model: nn.Module, input_shape: Shape) -> Tensor:
     Raises:
         TypeError: as ``lipschitz_bound``.
     """
-    layers = list(model) if isinstance(model, nn.Sequential) else []
-    if not layers or not isinstance(layers[-1], DENSE_LAYERS) or type(model).forward is not nn.Sequential.forward:
-        (classes,) = output_shape(model, input_shape)
-        return torch.full((classes, classes), any_pair(lipschitz_bound(model, input_shape)), dtype=torch.float64)
-    last: Any = layers[-1]
-    features = lipschitz_bound(nn.Sequential(*layers[:-1]), input_shape)
-    weight = last.weight.detach().double().cpu()
-    whole = features * lipschitz_bound(
-        last, weight.shape[1:]
-    )  # what the network's own bound is, without its convolutions
+    with measured_once():
+        whole = lipschitz_bound(model, input_shape)
+        layers = list(children(model)) if composition(model) is nn.Sequential else []
+        features = lipschitz_bound(nn.Sequential(*layers[:-1]), input_shape)
+    outputs = output_shape(model, input_shape)
+    if len(outputs) != 1:
+        raise TypeError(f"pairs of classes need outputs of shape (classes,), and the network's are {outputs}")
     largest = any_pair(math.nextafter(whole, math.inf))
+    kind = nearest_type(layers[-1], DENSE_LAYERS) if layers else None
+    if kind is None or unfaithful(layers[-1], kind) is not None:  # its bound is by a rule of its own
+        return torch.full((*outputs, *outputs), largest, dtype=torch.float64)
+    last: Any = layers[-1]
+    weight = last.weight.detach().double().cpu()
     constants = features * _row_distances(weight)
     # Equal rows would give infinite radii; an ulp of the global bound is as good.
     return constants.nan_to_num(math.inf, math.inf).clamp(largest * torch.finfo(torch.float64).eps, largest)

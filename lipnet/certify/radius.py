@@ -10,8 +10,33 @@ from torch import Tensor, nn
 _ROUNDING_ULPS = 2.0**22
 
 
+def class_numbers(labels: Tensor, logits: Tensor) -> Tensor:
+    """The labels of ``(examples, classes)`` logits as torch's own indices: int64, on the logits' device.
+
+    Raises:
+        ValueError: logits or labels are of another shape, or the labels are not the numbers of classes.
+    """
+    if logits.dim() != 2 or logits.shape[1] == 0:
+        raise ValueError(f"logits must be (examples, classes), got {tuple(logits.shape)}")
+    examples, classes = logits.shape
+    if labels.shape != (examples,):
+        raise ValueError(f"labels must be one for each of the {examples} examples, got {tuple(labels.shape)}")
+    if labels.dtype is torch.bool or labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"labels must be whole numbers, the numbers of classes, got {labels.dtype}")
+    indices = labels.to(logits.device, torch.int64)
+    outside = labels[(indices < 0) | (indices >= classes)]
+    if len(outside):
+        raise ValueError(f"labels must be from 0 to {classes - 1} for {classes} classes, got {outside[0]}")
+    return indices
+
+
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """``z_y - max_{j != y} z_j`` of each example, ``(examples,)``; negative where the prediction is wrong."""
+    """``z_y - max_{j != y} z_j`` of each example, ``(examples,)``; negative where the prediction is wrong.
+
+    Raises:
+        ValueError: as ``class_numbers``.
+    """
+    labels = class_numbers(labels, logits)
     true = logits.gather(1, labels[:, None])[:, 0]
     others = logits.scatter(1, labels[:, None], -math.inf)
     return true - others.amax(1)
@@ -25,10 +50,13 @@ def certified_radii(logits: Tensor, labels: Tensor, lipschitz: float, slack: Ten
 
     Args:
         logits: ``(examples, classes)``, float32 or float64; lower precisions are refused.
-        labels: ``(examples,)`` true classes.
+        labels: ``(examples,)`` true classes, of any integer type.
         lipschitz: an upper bound on the network's constant, from ``lipschitz_bound``.
         slack: ``(examples,)``, what rounding may have taken from a difference of two logits. ``certify`` gives proved
             ones; without it a generous, unproved allowance is made.
+
+    Raises:
+        ValueError: as ``class_numbers``; a Lipschitz bound that is not positive.
     """
     if not lipschitz > 0:
         raise ValueError(f"certified_radii needs a Lipschitz bound > 0, got {lipschitz}")
@@ -57,6 +85,7 @@ def pairwise_certified_radii(logits: Tensor, labels: Tensor, constants: Tensor, 
             f"pairwise_certified_radii needs constants > 0 of shape ({classes}, {classes}), one for each pair of "
             f"classes, got {tuple(constants.shape)}"
         )
+    labels = class_numbers(labels, logits)
     slack = _slack(logits, slack)
     logits = logits.double()
     gaps = logits.gather(1, labels[:, None]) - logits - slack[:, None]
@@ -83,7 +112,7 @@ def _outward(radii: Tensor) -> Tensor:
 @torch.no_grad()
 def model_logits(model: nn.Module, inputs: Tensor) -> Tensor:
     """Logits of all inputs, batch by batch."""
-    return torch.cat([model(batch) for batch in inputs.split(at_once(inputs.device, inputs.dtype))])
+    return torch.cat([model(batch.clone()) for batch in inputs.split(at_once(inputs.device, inputs.dtype))])
 
 
 def at_once(device: torch.device, dtype: torch.dtype) -> int:

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from lipnet.certify.bound import Shape, find_type, lipschitz_bound, output_shape
+from lipnet.certify.bound import Shape, composition, lipschitz_bound, nearest_type, output_shape
 from lipnet.certify.convolution import bias_norm, conv_gain
-from lipnet.certify.evaluation import Evaluation, children, composition, norm_of_each
+from lipnet.certify.evaluation import Evaluation, children, norm_of_each
+from lipnet.certify.faithful import unfaithful
 from lipnet.certify.norm import nonnegative_norm_bound
 from lipnet.certify.rules.linear import geometry
 from lipnet.certify.rules.upsampling import interpolation_bound, interpolations, is_interpolation
@@ -39,6 +39,7 @@ from lipnet.layers import (
     Residual,
     Scale,
 )
+from lipnet.layers.constrained import EstimatedConv2d
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def rounding_bound(model: nn.Module, input_shape: Shape, dtype: torch.dtype) -> 
     Raises:
         TypeError: a module has no Lipschitz rule, or rounds in a way that is not known here; the message names it.
     """
+    lipschitz_bound(model, input_shape)  # it refuses what computes something else than the modules' own steps say
     like = next((tensor for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()), None)
     like = torch.zeros((), dtype=dtype) if like is None else like
     centre = torch.zeros(input_shape, dtype=like.dtype, device=like.device) + _first_mean(model)
@@ -138,7 +140,7 @@ def rounding_bound(model: nn.Module, input_shape: Shape, dtype: torch.dtype) -> 
 
 def _first_mean(module: nn.Module) -> Tensor | float:
     """What a normalisation that comes first subtracts: images are nearer to that than to 0."""
-    while find_type(module, (nn.Sequential,)) and len(module._modules):
+    while composition(module) is nn.Sequential and len(module._modules):
         module = next(children(module))
     return module.mean if isinstance(module, Normalize) else 0.0
 
@@ -217,6 +219,7 @@ class _Walk:
             return self._after(shortcut + branch, 1.0, lambda precision: _sum_step(entries, precision))
         if kind is Concat:
             return functools.reduce(_Passes.stacked, [self.through(part, shape, before) for part in module.branches])
+        _refuse_other_functions(module)
         steps = functools.partial(rounding_step, module, shape)
         return self._after(before, lipschitz_bound(module, shape), steps)
 
@@ -233,6 +236,18 @@ class _Walk:
             before.error * lipschitz + own,
             before.peak.highest(largest),
         )
+
+
+def _refuse_other_functions(module: nn.Module) -> None:
+    """A subclass may have a Lipschitz rule of its own and compute in another way than its ancestor, whose step it has.
+
+    Raises:
+        TypeError: naming it.
+    """
+    kind = nearest_type(module, {*rounding_step.registry, *_EXACT, *_SCALING, *_SMOOTH} - {object, nn.Module})
+    reason = unfaithful(module, kind) if kind is not None else None
+    if reason is not None:
+        raise TypeError(f"it is not known how {type(module).__name__} rounds: {reason}")
 
 
 def _reach(place: Tensor, gain: float) -> Tensor:
@@ -347,8 +362,11 @@ def _(module: Normalize, shape: Shape, precision: torch.finfo) -> Step:
     return Step(zero, 2 * precision.eps * lipschitz, 2 * precision.eps * zero + lost)
 
 
-@rounding_step.register(_BatchNorm)
-def _(module: _BatchNorm, shape: Shape, precision: torch.finfo) -> Step:
+@rounding_step.register(nn.BatchNorm1d)
+@rounding_step.register(nn.BatchNorm2d)
+@rounding_step.register(nn.BatchNorm3d)
+@rounding_step.register(nn.SyncBatchNorm)
+def _(module: Any, shape: Shape, precision: torch.finfo) -> Step:
     lipschitz = lipschitz_bound(module, shape)
     assert module.running_var is not None
     assert module.running_mean is not None
@@ -365,6 +383,7 @@ def _(module: _BatchNorm, shape: Shape, precision: torch.finfo) -> Step:
 @rounding_step.register(PaddedConv2d)
 @rounding_step.register(BlockedConv2d)
 @rounding_step.register(ConstrainedConv2d)
+@rounding_step.register(EstimatedConv2d)
 @rounding_step.register(nn.Conv1d)
 @rounding_step.register(nn.Conv2d)
 @rounding_step.register(nn.Conv3d)

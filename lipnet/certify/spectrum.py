@@ -5,20 +5,23 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from lipnet.certify.faithful import unfaithful
 from lipnet.certify.norm import small_gram
 from lipnet.layers import (
+    BlockedConv2d,
     BlockedLinear,
     ConstrainedConv2d,
     OrthogonalLinear,
     PaddedConv2d,
     SpectralLinear,
-    UnitRowLinear,
 )
+from lipnet.layers.constrained import ConstrainedLinear, EstimatedConv2d
 from lipnet.layers.frequency import conv_operator
 
 Shape = tuple[int, ...]
-DENSE_LAYERS = (OrthogonalLinear, SpectralLinear, UnitRowLinear, BlockedLinear, nn.Linear)
-LINEAR_LAYERS = (ConstrainedConv2d, PaddedConv2d, *DENSE_LAYERS)
+# Each with a ``forward`` of its own; the subclasses of one differ in how they build their weight.
+DENSE_LAYERS = (ConstrainedLinear, OrthogonalLinear, SpectralLinear, BlockedLinear, nn.Linear)
+LINEAR_LAYERS = (ConstrainedConv2d, EstimatedConv2d, BlockedConv2d, PaddedConv2d, *DENSE_LAYERS)
 
 
 def singular_values(layer: nn.Module, input_shape: Shape) -> Tensor:
@@ -29,8 +32,12 @@ def singular_values(layer: nn.Module, input_shape: Shape) -> Tensor:
     which the layer is a compression: none of the layer's own is larger than their maximum.
 
     Raises:
-        TypeError: the layer is not a linear one known here.
+        TypeError: the layer is not a linear one known here, or computes something else than its class does.
     """
+    kind = next((ancestor for ancestor in type(layer).__mro__ if ancestor in LINEAR_LAYERS), None)
+    reason = unfaithful(layer, kind) if kind is not None else None
+    if reason is not None:
+        raise TypeError(f"no singular values of {type(layer).__name__}: {reason}")
     with torch.no_grad():
         gram = small_gram(linear_operator(layer, input_shape))
         return torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flatten()
@@ -42,11 +49,9 @@ def linear_operator(layer: nn.Module, input_shape: Shape) -> Tensor:
     raise TypeError(f"{type(layer).__name__} is not a linear layer known here")
 
 
-@linear_operator.register(OrthogonalLinear)
-@linear_operator.register(SpectralLinear)
-@linear_operator.register(UnitRowLinear)
+@linear_operator.register(ConstrainedLinear)
 @linear_operator.register(nn.Linear)
-def _(layer: OrthogonalLinear | SpectralLinear | UnitRowLinear | nn.Linear, input_shape: Shape) -> Tensor:
+def _(layer: ConstrainedLinear | nn.Linear, input_shape: Shape) -> Tensor:
     return layer.weight.detach().double().cpu()
 
 

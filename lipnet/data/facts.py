@@ -26,7 +26,7 @@ def trained_on(run: str | None) -> str | None:
     """The image set of a run of ``task=gan``, from its saved configuration; ``None`` where there is no such run."""
     saved = Path(str(run)) / ".hydra" / "config.yaml"
     try:
-        config = yaml.safe_load(saved.read_text())
+        config = yaml.safe_load(saved.read_bytes())
         return config["dataset"]["name"] if config["task"]["name"] == "gan" else None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+    except (OSError, yaml.YAMLError, RecursionError, KeyError, TypeError):
         return None

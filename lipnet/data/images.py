@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch.nn import functional
 from lipnet.config import show
 from lipnet.data.augment import crop_and_flip
 from lipnet.data.facts import DATASETS
+from lipnet.data.fetching import alone_fetching
+from lipnet.data.files import Layout, explain, layout, meant_root
 from lipnet.errors import UserError
 from lipnet.schema import AugmentedDataset, Dataset
 
@@ -189,19 +192,35 @@ def _torchvision(
     import torchvision.datasets  # 2 s: only where it is needed
 
     source = getattr(torchvision.datasets, name)
-    root = os.path.abspath(os.path.expanduser(config.root))
+    root = Path(os.path.abspath(os.path.expanduser(config.root)))
+
+    def load(download: bool) -> list[Split]:
+        loaded = [source(root, download=download, **part) for part in parts]
+        return [_split(images(part), getattr(part, labels)) for part in loaded]
+
     try:
-        loaded = [source(root, download=config.download, **part) for part in parts]
-        splits = [_split(images(part), getattr(part, labels)) for part in loaded]
+        return _loaded(load, layout(source), name, root, config.download)
     except _UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        fetched = "and could not be fetched" if config.download else "and dataset.download=false"
         raise UserError(
-            f"dataset.root={config.root}: {config.name} is missing, incomplete or corrupt there {fetched} ({reason}). "
-            f"Delete what is in {root} and let it download where there is a network, or set dataset.root or "
-            "$LIPNET_DATA to a folder that holds it as torchvision lays it out; dataset=digits needs no files."
+            f"dataset.root={config.root}: {config.name} {explain(source, root, error, config.download)}"
         ) from error
-    return splits[0], splits[1]
+
+
+def _loaded(
+    load: Callable[[bool], list[Split]], laid_out: Layout, name: str, root: Path, download: bool
+) -> tuple[Split, Split]:
+    """What is there; else what can be fetched, by one process at a time.
+
+    Files that another process is still writing are as good as missing.
+    """
+    try:
+        train, test = load(False)
+    except _UNREADABLE:
+        if not download or meant_root(laid_out, root) is not None:
+            raise
+        with alone_fetching(name, root):
+            train, test = load(True)
+    return train, test
 
 
 def _split(images: Tensor, targets: Any) -> Split:

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipnet.certify import Assured
 from lipnet.certify.bound import Shape, lipschitz_bound, output_shape
 from lipnet.export.parts import rebuild
 
 FORMAT = 1
 WEIGHTS, CERTIFICATE = "weights.pt", "certificate.json"
+_ASSURED = "assured."  # before the names of constants in the file of weights
 FILES = (WEIGHTS, "network.py", "network.onnx")  # those that a certificate may speak of
 
 
@@ -22,9 +24,10 @@ def certify_export(directory: Path, layers: list[dict[str, Any]], state: dict[st
 
     Args:
         layers: as ``describe`` gives them.
+        state: the weights and, of an assured network, its constants.
         shape: of one input, without batch axis.
     """
-    network = rebuild(layers, state)
+    network = rebuild(layers, split_constants(state)[0])
     bounds = layer_bounds(network, shape)
     means, stds = preprocessing(layers, state)
     return {
@@ -39,7 +42,19 @@ def certify_export(directory: Path, layers: list[dict[str, Any]], state: dict[st
         "weights": {name: fingerprint(tensor) for name, tensor in state.items()},
         "probe": probe(network, shape),
         "files": {name: file_hash(directory / name) for name in FILES if (directory / name).is_file()},
-    }  # fmt: skip
+    } | ({"assured": True} if split_constants(state)[1] else {})  # fmt: skip
+
+
+def with_constants(state: dict[str, Tensor], network: Assured) -> dict[str, Tensor]:
+    """The weights and what an ``Assured`` network compares with, in one file: its code reads them from there."""
+    constants = dict(network.named_buffers(recurse=False)) | {"shape": torch.tensor(network.shape)}
+    return state | {f"{_ASSURED}{name}": tensor.cpu() for name, tensor in constants.items()}
+
+
+def split_constants(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """(weights, shape and constants of an assured network): the reverse; nothing in the latter without one."""
+    weights = {name: tensor for name, tensor in state.items() if not name.startswith(_ASSURED)}
+    return weights, {name.removeprefix(_ASSURED): tensor for name, tensor in state.items() if name not in weights}
 
 
 def layer_bounds(network: nn.Sequential, shape: Shape) -> list[float]:

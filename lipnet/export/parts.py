@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipnet.certify.faithful import unfaithful
 from lipnet.checks import Check, boolean, list_of, one_of, optional, whole
 from lipnet.errors import UserError
 from lipnet.layers import Abs, BlockedConv2d, BlockedLinear, GroupSort, MaxMin, Normalize, PaddedConv2d
@@ -131,8 +132,28 @@ def describe(network: nn.Sequential) -> list[dict[str, Any]]:
         kind = type(layer).__name__
         if kind not in PARTS:
             raise UserError(f"layer {number} ({layer}) cannot be exported; these can: {', '.join(PARTS)}.")
-        layers.append({"name": str(number), "type": kind, **PARTS[kind].describe(layer)})
+        described = PARTS[kind].describe(layer)
+        with torch.device("meta"):
+            reason = _difference(layer, PARTS[kind].build(**described))
+        if reason is not None:
+            raise UserError(f"layer {number} ({layer}) cannot be exported: {reason}.")
+        layers.append({"name": str(number), "type": kind, **described})
     return layers
+
+
+def _difference(layer: nn.Module, rebuilt: nn.Module) -> str | None:
+    """What an export would lose of a layer; ``None`` if it is all in the description."""
+    if type(layer) is not type(rebuilt):
+        return f"it is not {type(rebuilt).__module__}.{type(rebuilt).__name__} itself"
+    reason = unfaithful(layer, type(layer))
+    if reason is not None:
+        return reason
+    for part, other in zip(layer.modules(), rebuilt.modules(), strict=True):
+        for name, value in vars(other).items():
+            compared = not name.startswith("_") and name not in ("training", "inplace")
+            if compared and getattr(part, name, None) != value:
+                return f"it has {name}={getattr(part, name, None)}, and an export has {value}"
+    return None
 
 
 def exported_state(network: nn.Sequential) -> dict[str, Tensor]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lipnet.certify.bound import lipschitz_bound
+from lipnet.certify.assured import assured_constants
+from lipnet.certify.bound import Shape, lipschitz_bound
 from lipnet.checks import list_of, whole
 from lipnet.errors import UserError
 from lipnet.export.certificate import (
@@ -23,6 +24,7 @@ from lipnet.export.certificate import (
     preprocessing,
     probe,
     sealed,
+    split_constants,
 )  # fmt: skip
 from lipnet.export.parts import rebuild
 from lipnet.training.checkpoint import UNREADABLE
@@ -41,12 +43,14 @@ class Verified:
         bound: the network's Lipschitz bound; ``claimed`` is the certificate's, not below it.
         layers: name, type and bound of each layer.
         files: those whose hashes were compared.
+        assured: whether the network evaluates again, in float64, what float32 does not settle.
     """
 
     bound: float
     claimed: float
     layers: list[tuple[str, str, float]]
     files: list[str]
+    assured: bool
 
 
 def verify(path: Path) -> Verified:
@@ -77,7 +81,7 @@ def _read_certificate(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST:
             raise UserError(f"{path}: too large for a certificate.")
-        content = json.loads(path.read_text(), parse_constant=_refuse)
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give an export's certificate.json.") from None
     except (ValueError, RecursionError) as error:
@@ -141,6 +145,7 @@ def _recompute(
 ) -> Verified:
     """Bounds, preprocessing and the probe's outputs, from the weights and the described layers."""
     layers, claimed = certificate["layers"], certificate["lipschitz_upper_bound"]
+    state, constants = split_constants(state)
     network = rebuild(layers, state)
     try:
         shape = tuple(list_of(whole(1, at_most=2**20), at_least=1)(certificate["input"].get("shape")))
@@ -159,8 +164,39 @@ def _recompute(
             problems.append(f"input.{key}: {certificate['input'].get(key)} is stated, the weights hold {values}.")
     if not _close(outputs, certificate["probe"]):
         problems.append("probe: the layers give other outputs at the fixed input than the certified network did.")
+    assured = bool(constants)
+    if certificate.get("assured", False) is not assured:
+        problems.append(f"assured: {certificate.get('assured')} is stated, the weights' file says {assured}.")
+    if assured:
+        _compare_constants(network, constants, shape, problems)
     names = [(layer["name"], layer["type"], found) for layer, found in zip(layers, bounds, strict=True)]
-    return Verified(bound, claimed, names, compared)
+    return Verified(bound, claimed, names, compared, assured)
+
+
+def _compare_constants(network: nn.Sequential, stated: dict[str, Tensor], shape: Shape, problems: list[str]) -> None:
+    """An assured network may take float32 for less exact than it is, never for more."""
+    if any(tensor.dtype is not torch.float32 for tensor in (*network.parameters(), *network.buffers())):
+        problems.append(f"{WEIGHTS}: an assured network's weights are float32.")
+    narrow = stated.get("narrow", torch.zeros(2))
+    if narrow.dtype is not torch.int64 or narrow.dim() or not 0 <= int(narrow) <= len(network):
+        problems.append(f"assured.narrow: missing, or no whole number from 0 to {len(network)}.")
+        return
+    proved = assured_constants(network, shape, int(narrow)) | {"shape": torch.tensor(shape)}
+    for name in sorted({*stated} - {*proved}):
+        problems.append(f"assured.{name}: no constant of an assured network.")
+    for name, found in proved.items():
+        given = stated.get(name, torch.zeros(0))
+        if given.dtype is not found.dtype or given.shape != found.shape:
+            problems.append(f"assured.{name}: missing, or not {found.dtype} of shape {tuple(found.shape)}.")
+        elif not _covers(name, given, found):
+            problems.append(f"assured.{name}: {given.tolist()} is stated, {found.tolist()} is what the weights prove.")
+
+
+def _covers(name: str, given: Tensor, found: Tensor) -> bool:
+    if not found.is_floating_point():
+        return torch.equal(given, found)
+    low, high = (given, found) if name == "largest" else (found, given)
+    return bool((low <= high * (1 + _BOUND_TOLERANCE)).all())
 
 
 def _close(found: list[float], stated: list[Any]) -> bool:

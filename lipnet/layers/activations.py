@@ -5,6 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lipnet.layers.sizes import whole_number
+from lipnet.layers.tracing import runs_eagerly, shape_is_known
+
 
 class GroupSort(nn.Module):
     """Sorts channels within groups, largest first: 1-Lipschitz, and a permutation wherever it is differentiable.
@@ -18,14 +21,12 @@ class GroupSort(nn.Module):
 
     def __init__(self, group_size: int | None = 2) -> None:
         super().__init__()
-        if group_size is not None and group_size < 1:
-            raise ValueError(f"GroupSort needs a group_size >= 1, got {group_size}")
-        self.group_size = group_size
+        self.group_size = None if group_size is None else whole_number(group_size, "group_size", "GroupSort")
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``(batch, channels, ...)``, sorted over axis 1."""
+        """``(batch, channels, ...)``, sorted over axis 1: of an image without a batch axis, over its rows."""
+        _check_channels(inputs, self.group_size)
         size = self.group_size or inputs.shape[1]
-        _check_channels(inputs, size)
         groups = inputs.unflatten(1, (size, -1))
         return groups.sort(dim=1, descending=True).values.flatten(1, 2)
 
@@ -37,10 +38,13 @@ class MaxMin(nn.Module):
     """GroupSort with pairs, without a sort: ``[max(a, b), min(a, b)]`` for the two halves a, b of axis 1."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``(batch, channels, ...)`` with an even number of channels."""
+        """``(batch, channels, ...)`` with an even number of channels.
+
+        Axis 1 holds the channels whatever the input is: an image without a batch axis is split over its rows.
+        """
         _check_channels(inputs, 2)
         first, second = inputs.chunk(2, dim=1)
-        if inputs.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        if runs_eagerly(inputs) and inputs.requires_grad and torch.is_grad_enabled():
             return _MaxMin.apply(inputs)
         return torch.cat((torch.maximum(first, second), torch.minimum(first, second)), dim=1)
 
@@ -73,6 +77,8 @@ class _SwapHalves(torch.autograd.Function):
     def forward(ctx: Any, inputs: Tensor, keep: Tensor) -> Tensor:
         ctx.save_for_backward(keep)
         first, second = inputs.chunk(2, dim=1)
+        if torch._C._functorch.is_legacy_batchedtensor(inputs):  # of is_grads_batched=True, which knows no `out=`
+            return torch.cat((torch.lerp(second, first, keep), torch.lerp(first, second, keep)), dim=1)
         outputs = torch.empty_like(inputs)
         upper, lower = outputs.chunk(2, dim=1)
         torch.lerp(second, first, keep, out=upper)  # exact where the weight is 0 or 1
@@ -91,6 +97,9 @@ class Abs(nn.Module):
         return inputs.abs()
 
 
-def _check_channels(inputs: Tensor, group_size: int) -> None:
-    if inputs.dim() < 2 or inputs.shape[1] % group_size:
-        raise ValueError(f"cannot split axis 1 of {tuple(inputs.shape)} into groups of {group_size}")
+def _check_channels(inputs: Tensor, group_size: int | None) -> None:
+    if not shape_is_known(inputs):
+        return
+    size = 1 if group_size is None else group_size
+    if inputs.dim() < 2 or inputs.shape[1] % size:
+        raise ValueError(f"cannot split axis 1 of {tuple(inputs.shape)} into groups of {group_size or 'all'}")

@@ -1,12 +1,22 @@
 """Block convolution orthogonal parametrisation (BCOP): Li et al., NeurIPS 2019, arXiv 1911.00937, section 4."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lipnet.layers.constrained import ConstrainedConv2d
-from lipnet.layers.orthogonal import Orthogonalizer, apply_map, cholesky
+from lipnet.layers.orthogonal import (
+    Orthogonalizer,
+    apply_map,
+    cholesky,
+    differentiable_gradients,
+    start_orthogonal,
+)
+from lipnet.layers.sizes import Device, Padding, Size
+from lipnet.layers.tracing import is_transformed
 
 
 class BCOPConv2d(ConstrainedConv2d):
@@ -27,22 +37,26 @@ class BCOPConv2d(ConstrainedConv2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: str = "same",
-        dilation: int = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
-        orthogonalize: Orthogonalizer = cholesky,
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = "same",
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+        orthogonalize: Orthogonalizer = cholesky, device: Device = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
         self.orthogonalize = orthogonalize
-        inner, outer = in_channels // groups * stride**2, out_channels // groups
-        widest, factors = max(inner, outer), kernel_size // stride - 1
-        self.raw_matrix = nn.Parameter(torch.empty(groups, outer, inner))
-        self.raw_projectors = nn.Parameter(torch.empty(groups, 2 * factors, widest, widest // 2))
+        groups, step = self.groups, self.stride
+        inner, outer = self.in_channels // groups * step**2, self.out_channels // groups
+        widest, factors = max(inner, outer), self.kernel_size // step - 1
+        kind: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.raw_matrix = nn.Parameter(torch.empty(groups, outer, inner, **kind))
+        self.raw_projectors = nn.Parameter(torch.empty(groups, 2 * factors, widest, widest // 2, **kind))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         for matrix in (*self.raw_matrix, *self.raw_projectors.flatten(0, 1)):
             if matrix.numel():
-                nn.init.orthogonal_(matrix)
+                start_orthogonal(matrix)
         super().reset_parameters()
 
     def free_parameters(self) -> list[Tensor]:
@@ -68,7 +82,23 @@ def bcop_kernel(matrix: Tensor, bases: Tensor, stride: int = 1) -> Tensor:
     two thin products for each tap that there is, on the narrow side of the kernel; no projector is ever formed. If
     ``out > in`` the transposed kernel is built, from the last factor to the first.
     """
+    if is_transformed(matrix, bases):
+        return _composed(matrix, bases, stride)
     return _Composition.apply(matrix, bases, stride)
+
+
+def _composed(matrix: Tensor, bases: Tensor, stride: int) -> Tensor:
+    """``bcop_kernel`` of torch's own operations."""
+    wide = matrix.shape[-2] <= matrix.shape[-1]
+    taps = (matrix if wide else matrix.mT)[..., None, None, :, :]
+    numbers = range(bases.shape[-3])
+    for index in numbers if wide else reversed(numbers):
+        basis = bases[..., index, None, None, :, :]
+        projected = taps @ basis @ basis.mT
+        inner = [0, 0] * (3 - index % 2)  # pads nothing of the axes behind the one that grows
+        taps = functional.pad(projected, [*inner, 0, 1]) + functional.pad(taps - projected, [*inner, 1, 0])
+    kernel = _merge_stride(_batch(taps if wide else taps.mT, 4), stride)
+    return kernel.view(*matrix.shape[:-2], *kernel.shape[1:])
 
 
 class _Composition(torch.autograd.Function):
@@ -79,11 +109,12 @@ class _Composition(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, bases: Tensor, stride: int) -> Tensor:
+        ctx.inputs = matrix, bases
         ctx.shape, ctx.bases_shape, ctx.stride = matrix.shape, bases.shape, stride
         ctx.wide = matrix.shape[-2] <= matrix.shape[-1]
         matrices, bases = _batch(matrix, 2), _batch(bases, 3)
         taps = (matrices if ctx.wide else matrices.mT)[:, None, None]
-        ctx.factors = []  # attributes: a kept weight runs backward more than once
+        ctx.factors = []  # attributes: a cached weight runs backward more than once
         numbers = range(bases.shape[1])
         for index in numbers if ctx.wide else reversed(numbers):
             basis, axis = bases[:, index], 1 + index % 2
@@ -95,8 +126,9 @@ class _Composition(torch.autograd.Function):
         return kernel.view(*matrix.shape[:-2], *kernel.shape[1:])
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return *differentiable_gradients(partial(_composed, stride=ctx.stride), ctx.inputs, gradient), None
         gradient = _split_stride(_batch(gradient, 4), ctx.stride, ctx.wide)
         to_bases = []
         for flat, basis, inner, axis in reversed(ctx.factors):

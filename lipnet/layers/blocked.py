@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lipnet.layers.conv import PaddedConv2d, pad
+from lipnet.layers.tracing import runs_eagerly, shape_is_known
 
 
 class BlockedLinear(nn.Linear):
@@ -29,15 +30,16 @@ class BlockedLinear(nn.Linear):
 
     def terms(self, dtype: torch.dtype) -> int:
         """How many roundings a product may meet: in its block's sum, then in the sum of the blocks."""
-        return _terms(self.in_features, self.block, dtype)
+        return _terms(self.weight.shape[1], self.block, dtype)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features) -> (..., out_features)``."""
         if inputs.dtype is torch.float64:
             return super().forward(inputs)
-        partial = torch.bmm(self._blocks(inputs.reshape(-1, self.in_features)), self._blocks(self.weight).mT)
-        total = partial.sum(0) if self.bias is None else partial.sum(0) + self.bias
-        return total.reshape(*inputs.shape[:-1], self.out_features)
+        if shape_is_known(inputs) and inputs.dim() != 2:
+            return self(inputs.reshape(-1, self.in_features)).reshape(*inputs.shape[:-1], self.out_features)
+        total = torch.bmm(self._blocks(inputs), self._blocks(self.weight).mT).sum(0)
+        return total if self.bias is None else total + self.bias
 
     def _blocks(self, rows: Tensor) -> Tensor:
         """``(n, in_features) -> (blocks, n, block)``, filled up with zeros."""
@@ -61,17 +63,25 @@ class BlockedConv2d(PaddedConv2d):
 
     def terms(self, dtype: torch.dtype) -> int:
         """As ``BlockedLinear``'s."""
-        taps = math.prod(self.conv.kernel_size)
-        return _terms(self.conv.in_channels * taps, self.block * taps, dtype)
+        channels, taps = self.weight.shape[1], math.prod(self.weight.shape[2:])
+        return _terms(channels * taps, self.block * taps, dtype)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """As ``PaddedConv2d``'s."""
         if inputs.dtype is torch.float64:
             return super().forward(inputs)
+        if shape_is_known(inputs) and inputs.dim() == 3:
+            return self(inputs[None])[0]
+        if runs_eagerly(inputs):
+            self._check(inputs)
         conv, padded = self.conv, pad(inputs, self.padding, self.padding_mode)
-        parts = zip(padded.split(self.block, 1), conv.weight.split(self.block, 1), strict=True)
-        partial = [functional.conv2d(part, weight, None, conv.stride, 0, conv.dilation) for part, weight in parts]
-        total = sum(partial[1:], start=partial[0])
-        return total if conv.bias is None else total + conv.bias[:, None, None]
+        bias, total = conv.bias, None
+        for first in range(0, conv.in_channels, self.block):
+            channels = slice(first, first + self.block)
+            part = functional.conv2d(padded[:, channels], conv.weight[:, channels], bias, conv.stride, 0, conv.dilation)
+            total, bias = part if total is None else total + part, None
+        assert total is not None
+        return total
 
     def extra_repr(self) -> str:
         return f"block={self.block}"

@@ -1,7 +1,11 @@
 """Sums and concatenations of modules that see the same input."""
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
+
+from lipnet.layers.tracing import runs_eagerly, shape_is_known
 
 
 class Residual(nn.Module):
@@ -18,8 +22,8 @@ class Residual(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Raises ``ValueError`` where the shapes differ: broadcasting would count entries more than once."""
-        kept, added = self.shortcut(inputs), self.branch(inputs)
-        if kept.shape != added.shape:
+        kept, added = each_of(inputs, [self.shortcut, self.branch])
+        if shape_is_known(kept) and kept.shape != added.shape:
             raise ValueError(f"Residual needs outputs of one shape, got {tuple(kept.shape)} and {tuple(added.shape)}")
         return kept + added
 
@@ -35,4 +39,34 @@ class Concat(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, channels, ...)`` each, equal but in the channels."""
-        return torch.cat([branch(inputs) for branch in self.branches], dim=1)
+        return torch.cat(each_of(inputs, self.branches), dim=1)
+
+
+def _call(module: nn.Module, inputs: Tensor) -> Tensor:
+    return module(inputs)
+
+
+def each_of(
+    inputs: Tensor, modules: Iterable[nn.Module], call: Callable[[nn.Module, Tensor], Tensor] = _call
+) -> list[Tensor]:
+    """The outputs of several modules for one input; those that work in place get a copy of their own.
+
+    Raises:
+        RuntimeError: a module changed its input without saying so by an attribute ``inplace``.
+    """
+    outputs = []
+    for module in modules:
+        before = _version(inputs)
+        in_place = any(getattr(part, "inplace", False) for part in module.modules())
+        outputs.append(call(module, inputs.clone() if in_place else inputs))
+        if _version(inputs) != before:
+            raise RuntimeError(
+                f"{type(module).__name__} changes its input, which another module uses too; let it work on a copy, or "
+                "give it an attribute inplace = True"
+            )
+    return outputs
+
+
+def _version(tensor: Tensor) -> int:
+    """How often the tensor's memory was changed; inference tensors and tracers count nothing."""
+    return tensor._version if runs_eagerly(tensor) and not tensor.is_inference() else 0

@@ -1,7 +1,12 @@
 """A critic made of cones: the general form of an optimal potential between two laws."""
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+from lipnet.layers.sizes import LOW_PRECISION, Device, check_dtype, whole_number
+from lipnet.layers.tracing import shape_is_known
 
 
 class Cones(nn.Module):
@@ -16,18 +21,22 @@ class Cones(nn.Module):
         in_features: numbers in an input, over all its axes.
         cones: how many.
         upward: cones that open upward, of which the lowest counts.
+        device, dtype: of the parameters, as for ``nn.Linear``.
 
     ``apices`` has shape ``(cones, in_features)`` and ``heights`` ``(cones,)``. Apices start Gaussian, heights at 0;
     ``place`` moves the apices to samples, which is a far better start.
     """
 
-    def __init__(self, in_features: int, cones: int, upward: bool = False) -> None:
+    def __init__(
+        self, in_features: int, cones: int, upward: bool = False,
+        device: Device = None, dtype: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        if min(in_features, cones) < 1:
-            raise ValueError(f"Cones needs at least one feature and one cone, got {in_features} and {cones}")
-        self.in_features, self.cones, self.upward = in_features, cones, upward
-        self.apices = nn.Parameter(torch.randn(cones, in_features))
-        self.heights = nn.Parameter(torch.zeros(cones))
+        check_dtype(dtype, "Cones")
+        self.in_features = whole_number(in_features, "in_features", "Cones")
+        self.cones, self.upward = whole_number(cones, "cones", "Cones"), upward
+        self.apices = nn.Parameter(torch.randn(self.cones, self.in_features, device=device, dtype=dtype))
+        self.heights = nn.Parameter(torch.zeros(self.cones, device=device, dtype=dtype))
 
     @torch.no_grad()
     def place(self, samples: Tensor) -> None:
@@ -41,19 +50,29 @@ class Cones(nn.Module):
         self.heights.copy_(reach.mean() - reach if self.upward else reach - reach.mean())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``(batch, ...) -> (batch, 1)``."""
+        """``(batch, ...) -> (batch, 1)``, with ``in_features`` numbers in each example."""
+        if shape_is_known(inputs):
+            self._check_inputs(inputs)
         points = inputs.flatten(1)
-        with torch.no_grad():
-            ruling = self._ruling(points)
+        ruling = self._ruling(points.detach())
         distances = (points - self.apices[ruling]).norm(dim=1)
         heights = self.heights[ruling]
         return (heights + distances if self.upward else heights - distances)[:, None]
 
+    def _check_inputs(self, inputs: Tensor) -> None:
+        if inputs.dim() < 2 or math.prod(inputs.shape[1:]) != self.in_features:
+            raise RuntimeError(
+                f"{self} needs inputs (batch, ...) of {self.in_features} numbers each, got {tuple(inputs.shape)}"
+            )
+
     def _ruling(self, points: Tensor) -> Tensor:
         """The cone that counts at each point; in training up to the rounding of distances by inner products."""
         mode = "use_mm_for_euclid_dist" if self.training else "donot_use_mm_for_euclid_dist"
-        distances = torch.cdist(points, self.apices, compute_mode=mode)
-        return (distances + self.heights).argmin(1) if self.upward else (self.heights - distances).argmax(1)
+        apices, heights = self.apices.detach(), self.heights.detach()
+        if shape_is_known(points) and apices.dtype in LOW_PRECISION:  # torch measures no distances in it on a CPU
+            points, apices, heights = points.float(), apices.float(), heights.float()
+        distances = torch.cdist(points, apices, compute_mode=mode)
+        return (distances + heights).argmin(1) if self.upward else (heights - distances).argmax(1)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.cones}" + (", upward=True" if self.upward else "")

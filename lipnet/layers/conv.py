@@ -1,12 +1,17 @@
 """Convolutions that keep the image size (divided by the stride), for odd and even kernels."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lipnet.layers.sizes import Device, Padding, Size, check_dtype, check_same_padding, equal_sizes, whole_number
+from lipnet.layers.tracing import runs_eagerly
+
 _PADS = {"circular": nn.CircularPad2d, "zeros": nn.ZeroPad2d}
+_MODES = {"circular": "circular", "zeros": "constant"}
 
 
 def same_padding(kernel_size: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
@@ -30,9 +35,17 @@ def check_padding_mode(padding_mode: str, layer: str) -> None:
         )
 
 
-def check_image(inputs: Tensor, before: int, stride: int, layer: nn.Module) -> None:
+def check_image(inputs: Tensor, channels: int, layer: nn.Module) -> None:
+    """Refuses everything but ``(batch, channels, h, w)`` and ``(channels, h, w)``."""
+    if inputs.dim() not in (3, 4) or inputs.shape[-3] != channels:
+        raise RuntimeError(
+            f"{layer} needs images of shape (batch, {channels}, h, w) or ({channels}, h, w), got {tuple(inputs.shape)}"
+        )
+
+
+def check_image_size(size: Sequence[int], before: int, stride: int, layer: object) -> None:
     """Refuses images that the stride does not divide or that the padding would wrap around more than once."""
-    height, width = inputs.shape[-2:]
+    height, width = size
     if height % stride or width % stride:
         raise ValueError(f"{layer} needs an image size divisible by its stride {stride}, got {height}x{width}")
     if before > min(height, width):
@@ -43,16 +56,24 @@ def same_conv2d(
     inputs: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, int], padding_mode: str,
     stride: int, dilation: int, groups: int,
 ) -> Tensor:  # fmt: skip
-    """Pads ``(batch, in, h, w)`` by (before, after) on both axes and convolves to ``(batch, out, h/s, w/s)``."""
+    """Pads ``(batch, in, h, w)`` by (before, after) on both axes and convolves to ``(batch, out, h/s, w/s)``.
+
+    One image, without the batch axis, is taken as ``functional.conv2d`` takes it.
+    """
+    if not runs_eagerly(inputs):
+        return functional.conv2d(pad(inputs, padding, padding_mode), weight, bias, stride, 0, dilation, groups)
+    if inputs.dim() == 3:
+        return same_conv2d(inputs[None], weight, bias, padding, padding_mode, stride, dilation, groups)[0]
     padded = pad(inputs, padding, padding_mode)
-    if _only_evaluates(padded, weight) and padded.dtype is torch.float64 and (dilation, groups) == (1, 1):
+    if padded.dtype is torch.float64 and (dilation, groups) == (1, 1) and _only_evaluates(padded, weight):
         return _row_products(padded, weight, bias, stride)
     return functional.conv2d(padded, weight, bias, stride, 0, dilation, groups)
 
 
 def _only_evaluates(inputs: Tensor, weight: Tensor) -> bool:
     learns = torch.is_grad_enabled() and (inputs.requires_grad or weight.requires_grad)
-    return inputs.device.type == "cpu" and not learns and not torch.compiler.is_compiling()
+    fits = min(inputs.shape[-2:]) >= weight.shape[-1]  # torch's own says what is wrong where it does not
+    return inputs.device.type == "cpu" and not learns and fits
 
 
 _AT_ONCE = 16  # images whose rows of patches are written down at once: they stay in the cache
@@ -65,7 +86,7 @@ def _row_products(padded: Tensor, weight: Tensor, bias: Tensor | None, stride: i
     """
     out, channels, size, _ = weight.shape
     images = padded.permute(0, 2, 3, 1)
-    rows = images.reshape(*images.shape[:2], -1).unfold(2, size * channels, stride * channels)
+    rows = images.flatten(2).unfold(2, size * channels, stride * channels)
     batch, height, width = len(rows), (rows.shape[1] - size) // stride + 1, rows.shape[2]
     matrices = weight.permute(2, 3, 1, 0).reshape(size, 1, -1, out)
     outputs = padded.new_empty(batch, height * width, out)
@@ -81,20 +102,19 @@ def _row_products(padded: Tensor, weight: Tensor, bias: Tensor | None, stride: i
 
 def pad(inputs: Tensor, padding: tuple[int, int], padding_mode: str) -> Tensor:
     """Pads ``(batch, channels, h, w)`` by (before, after) on both axes, in the layout that a convolution wants."""
+    if not runs_eagerly(inputs):
+        return functional.pad(inputs, padding * 2, _MODES[padding_mode]) if any(padding) else inputs
     if not any(padding):
         return inputs.contiguous(memory_format=_layout(inputs))
     if padding_mode == "zeros":
         return functional.pad(inputs, padding * 2).contiguous(memory_format=_layout(inputs))
-    if torch.compiler.is_compiling():  # it traces, and fuses, torch's own
-        return functional.pad(inputs, padding * 2, mode="circular")
     return _Wrap.apply(inputs, padding)
 
 
 def _layout(inputs: Tensor) -> torch.memory_format:
     """The order in memory in which a convolution of these inputs is fastest: channels last on a CPU."""
     known = inputs.dtype in (torch.float32, torch.float64)
-    last = inputs.device.type == "cpu" and known and not torch.compiler.is_compiling()
-    return torch.channels_last if last else torch.contiguous_format
+    return torch.channels_last if inputs.device.type == "cpu" and known else torch.contiguous_format
 
 
 class _Wrap(torch.autograd.Function):
@@ -156,17 +176,38 @@ class PaddedConv2d(nn.Sequential):
     """An unconstrained convolution behind its own padding layer: plain torch modules, same output size as BCOP's.
 
     It is the ``plain`` option of ``conv=``, and what ``to_plain`` turns a constrained convolution into.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, dilation, groups, bias, device, dtype: as for ``nn.Conv2d``;
+            square kernels.
+        padding_mode: ``"circular"`` or ``"zeros"``.
+        padding: ``"same"``, or the number of pixels that this is.
+
+    Raises:
+        ValueError: such a convolution does not exist, or an image is smaller than circular padding.
+        RuntimeError: inputs that are not ``(batch, in_channels, h, w)`` or ``(in_channels, h, w)``.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, dilation: int = 1,
-        groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, dilation: Size = 1,
+        groups: int = 1, bias: bool = True, padding_mode: str = "circular", *, padding: Padding = "same",
+        device: Device = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
         check_padding_mode(padding_mode, "PaddedConv2d")
-        before, after = same_padding(kernel_size, stride, dilation)
+        size, step, spread = (
+            equal_sizes(value, name, "PaddedConv2d")
+            for name, value in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))
+        )
+        before, after = same_padding(size, step, spread)
+        check_same_padding(padding, (before, after), "PaddedConv2d")
+        check_dtype(dtype, "PaddedConv2d")
+        inputs, outputs, parts = (
+            whole_number(value, name, "PaddedConv2d")
+            for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups))
+        )
         super().__init__(
             _PADS[padding_mode]((before, after, before, after)),
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias),
+            nn.Conv2d(inputs, outputs, size, step, 0, spread, parts, bias, device=device, dtype=dtype),
         )
         self.padding_mode = padding_mode
 
@@ -191,10 +232,18 @@ class PaddedConv2d(nn.Sequential):
     def forward(self, inputs: Tensor) -> Tensor:
         """As the two modules one after the other, with the padding written where the convolution is fastest."""
         conv = self.conv
+        if not runs_eagerly(inputs):
+            return super().forward(inputs)
+        self._check(inputs)
         stride, dilation = conv.stride[0], conv.dilation[0]
         return same_conv2d(
             inputs, conv.weight, conv.bias, self.padding, self.padding_mode, stride, dilation, conv.groups
         )
+
+    def _check(self, inputs: Tensor) -> None:
+        check_image(inputs, self.conv.in_channels, self.conv)
+        if self.padding_mode == "circular":
+            check_image_size(inputs.shape[-2:], self.padding[0], 1, self.conv)
 
     @torch.no_grad()
     def copy_from(self, weight: Tensor, bias: Tensor | None) -> "PaddedConv2d":

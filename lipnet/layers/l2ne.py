@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from lipnet.layers.constrained import ConstrainedConv2d
 from lipnet.layers.orthogonal import apply_map
+from lipnet.layers.scale import binary_scale
+from lipnet.layers.sizes import Device, Padding, Size
 
 
 class L2NEConv2d(ConstrainedConv2d):
@@ -19,12 +21,16 @@ class L2NEConv2d(ConstrainedConv2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: str = "same",
-        dilation: int = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = "same",
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+        device: Device = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
-        columns = in_channels // groups * kernel_size**2
-        self.raw_matrix = nn.Parameter(torch.empty(groups, out_channels // groups, columns))
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
+        columns = self.in_channels // self.groups * self.kernel_size**2
+        rows = self.out_channels // self.groups
+        self.raw_matrix = nn.Parameter(torch.empty(self.groups, rows, columns, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -42,6 +48,7 @@ class L2NEConv2d(ConstrainedConv2d):
 
 def nonexpansive(matrix: Tensor) -> Tensor:
     """``W / sqrt(min(|W Wᵀ|_inf, |Wᵀ W|_inf))`` of ``(..., m, n)``; zero stays zero."""
+    matrix = matrix / binary_scale(matrix)
     rows, columns = (gram.abs().sum(-1).amax(-1) for gram in (matrix @ matrix.mT, matrix.mT @ matrix))
     bound = torch.minimum(rows, columns).clamp_min(torch.finfo(matrix.dtype).tiny)
     return matrix / bound.sqrt()[..., None, None]

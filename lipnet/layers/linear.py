@@ -3,10 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lipnet.layers.cached import CachedWeight
 from lipnet.layers.constrained import ConstrainedLinear
-from lipnet.layers.kept import KeptWeight
 from lipnet.layers.orthogonal import (
     Orthogonalizer,
     apply_map,
@@ -14,7 +14,10 @@ from lipnet.layers.orthogonal import (
     congruence,
     inverse_cholesky_factor,
     qr_inner_gradient,
+    start_orthogonal,
 )
+from lipnet.layers.sizes import LOW_PRECISION, Device
+from lipnet.layers.tracing import is_transformed
 
 # Squared condition number of the free matrix up to which training may use its Cholesky factor without forming the
 # weight. The map is then orthogonal within 1e-4 in float32; evaluation and certificates always use ``weight``.
@@ -31,20 +34,23 @@ class OrthogonalLinear(ConstrainedLinear):
         in_features, out_features: sizes of the last dimension of input and output.
         bias: adds a learned bias, drawn from ``±1/sqrt(in_features)``.
         orthogonalize: the map of ``lipnet.layers.orthogonal`` from the free matrix to ``weight``.
+        device, dtype: of the parameters, as for ``nn.Linear``.
 
     ``weight`` has shape ``(out_features, in_features)``; ``raw_weight``, the learned free matrix, starts orthogonal.
     """
 
+    _cached_factor = CachedWeight(differentiable=False)
+
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, orthogonalize: Orthogonalizer = cholesky
-    ) -> None:
-        super().__init__(in_features, out_features, bias)
+        self, in_features: int, out_features: int, bias: bool = True, orthogonalize: Orthogonalizer = cholesky,
+        device: Device = None, dtype: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(in_features, out_features, bias, device, dtype)
         self.orthogonalize = orthogonalize
-        self._kept_factor = KeptWeight()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        nn.init.orthogonal_(self.raw_weight)
+        start_orthogonal(self.raw_weight)
         super().reset_parameters()
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
@@ -52,9 +58,9 @@ class OrthogonalLinear(ConstrainedLinear):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features) -> (..., out_features)``."""
+        self.check_features(inputs)
         if self.training and self._trains_on(inputs):
-            with torch.no_grad():
-                factor = self._kept_factor.get(_factor, [self.raw_weight])
+            factor = self._cached_factor.get(self, _factor, [self.raw_weight])
             if factor.numel():
                 flat = inputs.reshape(-1, self.in_features).to(factor.dtype)
                 with torch.autocast(inputs.device.type, enabled=False):
@@ -68,6 +74,9 @@ class OrthogonalLinear(ConstrainedLinear):
             self.orthogonalize is cholesky
             and torch.is_grad_enabled()
             and self.raw_weight.requires_grad
+            and not self.raw_weight.is_meta
+            and self.raw_weight.dtype not in LOW_PRECISION
+            and not is_transformed(inputs, self.raw_weight)
             and inputs.numel() // self.in_features < max(self.in_features, self.out_features)
         )
 
@@ -111,11 +120,16 @@ class _FactoredLinear(torch.autograd.Function):
             inner = gradient @ inverse
             to_inputs = inner @ raw
             square = congruence(qr_inner_gradient(gradient.mT @ product), inverse)
-            to_raw = inner.mT @ inputs
-            torch.addmm(to_raw, square, raw, alpha=-1, out=to_raw)
+            to_raw = _minus_product(inner.mT @ inputs, square, raw)
         else:
             to_inputs = gradient @ raw @ inverse.mT
             square = congruence(qr_inner_gradient(inputs.mT @ to_inputs), inverse)
-            to_raw = gradient.mT @ (inputs @ inverse)
-            torch.addmm(to_raw, raw, square, alpha=-1, out=to_raw)
+            to_raw = _minus_product(gradient.mT @ (inputs @ inverse), raw, square)
         return to_inputs, to_raw, gradient.sum(0) if ctx.has_bias else None, None
+
+
+def _minus_product(start: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """``start - first @ second``, into ``start`` unless it stands for a batch of gradients."""
+    if is_transformed(start):
+        return start - first @ second
+    return torch.addmm(start, first, second, alpha=-1, out=start)

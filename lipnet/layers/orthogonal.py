@@ -5,13 +5,23 @@ if ``m >= n``, orthonormal rows otherwise. ``cholesky`` is the default, ``bjorck
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from lipnet.layers.scale import binary_scale
+from lipnet.layers.tracing import is_transformed, untransformed
 
 Orthogonalizer = Callable[[Tensor], Tensor]
+
+
+def start_orthogonal(matrix: Tensor) -> None:
+    """Fills ``(rows, columns)`` as ``nn.init.orthogonal_`` does, in float32 where the precision is lower."""
+    start = torch.empty_like(matrix, dtype=torch.promote_types(matrix.dtype, torch.float32))
+    with torch.no_grad():
+        matrix.copy_(nn.init.orthogonal_(start))
 
 
 class OrthogonalizationError(RuntimeError):
@@ -26,23 +36,30 @@ def bjorck(matrix: Tensor, iterations: int = 20, power_iterations: int = 10) -> 
     a result that has not converged has singular values below 1, never above. The start vector is fixed, so that the
     map is deterministic.
     """
-    tall = matrix if matrix.shape[-2] >= matrix.shape[-1] else matrix.mT
+    wide = matrix.shape[-2] < matrix.shape[-1]
+    tall = matrix / binary_scale(matrix)
+    tall = tall.mT if wide else tall
     scale = _spectral_norm_estimate(tall.detach(), power_iterations)
-    if not bool(torch.isfinite(scale).all()) or bool((scale == 0).any()):
+    if not is_transformed(matrix) and not bool(((scale > 0) & torch.isfinite(scale)).all()):
         raise OrthogonalizationError(_cannot("is zero or holds NaN or infinity", matrix))
     weight = tall / scale
     for _ in range(iterations):
         weight = 1.5 * weight - 0.5 * weight @ (weight.mT @ weight)
-    return weight if tall is matrix else weight.mT
+    return weight.mT if wide else weight
 
 
 def _spectral_norm_estimate(matrix: Tensor, iterations: int) -> Tensor:
     """A lower estimate of the spectral norm, ``(..., 1, 1)``, by power iteration from a fixed start."""
-    start = torch.randn(matrix.shape[-1], 1, generator=torch.Generator().manual_seed(0)).to(matrix)
+    start = _start(matrix.shape[-1]).to(device=matrix.device, dtype=matrix.dtype)
     vector = start.expand(*matrix.shape[:-2], -1, -1)
     for _ in range(iterations):
         vector = _unit(matrix.mT @ _unit(matrix @ vector))
     return torch.linalg.vector_norm(matrix @ vector, dim=(-2, -1), keepdim=True)
+
+
+def _start(size: int) -> Tensor:
+    with untransformed():  # within vmap nothing is drawn
+        return torch.randn(size, 1, generator=torch.Generator().manual_seed(0))
 
 
 def _unit(vector: Tensor) -> Tensor:
@@ -57,12 +74,21 @@ def cholesky(matrix: Tensor) -> Tensor:
     where Björck needs twenty of each. A Gram matrix squares the condition number, and with it the distance of the
     result from orthogonality, which is measured: where it is more than rounding, the pass is repeated on its own result
     (CholeskyQR2, Yamamoto et al. 2015), and where that is hopeless, Householder QR in float64 takes over. All compute
-    the same map.
+    the same map. So does the QR decomposition that stands in for it within transforms of ``torch.func``, where no value
+    may be looked at: what cannot be orthonormalised is not refused there.
 
     Raises:
         OrthogonalizationError: a matrix is rank-deficient to working precision, or holds NaN or infinity.
     """
-    return _CholeskyMap.apply(matrix)
+    return positive_qr(matrix) if is_transformed(matrix) else _CholeskyMap.apply(matrix)
+
+
+def positive_qr(matrix: Tensor) -> Tensor:
+    """``cholesky`` by one operation of torch's, which it can transform and differentiate any number of times."""
+    wide = matrix.shape[-2] < matrix.shape[-1]
+    orthonormal, triangular = torch.linalg.qr(matrix.mT if wide else matrix)
+    orthonormal = orthonormal * triangular.detach().diagonal(dim1=-2, dim2=-1).sgn().unsqueeze(-2)
+    return orthonormal.mT if wide else orthonormal
 
 
 class _CholeskyMap(torch.autograd.Function):
@@ -74,12 +100,14 @@ class _CholeskyMap(torch.autograd.Function):
         flat = _flat(matrix)
         tall, inverse = _factorise(flat.mT if ctx.wide else flat)
         orthonormal = tall.mT if ctx.wide else tall
-        ctx.factors = orthonormal.detach(), inverse  # attributes: a kept weight runs backward more than once
+        ctx.matrix = matrix
+        ctx.factors = orthonormal.detach(), inverse  # attributes: a cached weight runs backward more than once
         return orthonormal.view_as(matrix)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor | None:
+        if torch.is_grad_enabled():
+            return differentiable_gradients(positive_qr, [ctx.matrix], gradient)[0]
         orthonormal, inverse = ctx.factors
         flat = _flat(gradient)
         if ctx.wide:
@@ -89,6 +117,21 @@ class _CholeskyMap(torch.autograd.Function):
             inner = qr_inner_gradient(product(flat.mT, orthonormal))
             to_matrix = product(_minus_product(flat, orthonormal, inner), inverse)
         return to_matrix.view_as(gradient)
+
+
+def differentiable_gradients(
+    function: Callable[..., Tensor], inputs: Sequence[Tensor], gradient: Tensor
+) -> Sequence[Tensor | None]:
+    """What a backward pass with ``create_graph=True`` gives: gradients that can be differentiated again.
+
+    Args:
+        function: made of torch's own operations.
+        inputs: its arguments, each with its own history.
+        gradient: with respect to its result.
+    """
+    learned = [tensor for tensor in inputs if tensor.requires_grad]
+    found = iter(torch.autograd.grad(function(*inputs), learned, gradient, create_graph=True, allow_unused=True))
+    return [next(found) if tensor.requires_grad else None for tensor in inputs]
 
 
 def _flat(matrix: Tensor) -> Tensor:
@@ -218,7 +261,9 @@ def _blocks(upper_left: Tensor, upper_right: Tensor, lower_left: Tensor, lower_r
 def _householder(tall: Tensor) -> tuple[Tensor, Tensor]:
     if not bool(torch.isfinite(tall).all()):
         raise OrthogonalizationError(_cannot("holds NaN or infinity", tall))
-    orthonormal, triangular = torch.linalg.qr(tall.double())
+    exact = tall.double()
+    scale = binary_scale(exact)
+    orthonormal, triangular = torch.linalg.qr(exact / scale)
     diagonal = triangular.diagonal(dim1=-2, dim2=-1)
     smallest, largest = diagonal.abs().amin(-1), diagonal.abs().amax(-1)
     if bool((smallest <= tall.shape[-2] * torch.finfo(torch.float64).eps * largest).any()):
@@ -226,7 +271,7 @@ def _householder(tall: Tensor) -> tuple[Tensor, Tensor]:
     sign = diagonal.sign().unsqueeze(-2)
     identity = torch.eye(tall.shape[-1], dtype=torch.float64, device=tall.device).expand_as(triangular)
     inverse = torch.linalg.solve_triangular(triangular * sign.mT, identity, upper=True).mT
-    return (orthonormal * sign).to(tall.dtype), inverse.to(tall.dtype)
+    return (orthonormal * sign).to(tall.dtype), (inverse / scale).to(tall.dtype)
 
 
 def _cannot(reason: str, matrix: Tensor) -> str:
@@ -237,8 +282,9 @@ def _cannot(reason: str, matrix: Tensor) -> str:
 
 
 def apply_map(orthogonalize: Orthogonalizer, matrix: Tensor) -> Tensor:
-    """``orthogonalize(matrix)`` with a backward pass that may run more than once, as a kept weight asks."""
-    return cholesky(matrix) if orthogonalize is cholesky else _Reusable.apply(orthogonalize, matrix)
+    """``orthogonalize(matrix)`` with a backward pass that may run more than once, as a cached weight asks."""
+    ordinary = orthogonalize is cholesky or is_transformed(matrix)
+    return orthogonalize(matrix) if ordinary else _Reusable.apply(orthogonalize, matrix)
 
 
 class _Reusable(torch.autograd.Function):
@@ -247,14 +293,16 @@ class _Reusable(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, orthogonalize: Orthogonalizer, matrix: Tensor) -> Tensor:
         ordinary = matrix.clone() if matrix.is_inference() else matrix  # a copy made in inference mode stays one
+        ctx.orthogonalize, ctx.source = orthogonalize, matrix
         ctx.matrix = ordinary.detach().requires_grad_(matrix.requires_grad)
         with torch.enable_grad():
             ctx.result = orthogonalize(ctx.matrix)
         return ctx.result.detach()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            return None, *differentiable_gradients(ctx.orthogonalize, [ctx.source], gradient)
         return None, *torch.autograd.grad(ctx.result, ctx.matrix, gradient, retain_graph=True)
 
 

@@ -1,11 +1,17 @@
 """One-sided spectral normalisation (OSSN): Gouk et al. 2018 (arXiv 1804.04368), as in Li et al. 2019."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from lipnet.layers.constrained import EstimatedConv2d
 from lipnet.layers.conv import same_conv2d
 from lipnet.layers.orthogonal import apply_map
+from lipnet.layers.power import at_most_one, start_vector, unit
+from lipnet.layers.scale import binary_scale
+from lipnet.layers.sizes import Device, Padding, Size, whole_number
+from lipnet.layers.tracing import constant, is_transformed
 
 
 class OSSNConv2d(EstimatedConv2d):
@@ -22,15 +28,16 @@ class OSSNConv2d(EstimatedConv2d):
     vector: Tensor
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: str = "same",
-        dilation: int = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
-        image_size: tuple[int, int] = (32, 32), iterations: int = 10,
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = "same",
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+        image_size: Size = (32, 32), iterations: int = 10, device: Device = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, image_size
-        )
-        self.iterations = iterations
-        self.register_buffer("vector", torch.empty(1, in_channels, *image_size))
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, image_size,
+            device, dtype,
+        )  # fmt: skip
+        self.iterations = whole_number(iterations, "iterations", "OSSNConv2d")
+        self.register_buffer("vector", torch.empty(1, self.in_channels, *self.image_size, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -38,16 +45,19 @@ class OSSNConv2d(EstimatedConv2d):
         self.vector.normal_()
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
-        return apply_map(self._normalize, raw_weight)
+        with constant():
+            scale = binary_scale(raw_weight, (0, 1, 2, 3))
+            fixed, vector = raw_weight / scale, start_vector(self.vector, raw_weight.dtype)
+            for _ in range(self.iterations):
+                vector = unit(self._transpose(unit(self._convolve(vector, fixed)), fixed))
+            if not is_transformed(raw_weight):
+                self.vector.copy_(vector)
+            image = unit(self._convolve(vector, fixed))
+        return apply_map(partial(self._normalize, scale=scale, image=image, vector=vector), raw_weight)
 
-    def _normalize(self, kernel: Tensor) -> Tensor:
-        fixed = kernel.detach()
-        for _ in range(self.iterations):
-            image = _unit(self._convolve(self.vector, fixed))
-            self.vector.copy_(_unit(self._transpose(image, fixed)))
-        image = _unit(self._convolve(self.vector, fixed)).detach()
-        norm = (image * self._convolve(self.vector.clone(), kernel)).sum()
-        return kernel / norm.clamp_min(1.0)
+    def _normalize(self, kernel: Tensor, scale: Tensor, image: Tensor, vector: Tensor) -> Tensor:
+        scaled = kernel / scale
+        return at_most_one(scaled, (image * self._convolve(vector, scaled)).sum(), scale)
 
     def _convolve(self, image: Tensor, kernel: Tensor) -> Tensor:
         return same_conv2d(
@@ -56,13 +66,12 @@ class OSSNConv2d(EstimatedConv2d):
 
     def _transpose(self, image: Tensor, kernel: Tensor) -> Tensor:
         """The gradient of ``<image, K x>`` with respect to x."""
-        start = torch.zeros_like(self.vector, requires_grad=True)
+        start = torch.zeros_like(self.vector, dtype=image.dtype)
+        if is_transformed(image, kernel):
+            return torch.func.vjp(partial(self._convolve, kernel=kernel), start)[1](image)[0]
+        start.requires_grad_()
         with torch.enable_grad():
             return torch.autograd.grad(self._convolve(start, kernel), start, image)[0]
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
-        return (raw_weight.double() / self.exact_norm(raw_weight).clamp_min(1.0)).to(raw_weight.dtype)
-
-
-def _unit(vector: Tensor) -> Tensor:
-    return vector / torch.linalg.vector_norm(vector).clamp_min(torch.finfo(vector.dtype).tiny)
+        return (raw_weight.double() / self._norm(raw_weight).clamp_min(1.0)).to(raw_weight.dtype)

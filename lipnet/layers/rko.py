@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.layers.constrained import ConstrainedConv2d
-from lipnet.layers.orthogonal import Orthogonalizer, apply_map, cholesky
+from lipnet.layers.orthogonal import Orthogonalizer, apply_map, cholesky, start_orthogonal
+from lipnet.layers.sizes import Device, Padding, Size
 
 
 class RKOConv2d(ConstrainedConv2d):
@@ -21,19 +22,22 @@ class RKOConv2d(ConstrainedConv2d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: str = "same",
-        dilation: int = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
-        orthogonalize: Orthogonalizer = cholesky,
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = "same",
+        dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
+        orthogonalize: Orthogonalizer = cholesky, device: Device = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+        )
         self.orthogonalize = orthogonalize
-        columns = in_channels // groups * kernel_size**2
-        self.raw_matrix = nn.Parameter(torch.empty(groups, out_channels // groups, columns))
+        columns = self.in_channels // self.groups * self.kernel_size**2
+        rows = self.out_channels // self.groups
+        self.raw_matrix = nn.Parameter(torch.empty(self.groups, rows, columns, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         for matrix in self.raw_matrix:
-            nn.init.orthogonal_(matrix)
+            start_orthogonal(matrix)
         super().reset_parameters()
 
     def free_parameters(self) -> list[Tensor]:

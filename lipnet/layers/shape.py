@@ -1,10 +1,12 @@
 """Fixed linear layers: rearrangements and scalings whose Lipschitz constants are known exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lipnet.layers.tracing import shape_is_known
 
 
 class PixelUnshuffle(nn.Module):
@@ -20,9 +22,13 @@ class PixelUnshuffle(nn.Module):
         self.factor = factor
 
     def forward(self, inputs: Tensor) -> Tensor:
-        height, width = inputs.shape[-2:]
-        if height % self.factor or width % self.factor:
-            raise ValueError(f"PixelUnshuffle({self.factor}) cannot divide an image of {height}x{width}")
+        if shape_is_known(inputs):
+            *leading, channels, height, width = inputs.shape
+            if height % self.factor or width % self.factor:
+                raise ValueError(f"PixelUnshuffle({self.factor}) cannot divide an image of {height}x{width}")
+            if not inputs.numel():  # of which torch's own gives another shape
+                size = (channels * self.factor**2, height // self.factor, width // self.factor)
+                return inputs.reshape(*leading, *size)
         return functional.pixel_unshuffle(inputs, self.factor)
 
     def extra_repr(self) -> str:
@@ -42,8 +48,21 @@ class Normalize(nn.Module):
         super().__init__()
         if len(mean) != len(std) or not all(value > 0 for value in std):
             raise ValueError(f"Normalize needs as many means as positive stds, got mean={mean}, std={std}")
+        # What the buffers hold, for when they come back from the meta device.
+        self._values = torch.tensor(mean, device="cpu").tolist(), torch.tensor(std, device="cpu").tolist()
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Normalize":
+        """As every module's; memory that ``to_empty`` allocates is filled, since no state dict holds these numbers."""
+        was_empty = self.std.is_meta
+        if not was_empty:
+            self._values = self.mean.flatten().tolist(), self.std.flatten().tolist()
+        super()._apply(fn, recurse)
+        if was_empty and not self.std.is_meta:
+            for buffer, values in zip((self.mean, self.std), self._values, strict=True):
+                buffer.copy_(torch.tensor(values, dtype=torch.float64).view(-1, 1, 1))
+        return self
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, channels, h, w)``."""

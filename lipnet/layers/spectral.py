@@ -1,13 +1,17 @@
 """Spectral normalisation of fully connected layers: Miyato et al. 2018 (arXiv 1802.05957), one-sided."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lipnet.layers.constrained import ConstrainedLinear, Estimated
 from lipnet.layers.orthogonal import apply_map
+from lipnet.layers.power import at_most_one, start_vector, unit
+from lipnet.layers.scale import binary_scale
+from lipnet.layers.sizes import Device, whole_number
+from lipnet.layers.tracing import constant, is_transformed
 
 
 class SpectralLinear(Estimated, ConstrainedLinear):
@@ -17,16 +21,19 @@ class SpectralLinear(Estimated, ConstrainedLinear):
     which gradients flow. What is evaluated, and certified, is divided by the exact norm of the present matrix.
 
     Args:
-        in_features, out_features, bias: as for ``nn.Linear``.
+        in_features, out_features, bias, device, dtype: as for ``nn.Linear``.
         iterations: power iterations a training step.
     """
 
     vector: Tensor
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, iterations: int = 10) -> None:
-        super().__init__(in_features, out_features, bias)
-        self.iterations = iterations
-        self.register_buffer("vector", torch.empty(in_features))
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, iterations: int = 10, device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(in_features, out_features, bias, device, dtype)
+        self.iterations = whole_number(iterations, "iterations", "SpectralLinear")
+        self.register_buffer("vector", torch.empty(self.in_features, device=device, dtype=dtype))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -35,16 +42,21 @@ class SpectralLinear(Estimated, ConstrainedLinear):
         self.vector.normal_()
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
-        return apply_map(self._normalize, raw_weight)
-
-    def _normalize(self, matrix: Tensor) -> Tensor:
-        with torch.no_grad():
+        with constant():
+            scale = binary_scale(raw_weight)[0, 0]
+            fixed, vector = raw_weight / scale, start_vector(self.vector, raw_weight.dtype)
             for _ in range(self.iterations):
-                image = functional.normalize(matrix @ self.vector, dim=0)
-                self.vector.copy_(functional.normalize(matrix.mT @ image, dim=0))
-            image, vector = functional.normalize(matrix @ self.vector, dim=0), self.vector.clone()
-        return matrix / (image @ (matrix @ vector)).clamp_min(1.0)
+                vector = unit(fixed.mT @ unit(fixed @ vector))
+            if not is_transformed(raw_weight):
+                self.vector.copy_(vector)
+            image = unit(fixed @ vector)
+        return apply_map(partial(_normalize, scale=scale, image=image, vector=vector), raw_weight)
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
         exact = raw_weight.double()
         return (exact / torch.linalg.matrix_norm(exact, ord=2).clamp_min(1.0)).to(raw_weight.dtype)
+
+
+def _normalize(matrix: Tensor, scale: Tensor, image: Tensor, vector: Tensor) -> Tensor:
+    scaled = matrix / scale
+    return at_most_one(scaled, image @ (scaled @ vector), scale)

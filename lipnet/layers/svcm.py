@@ -5,6 +5,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lipnet.layers.constrained import EstimatedConv2d
+from lipnet.layers.sizes import Device, Padding, Size, whole_number
+from lipnet.layers.tracing import is_transformed
 
 
 class SVCMConv2d(EstimatedConv2d):
@@ -23,37 +25,57 @@ class SVCMConv2d(EstimatedConv2d):
     steps: Tensor
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, bias: bool = True,
-        image_size: tuple[int, int] = (32, 32), every: int = 100, iterations: int = 50,
+        self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, bias: bool = True,
+        image_size: Size = (32, 32), every: int = 100, iterations: int = 50, padding: Padding = "same",
+        device: Device = None, dtype: torch.dtype | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(in_channels, out_channels, kernel_size, stride, bias=bias, image_size=image_size)
-        self.every, self.iterations = every, iterations
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, bias=bias, image_size=image_size, device=device,
+            dtype=dtype,
+        )  # fmt: skip
+        self.every = whole_number(every, "every", "SVCMConv2d")
+        self.iterations = whole_number(iterations, "iterations", "SVCMConv2d")
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=device))
         self.reset_parameters()
 
-    def build_weight(self, raw_weight: Tensor) -> Tensor:
-        self.steps += 1  # a kept weight is built once a step
+    def prepare_build(self, raw_weight: Tensor) -> None:
+        self.steps.add_(1)  # a cached weight is built once a step
         if int(self.steps) % self.every == 0:
-            with torch.no_grad():
-                raw_weight.copy_(self.project(raw_weight))
-        return raw_weight.view_as(raw_weight)
+            raw_weight.copy_(self.project(raw_weight))
+
+    def build_weight(self, raw_weight: Tensor) -> Tensor:
+        return raw_weight.clone()
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
-        projected = self.project(raw_weight)
-        return (projected.double() / self.exact_norm(projected).clamp_min(1.0)).to(raw_weight.dtype)
+        projected = self._projected(raw_weight)
+        return (projected.double() / self._norm(projected).clamp_min(1.0)).to(raw_weight.dtype)
 
     @torch.no_grad()
     def project(self, kernel: Tensor) -> Tensor:
-        """``iterations`` alternating projections, in float64."""
+        """``iterations`` alternating projections, in float64.
+
+        Taps of a kernel larger than its image fall on the same pixels: what is clipped is their sum, of which each
+        gets an equal part.
+        """
+        return self._projected(kernel)
+
+    def _projected(self, kernel: Tensor) -> Tensor:
         phases = functional.pixel_unshuffle(kernel.double(), self.stride)
-        taps = phases.shape[-1]
         height, width = (side // self.stride for side in self.image_size)
+        rows, columns = (_wrapped(phases.shape[-1], side).to(phases) for side in (height, width))
+        shared = (rows.sum(0)[:, None] * columns.sum(0)).clamp_min(1)
         for _ in range(self.iterations):
-            blocks = torch.fft.rfft2(phases, (height, width)).movedim((0, 1), (-2, -1))
+            image = rows.mT @ phases @ columns
+            blocks = torch.fft.rfft2(image).movedim((0, 1), (-2, -1))
             left, values, right = torch.linalg.svd(blocks, full_matrices=False)
-            if bool((values <= 1).all()):
+            if not is_transformed(values) and bool((values <= 1).all()):
                 break
             clipped = (left * values.clamp_max(1.0).unsqueeze(-2)) @ right
             full = torch.fft.irfft2(clipped.movedim((-2, -1), (0, 1)), (height, width))
-            phases = full[..., :taps, :taps]
+            phases = rows @ (full / shared) @ columns.mT
         return functional.pixel_shuffle(phases, self.stride).to(kernel.dtype)
+
+
+def _wrapped(taps: int, side: int) -> Tensor:
+    """The pixel of each tap along an axis, ``(taps, side)``: 1 there and 0 elsewhere."""
+    return torch.arange(taps)[:, None] % side == torch.arange(side)

@@ -6,15 +6,11 @@ import functools
 import torch
 from torch import nn
 
-from lipnet.layers import (
-    BlockedConv2d,
-    BlockedLinear,
-    ConstrainedConv2d,
-    OrthogonalLinear,
-    PaddedConv2d,
-    SpectralLinear,
-    UnitRowLinear,
-)
+from lipnet.certify.bound import nearest_type
+from lipnet.certify.faithful import hooked, unfaithful, unreadable
+from lipnet.certify.spectrum import LINEAR_LAYERS
+from lipnet.layers import BlockedConv2d, BlockedLinear, ConstrainedConv2d, PaddedConv2d
+from lipnet.layers.constrained import Constrained, ConstrainedLinear
 
 _LONG = 256  # terms beyond which sums are taken in blocks, so that float32 rounds them less
 _BLOCK = 128  # terms in each of a convolution's blocks; shorter ones cost too much time
@@ -24,13 +20,21 @@ def to_plain(model: nn.Module, blocked: bool = True) -> nn.Module:
     """A copy of ``model`` whose constrained layers are plain ``nn.Conv2d`` (behind a padding) and ``nn.Linear``.
 
     It computes the same outputs from the effective weights, frozen as they are now; training it would leave the
-    constraint. Modules that are already plain are copied.
+    constraint. Modules that are already plain are copied; none of the copies works in place.
 
     Args:
         blocked: layers of long sums become ``BlockedLinear`` and ``BlockedConv2d``, which take them in blocks: in
             float32 they round a tenth as much, which is what certificates of float32 networks gain by, and take up to
             three times the time. In float64 they are the same.
+
+    Raises:
+        TypeError: a module may compute something else than its class does (a hook, an overridden method, ...), or is
+            constrained in a way that has no plain form; the message names it.
     """
+    for name, module in model.named_modules(prefix=type(model).__name__):
+        reason = _obstacle(module)
+        if reason is not None:
+            raise TypeError(f"to_plain cannot convert {name} ({type(module).__name__}): {reason}")
     return _to_plain(model, {}, blocked).train(model.training)
 
 
@@ -38,10 +42,20 @@ def _to_plain(module: nn.Module, done: dict[nn.Module, nn.Module], blocked: bool
     """Converts a module once, wherever and however often it is used."""
     if module not in done:
         plain = done[module] = _convert(module, blocked)
+        if getattr(plain, "inplace", False) is True:
+            plain.inplace = False  # type: ignore[assignment]
         for name, child in module._modules.items():
             if child is not None and name in plain._modules:
                 plain._modules[name] = _to_plain(child, done, blocked)
     return done[module]
+
+
+def _obstacle(module: nn.Module) -> str | None:
+    """Why what ``_convert`` makes of the module may compute something else than the module."""
+    if not isinstance(module, Constrained):
+        return hooked(module) or unreadable(module, parts=False)
+    kind = nearest_type(module, LINEAR_LAYERS)
+    return "it is constrained, and no plain form of it is known" if kind is None else unfaithful(module, kind)
 
 
 @functools.singledispatch
@@ -49,16 +63,13 @@ def _convert(layer: nn.Module, blocked: bool) -> nn.Module:
     return copy.deepcopy(layer)
 
 
-@_convert.register(OrthogonalLinear)
-@_convert.register(SpectralLinear)
-@_convert.register(UnitRowLinear)
+@_convert.register
 @torch.no_grad()
-def _(layer: OrthogonalLinear | SpectralLinear | UnitRowLinear, blocked: bool) -> nn.Module:
+def _(layer: ConstrainedLinear, blocked: bool) -> nn.Module:
     weight = layer.weight
-    kind = BlockedLinear if blocked and layer.in_features > _LONG else nn.Linear
-    plain = kind(
-        layer.in_features, layer.out_features, layer.bias is not None, device=weight.device, dtype=weight.dtype
-    )
+    outputs, inputs = weight.shape
+    kind = BlockedLinear if blocked and inputs > _LONG else nn.Linear
+    plain = kind(inputs, outputs, layer.bias is not None, device=weight.device, dtype=weight.dtype)
     plain.weight.copy_(weight)
     if layer.bias is not None:
         plain.bias.copy_(layer.bias)
@@ -68,11 +79,15 @@ def _(layer: OrthogonalLinear | SpectralLinear | UnitRowLinear, blocked: bool) -
 @_convert.register
 @torch.no_grad()
 def _(layer: ConstrainedConv2d, blocked: bool) -> nn.Module:
+    weight = layer.weight
+    outputs, inputs, size, _ = weight.shape
+    sizes = inputs * layer.groups, outputs, size, layer.stride, layer.dilation
+    bias, taps = layer.bias is not None, size**2
     plain: PaddedConv2d
-    bias, taps = layer.bias is not None, layer.kernel_size**2
-    sizes = layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.dilation
-    if blocked and layer.groups == 1 and layer.in_channels * taps > _LONG:
+    if blocked and layer.groups == 1 and inputs * taps > _LONG:
         plain = BlockedConv2d(*sizes, bias, layer.padding_mode, max(1, _BLOCK // taps))
     else:
         plain = PaddedConv2d(*sizes, layer.groups, bias, layer.padding_mode)
-    return plain.copy_from(layer.weight, layer.bias)
+    if plain.padding != layer.padding:
+        raise TypeError(f"to_plain cannot convert {layer}: it pads by {layer.padding}, not by {plain.padding}")
+    return plain.copy_from(weight, layer.bias)

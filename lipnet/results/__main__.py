@@ -5,20 +5,26 @@ import os
 import sys
 from pathlib import Path
 
+from lipnet import version
 from lipnet.errors import UserError
 from lipnet.results.collect import find_runs
 from lipnet.results.compare import build_tables, filter_runs
+from lipnet.results.fitting import terminal_width
 from lipnet.results.groups import group_runs
-from lipnet.results.layout import FORMATS
+from lipnet.results.layout import FORMATS, terminal
 from lipnet.results.notes import notes, notes_on_groups
 from lipnet.results.paper import PAPER_NOTES
+from lipnet.streams import take_everything
 from lipnet.training.files import write_atomically
 
 _EPILOG = """\
 A row is a configuration: data set, model, method (the convolution; in fc, the linear layers), and a column for every
 other key that varies. Its runs differ in the seed alone. Columns: clean, certified@RADIUS, each attack as
 NAME@RADIUS, mean_radius (of the certificates), L_upper and L_lower (the Lipschitz constant: proved, and measured),
-train_s. Runs that failed or have not finished are listed below the table; it can be made while a sweep goes on.
+train_s. certified is of the network as evaluated in float64 (with certify_dtype=float32: in float32), which the title
+says where it is the same in all rows; certified_float32 is of the same network evaluated in float32. In a terminal,
+columns that have no room are named below the table; files and pipes get all. Runs that failed or have not finished are
+listed there too; a table can be made while a sweep goes on.
 
 examples:
   %(prog)s outputs
@@ -30,6 +36,10 @@ examples:
 """
 
 
+def _path(typed: str) -> Path:
+    return Path(os.path.expanduser(typed))  # a shell leaves the ~ of --html=~/report.html
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
@@ -38,11 +48,14 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories, or folders above them")
+    made.add_argument("--version", action="version", version=version())
+    made.add_argument(
+        "directories", nargs="+", type=_path, metavar="DIR", help="run directories, or folders above them"
+    )
     made.add_argument(
         "--format", choices=list(FORMATS), default="terminal", help="default: terminal; csv: full precision"
     )
-    made.add_argument("--output", type=Path, metavar="FILE", help="write the table there instead of printing it")
+    made.add_argument("--output", type=_path, metavar="FILE", help="write the table there instead of printing it")
     made.add_argument("--sort", metavar="KEY", help="a column or a key of the configuration; measures: largest first")
     made.add_argument("--reverse", action="store_true", help="turn the order round")
     made.add_argument(
@@ -50,11 +63,13 @@ def parser() -> argparse.ArgumentParser:
         help="only runs with this value of a key, such as conv=bcop, optimizer.lr=1e-3, status=failed; may be "
         "repeated: values of one key are alternatives, different keys must all hold",
     )  # fmt: skip
-    made.add_argument("--columns", metavar="KEY,...", help="only these measures")
-    made.add_argument("--paper", action="store_true", help="the paper's values under ours, and the difference")
-    made.add_argument("--figures", type=Path, metavar="DIR", help="draw figures (PNG) into this folder")
     made.add_argument(
-        "--html", type=Path, metavar="FILE", help="write a report there too: one file with tables, figures, runs"
+        "--columns", metavar="KEY,...", help="only these measures, however many; all: every one, however wide"
+    )
+    made.add_argument("--paper", action="store_true", help="the paper's values under ours, and the difference")
+    made.add_argument("--figures", type=_path, metavar="DIR", help="draw figures (PNG) into this folder")
+    made.add_argument(
+        "--html", type=_path, metavar="FILE", help="write a report there too: one file with tables, figures, runs"
     )
     return made
 
@@ -72,7 +87,10 @@ def run(arguments: argparse.Namespace) -> None:
     below = [*sources, *notes(groups, runs)]
     if not tables:
         below = ["no run has finished yet.", *below]
-    text = FORMATS[arguments.format](tables, below)
+    if arguments.format == "terminal" and arguments.output is None and arguments.columns is None:
+        text = terminal(tables, below, terminal_width(sys.stdout))
+    else:
+        text = FORMATS[arguments.format](tables, below)
     if arguments.format == "csv":  # a file of rows alone
         sys.stderr.writelines(f"{note}\n" for note in below)
     if arguments.output is None:
@@ -93,14 +111,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _write(option: str, path: Path, text: str) -> None:
+    readable = text.encode(errors="backslashreplace").decode()  # names may hold bytes that are not UTF-8
     try:
-        write_atomically(path, lambda file: file.writelines([text]))
+        write_atomically(path, lambda file: file.writelines([readable]))
     except OSError as error:
         raise UserError(f"{option} {path}: cannot write there ({error.strerror}).") from None
 
 
 def main(argv: list[str] | None = None) -> None:
     """The console script; a user's mistake ends it with exit code 1."""
+    take_everything()
     try:
         run(parser().parse_args(argv))
         sys.stdout.flush()

@@ -1,7 +1,8 @@
 """The last lines of a run: where everything is, and what to type next."""
 
-import shlex
 from pathlib import Path
+
+from lipnet.pasted import on_run, tool
 
 _LISTED = {
     "results.json": "all numbers", "metrics.csv": "a row an epoch", "certificates.csv": "a row a test example",
@@ -10,20 +11,15 @@ _LISTED = {
 }  # fmt: skip
 
 
-def closing_lines(directory: Path, program: str, task: str) -> str:
-    """Names the files that are there, and the next commands.
-
-    Args:
-        program: what the user calls: ``python train.py`` or ``lipnet``.
-    """
+def closing_lines(directory: Path, task: str) -> str:
+    """Names the files that are there, and the next commands."""
     there = [f"{name} ({what})" for name, what in _LISTED.items() if (directory / name).exists()]
-    run, above = shlex.quote(str(directory)), shlex.quote(str(directory.parent))
     commands = {
-        f"tensorboard --logdir {above}": "curves of this run and its neighbours",
-        f"lipnet-results {above}": "a table of them; --html FILE: a report",
+        tool("tensorboard", "--logdir", directory.parent): "curves of this run and its neighbours",
+        tool("lipnet-results", directory.parent): "a table of them; --html FILE: a report",
     }
     if task == "robustness":
-        commands[f"{program} task=evaluate run={run} attack.steps=100"] = "stronger attacks, other radii"
+        commands[on_run("run", directory, "task=evaluate") + " attack.steps=100"] = "stronger attacks, other radii"
     width = max(map(len, commands))
     return "\n".join(
         [

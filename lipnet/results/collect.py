@@ -1,5 +1,7 @@
 """Runs found on disk, finished or not. Reads JSON, YAML and CSV only, so that thousands take seconds; no torch."""
 
+import contextlib
+import errno
 import functools
 import json
 import os
@@ -13,14 +15,15 @@ from typing import Any
 import yaml
 
 from lipnet.checks import radius_value
+from lipnet.defaults import as_text, completed, leaves, resolved
 from lipnet.errors import UserError
 from lipnet.results.measures import Measure, measures
+from lipnet.results.wellformed import check
 from lipnet.sweeps.identity import NO_RESULT_KEYS
 from lipnet.training.files import read_csv
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SEED = re.compile(r"^seed: .*$", re.MULTILINE)
-_INTERPOLATION = re.compile(r"\$\{([\w.]+)\}")
 # What may differ between runs of one configuration: the seed, and where and how a run is shown and stored. Device and
 # threads change results by rounding alone; rows that mix them say so.
 _NOT_CONFIGURATION = ("seed", "run", *NO_RESULT_KEYS)
@@ -31,7 +34,8 @@ class Run:
     """One run directory.
 
     Attributes:
-        config: dotted key -> value as text; an option's name under its group (``conv`` -> ``bcop``).
+        config: dotted key -> value as text; an option's name under its group (``conv`` -> ``bcop``). Keys that came
+            later than the run have their defaults.
         composed: whether ``config`` is the composed configuration, or (``.hydra`` is missing) only what the choices and
             overrides in ``results.json`` say.
         results: the content of ``results.json``.
@@ -67,7 +71,7 @@ class Run:
     @functools.cached_property
     def facts(self) -> dict[str, str]:
         """What a run can be chosen by: its configuration, method, status and commit."""
-        status = self.results.get("status", "unfinished")
+        status = str(self.results.get("status", "unfinished"))
         commit = self.results.get("git_commit")
         return self.config | {"seed": self.seed, "method": self.method, "status": status, "git_commit": str(commit)}
 
@@ -90,38 +94,72 @@ def find_runs(directories: list[Path]) -> list[Run]:
         UserError: a directory does not exist, or no run is in any of them.
     """
     paths: dict[Path, Path] = {}
+    refused: list[OSError] = []
     for top in directories:
-        if not top.is_dir():
+        if not os.path.isdir(top):
             raise UserError(f"{top}: no such directory; give run directories, or folders above them such as outputs.")
-        for path in _run_directories(top):
+        for path in _run_directories(top, refused):
             paths.setdefault(path.resolve(), path)
-    if not paths:
+    unreadable = [
+        Run(Path(error.filename), {}, False, problem=f"cannot be read: {error.strerror}") for error in refused
+    ]
+    if not paths and not unreadable:
         listed = ", ".join(map(str, directories))
         raise UserError(f"{listed}: no run there; a run directory holds results.json, .hydra or checkpoints.")
-    return [_read(paths[path]) for path in sorted(paths)]
+    return [*_without_copies([_read(paths[path]) for path in sorted(paths)]), *unreadable]
 
 
-def _run_directories(top: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(top):
+def _run_directories(top: Path, refused: list[OSError]) -> Iterator[Path]:
+    """Every run directory; folders that cannot be looked into come into ``refused``, those that vanish do not."""
+
+    def note(error: OSError) -> None:
+        if error.errno != errno.ENOENT:
+            refused.append(error)
+
+    for folder, folders, files in os.walk(top, onerror=note):
         if "results.json" in files or ".hydra" in folders or "checkpoints" in folders:
             yield Path(folder)
         folders[:] = [name for name in folders if not name.startswith(".") and name != "checkpoints"]
 
 
+def _without_copies(runs: list[Run]) -> list[Run]:
+    """The runs, of which those that hold another's results once more have no place: they are no second seed."""
+    first: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: not run.composed):  # a copy may have lost its configuration
+        if "started" in run.results and not run.problem:
+            first.setdefault(str(run.results["started"]), []).append(run)
+    copies = {}
+    for same in first.values():
+        for place, run in enumerate(same):
+            original = next((other for other in same[:place] if other.results == run.results), None)
+            if original is not None:
+                copies[run.directory] = original.directory
+    return [
+        _without_place(run, f"a copy of {copies[run.directory]}") if run.directory in copies else run for run in runs
+    ]
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a file; a pipe would wait for a writer for ever."""
+    if not path.is_file() and path.exists():
+        raise OSError(f"{path.name} is no file")
+    return path.read_bytes()
+
+
 def _read(directory: Path) -> Run:
     config = _composed_config(directory)
     try:
-        results = json.loads((directory / "results.json").read_bytes())
+        results = json.loads(_bytes(directory / "results.json"))
     except FileNotFoundError:
         return Run(directory, config, bool(config), problem=_unfinished(directory, config))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return Run(directory, config, bool(config), problem=f"results.json cannot be read: {error}")
     if not isinstance(results, dict):
         return Run(directory, config, bool(config), problem="results.json is not a table of keys")
     found = Run(directory, config or _told_config(results), bool(config), results)
     try:
         return _measured(found)
-    except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError) as error:
         return _without_place(found, f"results.json is not as lipnet writes it: {error}")
 
 
@@ -132,6 +170,7 @@ def _measured(run: Run) -> Run:
         return _without_place(run, f"{results.get('status', 'unfinished')}: {' '.join(str(reason).split())}")
     if "clean_accuracy" not in results and "wasserstein" not in results:
         return _without_place(run, f"task={results.get('task')}: its results hold no accuracies and no distance")
+    check(results)
     written = {radius_value(text): text for text in results.get("certified_accuracy", {})}
     written |= {radius_value(text): text for by in results.get("attacked_accuracy", {}).values() for text in by}
     return Run(run.directory, run.config, run.composed, results, measures(results), written)
@@ -142,10 +181,16 @@ def _without_place(run: Run, problem: str) -> Run:
 
 
 def _unfinished(directory: Path, config: dict[str, str]) -> str:
-    rows = read_csv(directory / "metrics.csv")
-    epoch = rows[-1].get("epoch", "?") if rows else "0"
     files = ("metrics.csv", "lipnet.log", "checkpoints/last.pt", ".hydra/config.yaml")
-    times = [(directory / name).stat().st_mtime for name in files if (directory / name).exists()]
+    times = []
+    for name in files:
+        with contextlib.suppress(OSError):  # missing; or the run is being deleted
+            times.append((directory / name).stat().st_mtime)
+    try:
+        rows = read_csv(directory / "metrics.csv")
+    except (OSError, ValueError):
+        rows = [{}]
+    epoch = rows[-1].get("epoch", "?") if rows else "0"
     ago = f", last written {_duration(time.time() - max(times))} ago" if times else ""
     return f"unfinished: after epoch {epoch} of {config.get('epochs', '?')}{ago}"
 
@@ -160,7 +205,7 @@ def _duration(seconds: float) -> str:
 def _composed_config(directory: Path) -> dict[str, str]:
     """The composed configuration, flat; empty where there is none to read."""
     try:
-        text = (directory / ".hydra" / "config.yaml").read_text()
+        text = _bytes(directory / ".hydra" / "config.yaml").decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return {}
     seed = _SEED.search(text)
@@ -174,23 +219,13 @@ def _flat_yaml(text: str) -> dict[str, str]:
         tree = yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError:
         return {}
-    leaves = dict(_leaves(tree)) if isinstance(tree, dict) else {}
-    resolved = {key: _resolve(value, leaves) for key, value in leaves.items()}
-    return {key.removesuffix(".name"): as_text(value) for key, value in resolved.items()}
-
-
-def _leaves(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _resolve(value: Any, leaves: dict[str, Any]) -> Any:
-    """Follows ``${dataset.epsilon}``, as Hydra saves it."""
-    match = _INTERPOLATION.fullmatch(value) if isinstance(value, str) else None
-    return leaves.get(match[1], value) if match else value
+    if not isinstance(tree, dict) or not tree:
+        return {}
+    try:
+        flat = dict(leaves(completed(tree)))
+    except RecursionError:  # an anchor in itself
+        return {}
+    return {key.removesuffix(".name"): as_text(resolved(value, flat)) for key, value in flat.items()}
 
 
 def _told_config(results: dict[str, Any]) -> dict[str, str]:
@@ -202,12 +237,3 @@ def _told_config(results: dict[str, Any]) -> dict[str, str]:
         if key not in told and not key.startswith("hydra"):
             told[key] = value
     return told
-
-
-def as_text(value: Any) -> str:
-    """A value as one would type it; equal for equal numbers: ``1`` for 1 and 1.0."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list):
-        return f"[{','.join(map(as_text, value))}]"
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

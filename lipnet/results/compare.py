@@ -26,12 +26,14 @@ class Row:
         source: ``ours``, a release of the paper's code, or a difference.
         values: what was measured; the mean of a difference is signed and has no spread.
         n: how many seeds stand behind it; 0 for a difference.
+        arithmetic: in which the network is evaluated that its certified accuracies are of; empty where not known.
     """
 
     labels: dict[str, str]
     source: str
     values: dict[Measure, Statistic]
     n: int
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ class Table:
     measures: list[Measure]
     rows: list[Row]
     written: dict[float, str]
+
+    @property
+    def arithmetic(self) -> str:
+        """In which all its rows of ours are certified; empty where it is not one."""
+        found = {row.arithmetic for row in self.rows if row.source == "ours"}
+        return found.pop() if len(found) == 1 else ""
 
     @property
     def with_sources(self) -> bool:
@@ -94,7 +102,7 @@ def build_tables(
 
     Args:
         sort: a label, a measure or a key of the configuration; measures largest first.
-        columns: the measures to show, separated by commas; all by default.
+        columns: the measures to show, separated by commas; ``all`` or ``None``: all.
         paper: put the paper's values under each row that has some.
 
     Raises:
@@ -102,7 +110,9 @@ def build_tables(
     """
     written = _written(groups)
     measures = sorted({measure for group in groups for run in group.runs for measure in run.measures}, key=_order)
-    shown = [_measure(name, measures, written) for name in columns.split(",")] if columns else measures
+    shown = measures
+    if columns and columns != "all":
+        shown = [_measure(name, measures, written, groups) for name in columns.split(",")]
     by_dataset: dict[str, list[Group]] = {}
     for group in sorted(groups, key=by_name):
         by_dataset.setdefault(group.labels["dataset"], []).append(group)
@@ -116,7 +126,8 @@ def _table(groups: list[Group], measures: list[Measure], written: dict[float, st
     keys = varying_keys(groups)
     rows: list[Row] = []
     for group in groups:
-        ours = Row(group.labels | varying_labels(group, keys), "ours", group.statistics(), len(group.runs))
+        labels = group.labels | varying_labels(group, keys)
+        ours = Row(labels, "ours", group.statistics(), len(group.runs), group.arithmetic)
         rows.append(ours)
         for published in paper_rows(group) if paper else ():
             rows += _beside(ours, published)
@@ -159,7 +170,7 @@ def _written(groups: list[Group]) -> dict[float, str]:
     return {radius: max(sorted(texts), key=lambda text: texts[text]) for radius, texts in counts.items()}
 
 
-def _order(measure: Measure) -> tuple[int, str, float]:
+def _order(measure: Measure) -> tuple[int, str, float, str]:
     return measure.order
 
 
@@ -181,7 +192,7 @@ def _natural(text: str) -> list[tuple[int, float, str]]:
 def _sorted(groups: list[Group], sort: str, measures: list[Measure], written: dict[float, str]) -> list[Group]:
     texts = {"n", "dataset", "model", "method", *(key for group in groups for key in group.runs[0].facts)}
     if sort not in texts:
-        measure = _measure(sort, measures, written, sorted(texts))
+        measure = _measure(sort, measures, written, groups, sorted(texts))
         return sorted(groups, key=lambda group: -_mean(group, measure))
     if sort == "n":
         return sorted(groups, key=lambda group: -len(group.runs))
@@ -193,13 +204,20 @@ def _mean(group: Group, measure: Measure) -> float:
     return -math.inf if found is None else found.mean
 
 
-def _measure(name: str, measures: list[Measure], written: dict[float, str], others: Iterable[str] = ()) -> Measure:
-    """The measure that a name means: ``certified@1.58`` or ``certified_accuracy@1.58``, ``@36/255`` or its value."""
+def _measure(
+    name: str, measures: list[Measure], written: dict[float, str], groups: list[Group], others: Iterable[str] = ()
+) -> Measure:
+    """The measure that a name means: ``certified@1.58`` or ``certified_accuracy@1.58``, ``@36/255`` or its value.
+
+    As columns are titled, too: ``certified_float64@1.58``, where the network of some group is certified in that.
+    """
     wanted, at, radius = name.strip().partition("@")
-    for measure in measures:
-        named = wanted in (Measure(measure.name).short({}), measure.name)
-        if named and _is(measure, Measure(measure.name, _radius(radius) if at else None)):
-            return measure
+    arithmetics = sorted({group.arithmetic for group in groups})
+    for spelling in ("", *arithmetics):
+        for measure in measures:
+            named = wanted in (Measure(measure.name).short({}, spelling), measure.name)
+            if named and _is(measure, Measure(measure.name, _radius(radius) if at else None)):
+                return measure
     known = [measure.short(written) for measure in measures]
     raise UserError(f"{name}: no such column;{_nearest(name, [*known, *others])} There are {', '.join(known)}.")
 

@@ -1,16 +1,22 @@
 """What the figures over many runs have in common: axes, colours, and curves with a band over seeds."""
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
+from lipnet.results.canvas import blank_figure
 from lipnet.results.groups import Group
+from lipnet.training.files import read_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
+log = logging.getLogger("lipnet")
+
+Found = TypeVar("Found")
 
 MARKERS = "vs^D*PX"
 COLOURS = [f"C{number}" for number in range(10)]
@@ -20,9 +26,7 @@ Named = list[tuple[str, Group]]  # label, group
 
 def new_figure() -> "tuple[Figure, Axes]":
     """A figure of one panel."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.5, 4.3), layout="constrained")
+    figure = blank_figure(figsize=(6.5, 4.3), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(alpha=0.3)
     return figure, axes
@@ -30,9 +34,7 @@ def new_figure() -> "tuple[Figure, Axes]":
 
 def new_panels(count: int, title: str) -> "tuple[Figure, list[Axes]]":
     """A figure of some panels side by side, with room for a legend below them."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2 * count + 1, 4.3), layout="constrained")
+    figure = blank_figure(figsize=(4.2 * count + 1, 4.3), layout="constrained")
     figure.suptitle(title)
     panels = list(figure.subplots(1, count, squeeze=False)[0])
     for axes in panels:
@@ -57,6 +59,23 @@ def band(
     axes.plot(x, list(map(mean, columns)), color=colour, label=label, marker=marker, markersize=4)
     if len(curves) > 1:
         axes.fill_between(x, list(map(min, columns)), list(map(max, columns)), color=colour, alpha=0.2, linewidth=0)
+
+
+def of_table(path: Path, read: Callable[[list[dict[str, str]]], Found], nothing: Found) -> Found:
+    """What ``read`` makes of a CSV file's rows; ``nothing``, and a line on stderr, where that is damaged."""
+    try:
+        return read(read_csv(path))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        log.warning("%s: cannot be read (%s); left out of the figures", path, error or type(error).__name__)
+        return nothing
+
+
+def finite(text: str) -> float:
+    """The number that a cell holds; ``ValueError`` where that is none, or infinite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
 
 
 def mean(values: Sequence[float]) -> float:

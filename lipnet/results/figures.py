@@ -1,20 +1,18 @@
 """Figures of a run; drawn without a display."""
 
-import logging
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from lipnet.checks import radius_value
+from lipnet.results.canvas import blank_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from lipnet.tasks.certification import Certification
-
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache otherwise
 
 _CERTIFIED, _PER_PAIR = "#1f4e79", "#2e9e8f"
 _COLOURS = ("#e59866", "#c0392b", "#7d3c98", "#5d6d7e", "#b7950b", "#d98880", "#117a65")
@@ -26,9 +24,7 @@ def accuracy_against_radius(found: "Certification", title: str) -> "Figure":
 
     The truth lies between them. The certificate from pairs of classes has a curve where it differs visibly.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.6, 4), layout="constrained")
+    figure = blank_figure(figsize=(7.6, 4), layout="constrained")
     axes = figure.add_subplot()
     _curve(axes, found.radii, _CERTIFIED, "certified: at least")
     if float((found.radii_per_pair - found.radii).max()) > 0.01 * float(found.radii.max()):
@@ -57,10 +53,8 @@ def _curve(axes: "Axes", radii: Tensor, color: str, label: str) -> None:
 
 def adversarial_examples(found: "Certification", radius: str, count: int = 8) -> "Figure":
     """A row of test images, and below each what ``found.shown`` made of it and the difference."""
-    from matplotlib.figure import Figure
-
     count = min(count, len(found.images))
-    figure = Figure(figsize=(1.3 * count + 1, 4.4), layout="constrained")
+    figure = blank_figure(figsize=(1.3 * count + 1, 4.4), layout="constrained")
     figure.suptitle(f"test images, and the attack {found.shown} within radius {radius}")
     rows = ("image", "attacked", "difference")
     difference = found.adversarial - found.images

@@ -1,11 +1,12 @@
 """Runs grouped by configuration: a group's runs differ in nothing but the seed."""
 
+import contextlib
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 from lipnet.results.collect import Run
-from lipnet.results.measures import Measure, Statistic, statistic
+from lipnet.results.measures import Measure, Statistic, certified_in, statistic
 
 _ABSENT = "–"
 
@@ -30,6 +31,12 @@ class Group:
         """What every row is named by."""
         config = self.config
         return {"dataset": config.get("dataset", "?"), "model": config.get("model", "?"), "method": self.runs[0].method}
+
+    @property
+    def arithmetic(self) -> str:
+        """In which the network is evaluated that the certified accuracies are of; empty where it is not known."""
+        found = {certified_in(run.results) for run in self.runs}
+        return found.pop() if len(found) == 1 else ""
 
     def statistics(self) -> dict[Measure, Statistic]:
         values: dict[Measure, list[float]] = defaultdict(list)
@@ -62,10 +69,11 @@ def group_runs(runs: list[Run]) -> list[Group]:
 
 
 def _finished(run: Run) -> tuple[bool, float]:
-    """Unfinished runs before finished ones."""
-    results = run.directory / "results.json"
-    finished = results.exists()
-    return finished, (results if finished else run.directory).stat().st_mtime
+    """Unfinished runs before finished ones; one that is being deleted before all."""
+    for finished, path in ((True, run.directory / "results.json"), (False, run.directory)):
+        with contextlib.suppress(OSError):
+            return finished, path.stat().st_mtime
+    return False, 0.0
 
 
 def varying_keys(groups: list[Group]) -> list[str]:

@@ -45,7 +45,7 @@ def page(tables: list[Table], notes: list[str], groups: list[Group], runs: list[
         place: the folder of the file, from which its links start.
     """
     here = Path(__file__)
-    style, script = (here.with_name(f"report.{kind}").read_text() for kind in ("css", "js"))
+    style, script = (here.with_name(f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     missing = [run for run in runs if run.problem]
     parts = [
         *_head(groups, runs),
@@ -68,7 +68,9 @@ def page(tables: list[Table], notes: list[str], groups: list[Group], runs: list[
 def _head(groups: list[Group], runs: list[Run]) -> Iterator[str]:
     finished = sum(not run.problem for run in runs)
     unfinished = sum(run.unfinished for run in runs)
-    counts = {"finished": finished, "unfinished": unfinished, "failed": len(runs) - finished - unfinished}
+    failed = sum(run.results.get("status") == "failed" for run in runs)
+    counts = {"finished": finished, "unfinished": unfinished, "failed": failed}
+    counts["left out"] = len(runs) - sum(counts.values())
     shown = ", ".join(f"<b>{count}</b> {name}" for name, count in counts.items() if count or name == "finished")
     commits = sorted({str(run.results["git_commit"])[:10] for run in runs if run.results.get("git_commit")})
     yield "<h1>Results</h1>"
@@ -216,5 +218,5 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _link(run: Run, place: Path) -> str:
-    target = quote(os.path.relpath(run.directory.resolve(), place.resolve()))
+    target = quote(os.fsencode(os.path.relpath(run.directory.resolve(), place.resolve())))
     return f'<a href="{target}">{html.escape(str(run.directory))}</a>'

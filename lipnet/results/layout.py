@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from lipnet.results.compare import Row, Table
+from lipnet.results.fitting import Column, fitting_table
 from lipnet.results.measures import Measure, Statistic
 
 _LATEX = {
@@ -15,9 +16,13 @@ _LATEX = {
 }  # fmt: skip
 
 
-def terminal(tables: list[Table], notes: list[str]) -> str:
-    """Aligned columns, two spaces apart."""
-    return "\n\n".join([*(_aligned(table) for table in tables), *_block("\n".join(notes))]) + "\n"
+def terminal(tables: list[Table], notes: list[str], width: int | None = None) -> str:
+    """Aligned columns, two spaces apart.
+
+    Args:
+        width: what a line holds; columns that have no room in it are named below their table.
+    """
+    return "\n\n".join([*(_aligned(table, width) for table in tables), *_block("\n".join(notes))]) + "\n"
 
 
 def markdown(tables: list[Table], notes: list[str]) -> str:
@@ -52,9 +57,11 @@ def latex(tables: list[Table], notes: list[str]) -> str:
 def comma_separated(tables: list[Table], notes: list[str]) -> str:
     """One table of full-precision numbers: fractions, radii, seconds; each with its standard deviation.
 
-    A measure that only some runs of a row have has its own count.
+    A measure that only some runs of a row have has its own count. ``certified_in`` is the arithmetic in which the
+    network is evaluated that ``certified_accuracy`` is of.
     """
     labels = list(dict.fromkeys(label for table in tables for label in table.labels))
+    told = ["certified_in"] if any(row.arithmetic for table in tables for row in table.rows) else []
     measures = sorted({measure for table in tables for measure in table.measures}, key=lambda measure: measure.order)
     sources = ["source"] if any(table.with_sources for table in tables) else []
     buffer = io.StringIO()
@@ -71,13 +78,13 @@ def comma_separated(tables: list[Table], notes: list[str]) -> str:
         for measure in measures
         for part in ("", "_std", *(["_n"] if measure in uneven else []))
     ]
-    writer.writerow([*labels, *sources, "n", *titles])
+    writer.writerow([*labels, *sources, *told, "n", *titles])
     for table in tables:
         for row in table.rows:
             numbers = [entry for measure in measures for entry in _numbers(row.values.get(measure), measure in uneven)]
             writer.writerow(
-                [*(row.labels.get(label, "") for label in labels), *([row.source] if sources else []), row.n or "",
-                 *numbers]
+                [*(row.labels.get(label, "") for label in labels), *([row.source] if sources else []),
+                 *([row.arithmetic] if told else []), row.n or "", *numbers]
             )  # fmt: skip
     return buffer.getvalue()
 
@@ -110,7 +117,10 @@ def text_columns(table: Table) -> int:
 def header(table: Table) -> list[str]:
     """The titles of a table's columns."""
     sources = ["source"] if table.with_sources else []
-    return [*table.labels, *sources, "n", *(measure.short(table.written) for measure in table.measures)]
+    return [
+        *table.labels, *sources, "n",
+        *(measure.short(table.written, table.arithmetic) for measure in table.measures),
+    ]  # fmt: skip
 
 
 def body(table: Table) -> list[list[str]]:
@@ -148,18 +158,23 @@ def _digits(measure: Measure, value: float) -> int:
     return 7 if measure.name == "lipschitz_upper_bound" and value < 10 else 4
 
 
-def _aligned(table: Table) -> str:
-    cells = [header(table), *body(table)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+def _by_importance(table: Table) -> list[int]:
+    """Places of the columns: data set, model, method, source; n and the first two measures; the keys; the others."""
+    left, end = text_columns(table), text_columns(table) + 1 + len(table.measures)
+    names = [0, 1, 2, *([left - 1] if table.with_sources else [])]
+    keys = [place for place in range(left) if place not in names]
+    return [*names, *range(left, min(left + 3, end)), *keys, *range(min(left + 3, end), end)]
+
+
+def _aligned(table: Table, width: int | None) -> str:
     left = text_columns(table)
-    lines = [
-        "  ".join(
-            f"{cell:<{width}}" if place < left else f"{cell:>{width}}"
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
+    columns = [
+        Column(title, list(cells), place < left)
+        for place, (title, *cells) in enumerate(zip(header(table), *body(table), strict=True))
     ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    remedy = "--columns all shows all, --columns KEY,... some."
+    titles, rows, below = fitting_table(columns, width, remedy, _by_importance(table))
+    return "\n".join([*titles, "-" * max(map(len, [*titles, *rows])), *rows, *below])
 
 
 def _escaped(text: str) -> str:

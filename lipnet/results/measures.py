@@ -15,7 +15,11 @@ _SHORT = {
 PUBLISHED = {"sort_out": "SO", "wgan_gp": "GP", "wgan_lp": "LP", "sn_gan": "SN"}
 _SHORT |= {f"published_{name}": f"{short}/true" for name, short in PUBLISHED.items()}
 
-_DISTANCE = (
+# Certified accuracy, global and per pair of classes, in the run's own arithmetic; and as it is named in others.
+_CERTIFIED = ("certified", "certified_per_pair")
+IN_ARITHMETICS = {f"certified_{arithmetic}_accuracy": arithmetic for arithmetic in ("float32", "float64")}
+
+DISTANCE = (
     "true_value", "estimate", "ci_low", "ci_high", "certified_lower_bound", "estimate_over_true", "estimate_on_sample",
     "exact_on_sample", "cosine",
 )  # fmt: skip
@@ -31,10 +35,12 @@ class Measure(NamedTuple):
         """``certified_accuracy@36/255``, with the radius as written."""
         return self.name if self.radius is None else f"{self.name}@{written.get(self.radius, f'{self.radius:g}')}"
 
-    def short(self, written: dict[float, str]) -> str:
-        """``certified@36/255``."""
+    def short(self, written: dict[float, str], arithmetic: str = "") -> str:
+        """``certified@36/255``; with the arithmetic of the certified network: ``certified_float64@36/255``."""
         if self.is_accuracy:
-            return Measure(self.name.removesuffix("_accuracy"), self.radius).key(written)
+            name = self.name.removesuffix("_accuracy")
+            named = f"{name}_{arithmetic}" if arithmetic and name in _CERTIFIED else name
+            return Measure(named, self.radius).key(written)
         return _SHORT.get(self.name, self.name)
 
     @property
@@ -42,10 +48,19 @@ class Measure(NamedTuple):
         return self.name.endswith("_accuracy")
 
     @property
-    def order(self) -> tuple[int, str, float]:
-        """Columns: clean, certified, attacks by name, or what is known of a distance; the rest; each by radius."""
-        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *_DISTANCE, *_SHORT)
-        return names.index(self.name if self.name in names else ""), self.name, self.radius or 0.0
+    def is_attacked(self) -> bool:
+        """An accuracy at most: what an attack left."""
+        return self.is_accuracy and self.name != "clean_accuracy" and not self.name.startswith("certified")
+
+    @property
+    def order(self) -> tuple[int, str, float, str]:
+        """Columns: clean, certified, attacks by name, or what is known of a distance; the rest; each by radius.
+
+        The certified accuracies of the network in several arithmetics stand beside each other.
+        """
+        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *DISTANCE, *_SHORT)
+        family = "certified_accuracy" if self.name in IN_ARITHMETICS else self.name
+        return names.index(family if family in names else ""), family, self.radius or 0.0, self.name
 
 
 class Statistic(NamedTuple):
@@ -71,15 +86,49 @@ def measures(results: dict[str, Any]) -> dict[Measure, float]:
     """
     found = {Measure(name): results[name] for name in ("clean_accuracy", *_SHORT) if name in results}
     distance = results.get("wasserstein", {})
-    found |= {Measure(name): distance[name] for name in _DISTANCE if name in distance}
+    found |= {Measure(name): distance[name] for name in DISTANCE if name in distance}
     found |= {Measure(name): value for name, value in _distance_measures(results).items()}
     certified, per_pair = results.get("certified_accuracy", {}), results.get("certified_accuracy_per_pair", {})
-    by_radius = {"certified": certified, **results.get("attacked_accuracy", {})}
+    by_radius = {"certified": certified, **_in_other_arithmetics(results), **results.get("attacked_accuracy", {})}
     if per_pair != certified:  # equal columns would only widen the table
         by_radius["certified_per_pair"] = per_pair
     for name, accuracies in by_radius.items():
         found |= {Measure(f"{name}_accuracy", radius_value(text)): value for text, value in accuracies.items()}
     return {measure: float(value) for measure, value in found.items() if value is not None}
+
+
+def certified_by_arithmetic(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Certified accuracy (global) of the network as evaluated in each arithmetic: arithmetic -> radius -> fraction.
+
+    Runs from before ``certified_accuracy_by_arithmetic`` was written tell it by what rounding took: that certified in
+    float64 has a cost in float64 and one in float32, that certified in float32 one in float32 alone.
+    """
+    if "certified_accuracy_by_arithmetic" in results:
+        found: dict[str, dict[str, float]] = results["certified_accuracy_by_arithmetic"]
+        return found
+    costs, certified = results.get("rounding_cost", {}), results.get("certified_accuracy", {})
+    if not costs:
+        return {}
+    own = costs.get("float64", costs.get("float32", {}))
+    return {
+        arithmetic: {
+            radius: accuracy + own[radius] - cost[radius]
+            for radius, accuracy in certified.items()
+            if radius in own and radius in cost
+        }
+        for arithmetic, cost in costs.items()
+    }
+
+
+def certified_in(results: dict[str, Any]) -> str:
+    """The arithmetic of the network that ``certified_accuracy`` is of; empty where the results do not tell."""
+    by_arithmetic = certified_by_arithmetic(results)
+    return str(results.get("certify_dtype", next(iter(by_arithmetic), "")))
+
+
+def _in_other_arithmetics(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    own = certified_in(results)
+    return {f"certified_{name}": by for name, by in certified_by_arithmetic(results).items() if name != own}
 
 
 def _distance_measures(results: dict[str, Any]) -> dict[str, float]:

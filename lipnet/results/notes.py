@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lipnet.results.collect import Run
 from lipnet.results.distances import distance_notes
 from lipnet.results.groups import Group
+from lipnet.results.measures import IN_ARITHMETICS
 
 _SHOWN_REPEATS = 10
 
@@ -23,21 +24,43 @@ def notes_on_groups(groups: list[Group]) -> list[str]:
 def _reading(groups: list[Group]) -> Iterator[str]:
     if groups:
         yield "accuracies in per cent; mean ± population standard deviation over n seeds; attacks: accuracy at most."
+    yield from _arithmetics(
+        [group for group in groups if any("certified_accuracy" in run.results for run in group.runs)]
+    )
     partly = [group for group in groups if any(_partly_attacked(run) for run in group.runs)]
     for group in partly:
         counts = sorted({str(run.results.get("attacked_examples")) for run in group.runs})
         yield f"{_name(group)}: attacks on the first {' or '.join(counts)} test examples only."
 
 
+def _arithmetics(groups: list[Group]) -> Iterator[str]:
+    """Of which network the certified accuracies are: evaluated in float64, or in float32."""
+    kinds = {group.arithmetic for group in groups}
+    if len(kinds) > 1:
+        for group in groups:
+            known = f"evaluated in {group.arithmetic}" if group.arithmetic else "that its results do not tell"
+            yield f"{_name(group)}: certified accuracy is of the network {known}."
+    elif kinds - {""}:
+        yield f"certified accuracy is of the network evaluated in {kinds.pop()}{_others(groups)}."
+
+
+def _others(groups: list[Group]) -> str:
+    names = {measure.name for group in groups for run in group.runs for measure in run.measures}
+    others = sorted(name for name in names if name in IN_ARITHMETICS)
+    return "".join(f"; {name.removesuffix('_accuracy')}: in {IN_ARITHMETICS[name]}" for name in others)
+
+
 def _partly_attacked(run: Run) -> bool:
-    return run.results.get("attacked_examples") != run.results.get("test_examples")
+    attacked = run.results.get("attacked_examples")
+    return attacked is not None and attacked != run.results.get("test_examples")
 
 
 def _mixed(group: Group) -> Iterator[str]:
     for name, values in group.mixed().items():
         yield f"{_name(group)}: its runs differ in {name}: {', '.join(values)}."
     if not group.runs[0].composed:
-        yield f"{_name(group)}: .hydra/config.yaml is missing; grouped by the choices and overrides in results.json."
+        reason = ".hydra/config.yaml is missing or damaged"
+        yield f"{_name(group)}: {reason}; grouped by the choices and overrides in results.json."
 
 
 def _repeats(groups: list[Group]) -> Iterator[str]:

@@ -5,10 +5,9 @@ import math
 from typing import TYPE_CHECKING
 
 from lipnet.results.collect import Run
-from lipnet.results.drawing import Named, colours, legend_below, mean, new_figure, new_panels
+from lipnet.results.drawing import Named, colours, legend_below, mean, new_figure, new_panels, of_table
 from lipnet.results.groups import Group
 from lipnet.results.scores import readable, score_column
-from lipnet.training.files import read_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,9 +84,9 @@ def _of_runs(group: Group) -> list[Curves]:
 
 def _curves(run: Run) -> Curves:
     """Finite values only: a column with another is left out, and so is what an unfinished row lacks."""
-    rows = read_csv(run.directory / "metrics.csv")
+    rows: list[dict[str, str]] = of_table(run.directory / "metrics.csv", lambda rows: rows, [])
     found: Curves = {}
-    for column in rows[0] if rows else ():
+    for column in filter(None, rows[0] if rows else ()):  # cells beyond the header come under None
         try:
             values = [float(row[column]) for row in rows]
         except (TypeError, ValueError):

@@ -1,13 +1,15 @@
 """``results.json``: everything that a run found, and what it takes to find it again."""
 
+import contextlib
 import functools
 import os
 import platform
-import resource
 import subprocess
+import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,6 +17,12 @@ import torch
 from lipnet import __version__
 from lipnet.sweeps.sharing import available_cores
 from lipnet.training.files import write_json
+
+resource: ModuleType | None
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 
 def write_results(directory: Path, content: dict[str, Any]) -> None:
@@ -36,8 +44,9 @@ def hardware() -> dict[str, str | int]:
         "host": platform.node(),
         "cpu": _cpu_name(),
         "cores": available_cores(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
     }
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not on every system
+        described["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return described | ({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {})
 
 
@@ -73,8 +82,11 @@ def git_commit() -> str | None:
         return None
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """The largest memory so far: of the process on a CPU, of the allocator on CUDA."""
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """The largest memory so far: of the process on a CPU (``None`` on Windows), of the allocator on CUDA."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if resource is None:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -8,18 +8,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lipnet.errors import UserError
+from lipnet.results.canvas import blank_figure
 from lipnet.results.collect import Run
 from lipnet.results.compare import by_name
-from lipnet.results.drawing import MARKERS, Named, band, colours, legend_below, mean, new_figure
+from lipnet.results.drawing import (
+    MARKERS,
+    Named,
+    band,
+    colours,
+    finite,
+    legend_below,
+    mean,
+    new_figure,
+    of_table,
+)
 from lipnet.results.groups import Group, varying_keys, varying_labels
 from lipnet.results.progress_figures import score_against_seconds, training_curves
 from lipnet.results.swept_figure import clean_against_certified, score_against_key
-from lipnet.training.files import read_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _POINTS = 400  # of a curve
+_QUANTILES = 101  # of a spectrum
 _BARS = ((0, 100, 1.0), (10, 90, 3.5), (25, 75, 7.0))  # percentiles from, to; line width
 
 
@@ -59,10 +70,13 @@ def label_groups(groups: list[Group]) -> Iterator[tuple[str, Group]]:
     for group in groups:
         by_method[group.labels["method"]].append(group)
     varying = {method: varying_keys(same) if len(same) > 1 else [] for method, same in by_method.items()}
+    seen: dict[str, int] = defaultdict(int)
     for group in groups:
         method, seeds = group.labels["method"], len(group.runs)
         extra = varying_labels(group, varying[method])
-        yield " ".join([method, *(f"{key}={value}" for key, value in extra.items())]) + f" (n={seeds})", group
+        label = " ".join([method, *(f"{key}={value}" for key, value in extra.items())]) + f" (n={seeds})"
+        seen[label] += 1  # of a damaged configuration nothing may be known that tells it from another
+        yield (label if seen[label] == 1 else f"{label}, {seen[label]}"), group
 
 
 def certified_accuracy(named: Named, title: str) -> "Figure | None":
@@ -77,7 +91,7 @@ def certified_accuracy(named: Named, title: str) -> "Figure | None":
     for colour, (label, group) in zip(colours(named), named, strict=True):
         band(axes, grid, [[_above(radii, radius) for radius in grid] for radii in curves[label]], colour, label)
         for measure, found in sorted(group.statistics().items()):
-            if measure.radius is not None and measure.name != "certified_accuracy":
+            if measure.is_attacked and measure.radius is not None:
                 marker = attacks.setdefault(measure.name, MARKERS[len(attacks) % len(MARKERS)])
                 axes.plot(measure.radius, found.mean, marker, color=colour, markersize=5, fillstyle="none")
     for name, marker in attacks.items():
@@ -89,7 +103,8 @@ def certified_accuracy(named: Named, title: str) -> "Figure | None":
 
 
 def _radii(run: Run) -> list[float]:
-    return sorted(float(row["certified_radius"]) for row in read_csv(run.directory / "certificates.csv"))
+    path = run.directory / "certificates.csv"
+    return of_table(path, lambda rows: sorted(finite(row["certified_radius"]) for row in rows), [])
 
 
 def _above(ordered: list[float], radius: float) -> float:
@@ -98,13 +113,11 @@ def _above(ordered: list[float], radius: float) -> float:
 
 def singular_values(named: Named, title: str) -> "Figure | None":
     """Each layer's singular values: a panel a method, a bar a layer (all of them; 10 to 90 and 25 to 75 per cent)."""
-    from matplotlib.figure import Figure
-
     spectra = {label: _spectrum(group) for label, group in named}
     shown = {label: layers for label, layers in spectra.items() if layers}
     if not shown:
         return None
-    figure = Figure(figsize=(max(5.0, 1.9 * len(shown) + 1), 4), layout="constrained")
+    figure = blank_figure(figsize=(max(5.0, 1.9 * len(shown) + 1), 4), layout="constrained")
     figure.suptitle(f"{title}: singular values of each layer after training")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, (label, layers) in zip(panels, shown.items(), strict=True):
@@ -124,14 +137,24 @@ def singular_values(named: Named, title: str) -> "Figure | None":
 
 def _spectrum(group: Group) -> dict[str, list[float]]:
     """Layer -> quantiles, averaged over the runs that left them."""
-    tables = [rows for run in group.runs if (rows := read_csv(run.directory / "singular_values.csv"))]
-    layers = [name for name in tables[0][0] if name != "quantile"] if tables else []
-    return {name: [mean([float(row[name]) for row in rows]) for rows in zip(*tables, strict=True)] for name in layers}
+    nothing: dict[str, list[float]] = {}
+    found = [of_table(run.directory / "singular_values.csv", _quantiles, nothing) for run in group.runs]
+    layers = next(filter(None, found), nothing)
+    same = [table for table in found if table.keys() == layers.keys()]
+    return {name: [mean(values) for values in zip(*(table[name] for table in same), strict=True)] for name in layers}
+
+
+def _quantiles(rows: list[dict[str, str]]) -> dict[str, list[float]]:
+    """Layer -> 101 quantiles."""
+    if rows and len(rows) != _QUANTILES:
+        raise ValueError(f"{len(rows)} of {_QUANTILES} rows")
+    layers = [name for name in rows[0] if name != "quantile"] if rows else []
+    return {name: [finite(row[name]) for row in rows] for name in layers}
 
 
 def gradient_norms(named: Named, title: str) -> "Figure | None":
     """The margin's gradient at each layer's output, relative to the last layer's."""
-    curves = {label: [rows for run in group.runs if (rows := _relative(run))] for label, group in named}
+    curves = {label: _alike([rows for run in group.runs if (rows := _relative(run))]) for label, group in named}
     if not any(curves.values()):
         return None
     figure, axes = new_figure()
@@ -148,6 +171,12 @@ def gradient_norms(named: Named, title: str) -> "Figure | None":
     return figure
 
 
+def _alike(tables: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Those that have as many layers as the longest: a damaged one has fewer."""
+    longest = max(map(len, tables), default=0)
+    return [table for table in tables if len(table) == longest]
+
+
 def _place(name: str) -> str:
     """``input``, or the kind and place of a layer, which methods share: ``conv 1``."""
     number, _, kind = name.partition("_")
@@ -155,7 +184,8 @@ def _place(name: str) -> str:
 
 
 def _relative(run: Run) -> dict[str, float]:
-    return {row["layer"]: float(row["relative"]) for row in read_csv(run.directory / "gradient_norms.csv")}
+    path = run.directory / "gradient_norms.csv"
+    return of_table(path, lambda rows: {row["layer"]: finite(row["relative"]) for row in rows}, {})
 
 
 FIGURES: dict[str, Callable[[Named, str], "Figure | None"]] = {

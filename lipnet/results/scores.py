@@ -19,14 +19,18 @@ def score(groups: list[Group]) -> Measure | None:
 
 def score_column(columns: list[str]) -> str | None:
     """The same of a row of ``metrics.csv``: the column to look at, if there is any."""
-    certified = [column for column in columns if column.startswith(_CERTIFIED)]
+    certified = [column for column in columns if column.startswith(_CERTIFIED) and _radius(column)]
     if certified:
         return max(certified, key=_radius)
     return next((column for column in _OTHERS if column in columns), None)
 
 
 def _radius(column: str) -> float:
-    return radius_value(column.removeprefix(_CERTIFIED).replace("_", "/"))
+    """The radius that a column is for; 0 where its name is damaged."""
+    try:
+        return radius_value(column.removeprefix(_CERTIFIED).replace("_", "/"))
+    except ValueError:
+        return 0.0
 
 
 def readable(column: str) -> str:

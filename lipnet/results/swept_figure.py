@@ -5,6 +5,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from lipnet.checks import radius_value
+from lipnet.results.canvas import blank_figure
 from lipnet.results.drawing import COLOURS, MARKERS, Named, new_panels
 from lipnet.results.groups import Group, varying_keys
 from lipnet.results.measures import Measure, Statistic
@@ -52,14 +53,12 @@ def clean_against_certified(named: Named, title: str) -> "Figure | None":
 
     Where one key alone is swept over numbers, the points of a line are what differs in it, marked with its value.
     """
-    from matplotlib.figure import Figure
-
     key, lines = _trade_offs(named)
     found = {measure for points in lines.values() for _, by in points for measure in by}
     measures = sorted(measure for measure in found if measure.name == "certified_accuracy" and measure.radius)
     if len(named) < 2 or not measures:
         return None
-    figure = Figure(figsize=(4.2 * len(measures) + 2.5, 4.3), layout="constrained")
+    figure = blank_figure(figsize=(4.2 * len(measures) + 2.5, 4.3), layout="constrained")
     figure.suptitle(f"{title}: clean against certified accuracy")
     for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
         for number, (label, points) in enumerate(lines.items()):

@@ -2,36 +2,73 @@
 
 from typing import Any
 
+from lipnet.results.fitting import Column, fitting_table, wrapped
+from lipnet.results.measures import certified_by_arithmetic, certified_in
 from lipnet.schema import FOOLBOX_ATTACKS
 
+_HIDDEN = "lipnet.log in the run directory shows every column."
 
-def closing_table(results: dict[str, Any]) -> str:
-    """Clean, certified and attacked accuracy, a line for each radius; and the two Lipschitz bounds."""
-    clean = results["clean_accuracy"]
-    attacks = results["attacked_accuracy"]
-    columns = {
-        "certified >=": results["certified_accuracy"],
-        "per pair >=": results["certified_accuracy_per_pair"],
-        **{f"{name} <=": accuracies for name, accuracies in attacks.items()},
-    }
-    header = ["radius", *columns]
-    rows = [
-        [radius, *(_percent(column[radius]) for column in columns.values())] for radius in results["certified_accuracy"]
-    ]
-    lines = [_line(row, header) for row in (header, ["0", *(_percent(clean) for _ in columns)], *rows)]
+
+def closing_table(results: dict[str, Any], width: int | None = None) -> str:
+    """Clean, certified and attacked accuracy, a line for each radius; and the two Lipschitz bounds.
+
+    Args:
+        width: what a line of the terminal holds.
+    """
+    own = certified_in(results)
+    columns = _certified_columns(results)
+    columns.append(_accuracies(_title("per pair", own), results, results["certified_accuracy_per_pair"]))
+    columns += [_accuracies(f"{name} <=", results, found) for name, found in results["attacked_accuracy"].items()]
     medians = [f"{name} {distance:.4f}" for name, distance in results["median_attack_distance"].items()]
-    return "\n".join(
-        [
-            f"clean accuracy {_percent(clean)} on {results['test_examples']:,} test examples; "
-            f"mean certified radius {results['mean_certified_radius']:.4f} "
-            f"(per pair {results['mean_certified_radius_per_pair']:.4f}){_attacked(results)}",
-            *lines,
-            *([f"median distance of the nearest errors found: {', '.join(medians)}"] if medians else []),
-            *_rounding(results.get("rounding_cost", {})),
-            f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f}, "
-            f"at least {results['lipschitz_lower_bound']:.7f} (Jacobian at test examples)",
-        ]
+    summary = (
+        f"clean accuracy {_percent(results['clean_accuracy'])} on {results['test_examples']:,} test examples; "
+        f"mean certified radius {results['mean_certified_radius']:.4f} "
+        f"(per pair {results['mean_certified_radius_per_pair']:.4f}){_attacked(results)}"
     )
+    lipschitz = (
+        f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f}, "
+        f"at least {results['lipschitz_lower_bound']:.7f} (Jacobian at test examples)"
+    )
+    below = [
+        *([f"median distance of the nearest errors found: {', '.join(medians)}"] if medians else []),
+        *_rounding(results.get("rounding_cost", {})),
+        lipschitz,
+    ]
+    lines = [*wrapped(summary, width), *_fitting(columns, width)]
+    for text in below:
+        lines += wrapped(text, width)
+    return "\n".join(lines)
+
+
+def certified_table(results: dict[str, Any], width: int | None = None) -> str:
+    """Clean and certified accuracy alone, of each arithmetic that the network may be evaluated in."""
+    return "\n".join(_fitting(_certified_columns(results), width))
+
+
+def _certified_columns(results: dict[str, Any]) -> list[Column]:
+    """The radii, and the certified accuracies of the network: in the run's own arithmetic, then in others."""
+    own, certified = certified_in(results), results["certified_accuracy"]
+    others = {name: found for name, found in certified_by_arithmetic(results).items() if name != own}
+    return [
+        Column("radius", ["0", *certified]),
+        _accuracies(_title("certified", own), results, certified),
+        *(_accuracies(_title("certified", name), results, found) for name, found in others.items()),
+    ]
+
+
+def _title(name: str, arithmetic: str) -> str:
+    """``certified >= (float64)``: of the network as evaluated in float64."""
+    return f"{name} >= ({arithmetic})" if arithmetic else f"{name} >="
+
+
+def _accuracies(title: str, results: dict[str, Any], found: dict[str, float]) -> Column:
+    shown = [_percent(found[radius]) if radius in found else "–" for radius in results["certified_accuracy"]]
+    return Column(title, [_percent(results["clean_accuracy"]), *shown])
+
+
+def _fitting(columns: list[Column], width: int | None) -> list[str]:
+    titles, rows, below = fitting_table(columns, width, _HIDDEN)
+    return [*titles, *rows, *below]
 
 
 def _rounding(cost: dict[str, dict[str, float]]) -> list[str]:
@@ -50,8 +87,12 @@ def _attacked(results: dict[str, Any]) -> str:
     return f" ({'; '.join(notes)})" if notes else ""
 
 
-def wasserstein_table(results: dict[str, Any]) -> str:
-    """What is proved, estimated and known of the distance, a line each, with what each figure means."""
+def wasserstein_table(results: dict[str, Any], width: int | None = None) -> str:
+    """What is proved, estimated and known of the distance, a line each, with what each figure means.
+
+    Args:
+        width: what a line of the terminal holds.
+    """
     found = results["wasserstein"]
     confidence, samples = _percent(found["confidence"]), found["transport_samples"]
     rows = [
@@ -78,16 +119,20 @@ def wasserstein_table(results: dict[str, Any]) -> str:
             f"their true value, from 4,096 samples; its estimate by orthogonal layers: {found['published']['sort_out']}"
         )
         rows.append(("published", found["published"]["true_value"], note))
-    lines = [f"  {name:<16}  {value:>10.6g}  {note}" for name, value, note in rows]
-    return "\n".join(
-        [
-            f"Wasserstein-1, {found['units']}, {found['evaluation_samples']:,} evaluation samples a side",
-            *lines,
-            *(_gradient_line(side, statistics) for side, statistics in found["gradient"].items()),
-            f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f} (the estimates are divided by it), "
-            f"at least {results['lipschitz_lower_bound']:.7f} (gradient at samples)",
-        ]
+    lines = wrapped(
+        f"Wasserstein-1, {found['units']}, {found['evaluation_samples']:,} evaluation samples a side", width
     )
+    for name, value, note in rows:
+        start = f"  {name:<16}  {value:>10.6g}  "
+        lines += wrapped(note, width, start, " " * len(start))
+    below = [
+        *(_gradient_line(side, statistics) for side, statistics in found["gradient"].items()),
+        f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f} (the estimates are divided by it), "
+        f"at least {results['lipschitz_lower_bound']:.7f} (gradient at samples)",
+    ]
+    for text in below:
+        lines += wrapped(text, width)
+    return "\n".join(lines)
 
 
 def _gradient_line(side: str, statistics: dict[str, float]) -> str:
@@ -101,7 +146,3 @@ def _gradient_line(side: str, statistics: dict[str, float]) -> str:
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f} %"
-
-
-def _line(cells: list[str], header: list[str]) -> str:
-    return "  ".join(f"{cell:>{max(len(title), 9)}}" for cell, title in zip(cells, header, strict=True))

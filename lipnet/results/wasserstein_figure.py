@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lipnet.certify.transport import assignment, cost_matrix
+from lipnet.results.canvas import blank_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +26,7 @@ def wasserstein_figure(
         content: the ``wasserstein`` part of ``results.json``.
         rows: those of ``metrics.csv``; empty where only an evaluation was made.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    figure = blank_figure(figsize=(11, 4.4), layout="constrained")
     figure.suptitle(title)
     panels: Any = figure.subfigures(1, 2)
     left, right = panels
@@ -57,7 +56,7 @@ def _progress(axes: "Axes", content: dict[str, Any], rows: list[dict[str, str]],
     error = [[content["estimate"] - content["ci_low"]], [content["ci_high"] - content["estimate"]]]
     axes.errorbar(
         [last], [content["estimate"]], error, fmt="o", color=_ESTIMATE, capsize=3,
-        label=f"estimate: {content['estimate']:.5g} ± {error[0][0]:.1g}",
+        label=f"estimate: {content['estimate']:.5g} [{content['ci_low']:.5g}, {content['ci_high']:.5g}]",
     )  # fmt: skip
     certified = content["certified_lower_bound"]
     axes.plot([last], [certified], "^", color=_ESTIMATE, fillstyle="none", label=f"certified: at least {certified:.5g}")

@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 from lipnet.commandline import fail
 from lipnet.config import parse
 from lipnet.errors import UserError
+from lipnet.occupied import other_run
 from lipnet.schema import Config
 from lipnet.sweeps import journal
-from lipnet.sweeps.identity import digest
 from lipnet.sweeps.journal import Entry
 from lipnet.sweeps.lock import Busy, alone_in
 from lipnet.sweeps.objective import objective
@@ -44,8 +44,8 @@ def run_job(
     try:
         with alone_in(directory):
             checked = share(parse(config), hydra_config.launcher, jobs)
+            _check_identity(directory, checked)
             if before == "completed":
-                _check_identity(directory, checked)
                 record("skipped")
             else:
                 run(checked, config, hydra_config)
@@ -58,7 +58,7 @@ def run_job(
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         record("failed", " ".join(reason.split()))
-        if before != "completed":
+        if before != "completed" and not isinstance(error, _Occupied):
             _write_failure(directory, hydra_config, reason)
         if config.get("fail_fast"):
             fail(UserError(f"job {number}/{jobs} failed: {reason}\nfail_fast=true: the other jobs are not run."))
@@ -68,15 +68,18 @@ def run_job(
         raise
 
 
+class _Occupied(UserError):
+    """The job's directory is another run's, which stays as it is."""
+
+
 def _check_identity(directory: Path, config: Config) -> None:
     """A directory named by hand may hold another run: that one is not what was asked for."""
-    found = read_results(directory).get("configuration", digest(config))
-    if found != digest(config):
-        raise UserError(f"{directory}: holds a run of another configuration; choose another hydra.sweep.dir.")
+    if found := other_run(directory, config):
+        raise _Occupied(f"{directory}: {found}; choose another hydra.sweep.dir.")
 
 
 def _write_failure(directory: Path, hydra_config: HydraConf, reason: str) -> None:
     """``results.json`` of a job that failed too early to write its own."""
-    if reason not in read_results(directory).get("error", ""):
+    if reason not in str(read_results(directory).get("error")):
         overrides = list(hydra_config.overrides.task)
         write_json(directory / "results.json", {"overrides": overrides, "status": "failed", "error": reason})

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lipnet.pasted import tool
 from lipnet.training.files import read_results
 
 FILE = "jobs.jsonl"
@@ -54,14 +55,14 @@ def append(sweep: Path, entry: Entry) -> None:
 def read(sweep: Path, launch: str) -> list[Entry]:
     """The entries of one launch, by job; of a job that was requeued, the last one."""
     try:
-        lines = (sweep / FILE).read_text().splitlines()
+        lines = (sweep / FILE).read_bytes().splitlines()
     except FileNotFoundError:
         return []
     found = {}
     for line in lines:
         try:
             entry = Entry(**json.loads(line))
-        except (ValueError, TypeError):  # cut off by a full disk
+        except (ValueError, TypeError, RecursionError):  # cut off by a full disk
             continue
         if entry.launch == launch:
             found[entry.job] = entry
@@ -86,7 +87,7 @@ def closing_lines(sweep: Path, entries: list[Entry], jobs: int) -> str:
     lines += [f"  failed: {entry.directory}: {entry.reason}" for entry in entries if entry.outcome == "failed"]
     if missing or any(entry.outcome not in ("completed", "skipped") for entry in entries):
         lines.append("The same command goes on from here: it skips completed jobs, and continues or starts the others.")
-    return "\n".join([*lines, f"The table: lipnet-results {sweep}"])
+    return "\n".join([*lines, f"The table: {tool('lipnet-results', sweep)}"])
 
 
 def _kind(entry: Entry) -> str:

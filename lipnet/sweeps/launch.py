@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from lipnet.paths import path_override
 from lipnet.sweeps import journal
 
 
@@ -31,7 +32,7 @@ class Launch:
     def overrides(self) -> list[str]:
         """Of Hydra's own keys: where the sweep goes, how its jobs are called, and how they know their launch."""
         return [
-            f"hydra.sweep.dir={quoted(str(self.directory))}",
+            path_override("hydra.sweep.dir", self.directory),
             f"hydra.sweep.subdir='${{lipnet.job_name:{','.join(self.keys)}}}'",
             f"+hydra.job.env_set.{journal.VARIABLE}='{self.name}:{self.jobs}'",
         ]
@@ -49,12 +50,6 @@ class Launch:
             print(journal.closing_lines(self.directory, entries, self.jobs), flush=True)
         if any(entry.outcome == "failed" for entry in entries):
             sys.exit(1)
-
-
-def quoted(text: str) -> str:
-    """A text as Hydra reads it back, whatever is in it."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

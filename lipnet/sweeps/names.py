@@ -8,6 +8,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -26,9 +27,10 @@ def run_dir(resume: str | None, parent: str, label: str) -> str:
     return f"{parent}/{joined(label, now, secrets.token_hex(3))}"
 
 
-def output_subdir(resume: str | None) -> str | None:
-    """Where Hydra writes the configuration: nowhere when a run is continued, as it empties the old files first."""
-    return ".hydra" if resume in (None, "", "null") else None
+def output_subdir(directory: str) -> str | None:
+    """Where Hydra writes the configuration: nowhere where one is, as it empties the old files before it asks whose."""
+    saved = Path(directory, ".hydra")
+    return None if any((saved / name).exists() for name in ("config.yaml", "overrides.yaml")) else ".hydra"
 
 
 def method(config: DictConfig) -> str:

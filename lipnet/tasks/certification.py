@@ -57,6 +57,10 @@ class Certification:
         """The same from the bounds for pairs of classes; never lower."""
         return _fraction(self.radii_per_pair > radius)
 
+    def certified_accuracy_in(self, arithmetic: str, radius: float) -> float:
+        """The same of the network as evaluated in an arithmetic, by the global bound."""
+        return _fraction(self.deployments[arithmetic] > radius)
+
     def rounding_cost(self, arithmetic: str, radius: float) -> float:
         """The part of certified accuracy at ``radius`` that the allowance for an arithmetic's rounding takes."""
         return _fraction((self.without_allowance > radius) & ~(self.deployments[arithmetic] > radius))

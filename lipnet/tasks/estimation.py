@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lipnet.certify import Rounding, lipschitz_bound, rounding_bound
 from lipnet.certify.evaluation import plain_sums
-from lipnet.certify.interval import bernstein_margin, normal_half_width
+from lipnet.certify.interval import Interval, bernstein_margin, mean_interval
 from lipnet.certify.radius import model_logits
 from lipnet.certify.transport import transport_cost
 from lipnet.data.pairs import Pair
@@ -22,27 +22,6 @@ from lipnet.training import distributed
 _RANGE_SAMPLES = 10_000
 _GRADIENT_SAMPLES = 2_000
 _EPS = torch.finfo(torch.float64).eps
-
-
-@dataclass
-class Gap:
-    """``(E f(first) - E f(second)) / L`` from samples.
-
-    Attributes:
-        estimate: the mean; the distance is at least its expectation.
-        half_width: of the two-sided interval of the central limit theorem.
-    """
-
-    estimate: float
-    half_width: float
-
-    @property
-    def low(self) -> float:
-        return self.estimate - self.half_width
-
-    @property
-    def high(self) -> float:
-        return self.estimate + self.half_width
 
 
 @dataclass
@@ -60,7 +39,7 @@ class Estimation:
 
     lipschitz: float
     lower: float
-    gap: Gap
+    gap: Interval
     certified: float
     sample_gap: float
     sample_transport: float
@@ -105,12 +84,13 @@ def _digest(*samples: Tensor) -> str:
     return hashlib.sha256(b"".join(rounded)).hexdigest()
 
 
-def measure_gap(first: Tensor, second: Tensor, lipschitz: float, paired: bool, confidence: float) -> Gap:
-    """The gap of a critic's values at samples of two laws, ``(n,)`` each, over its Lipschitz constant."""
+def measure_gap(first: Tensor, second: Tensor, lipschitz: float, paired: bool, confidence: float) -> Interval:
+    """``(E f(first) - E f(second)) / L`` from a critic's values at samples of either distribution, ``(n,)`` each.
+
+    The interval is of what this critic can prove, which the distance between the distributions is at least.
+    """
     first, second = first.double() / lipschitz, second.double() / lipschitz
-    count = len(first)
-    variance = (first - second).var() if paired else first.var() + second.var()
-    return Gap(float(first.mean() - second.mean()), normal_half_width(float(variance) / count, confidence))
+    return mean_interval(first - second, confidence) if paired else mean_interval(first, confidence, second)
 
 
 def estimate_distance(model: nn.Module, pair: Pair, config: Config) -> Estimation:

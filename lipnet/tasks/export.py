@@ -5,27 +5,34 @@ import logging
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from lipnet.certify import Assured, assured
+from lipnet.certify.assured import assured_layers, evaluated_again
 from lipnet.checks import radius_value
 from lipnet.data.facts import inputs_and_outputs
-from lipnet.data.images import load_splits
+from lipnet.data.images import Split, load_splits
 from lipnet.export import certify_export, describe, exported_state, rebuild
-from lipnet.export.certificate import CERTIFICATE, WEIGHTS, sealed
+from lipnet.export.certificate import CERTIFICATE, WEIGHTS, sealed, with_constants
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.models import to_plain
 from lipnet.models.summary import count_parameters
+from lipnet.pasted import tool
+from lipnet.results.fitting import Fitting, log_fitting
 from lipnet.results.record import versions, write_results
+from lipnet.results.table import certified_table
 from lipnet.runs import load_run, refuse_changes, refuse_gan
 from lipnet.saved import EXPORT_KEYS
 from lipnet.schema import Config, Dataset
 from lipnet.tasks.certification import Certification, certify_and_attack
+from lipnet.tasks.robustness import accuracy_by_arithmetic
 from lipnet.tasks.session import Session
 from lipnet.training.files import write_atomically, write_json, write_text
 
 log = logging.getLogger("lipnet")
 
+_CHOOSES_BY = 2000  # images
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -35,12 +42,17 @@ def export(config: Config, session: Session) -> dict[str, Any]:
     refuse_gan(run.config, str(config.run))
     refuse_changes(run.config, config, EXPORT_KEYS, f"task=export run={config.run}")
     shape: tuple[int, ...] = inputs_and_outputs(config.dataset)[0]
-    plain: Any = to_plain(run.model)
-    layers, state, directory = describe(plain), exported_state(plain), session.directory
+    # An assured network evaluates again what float32 leaves open, and is the faster for convolutions as they are.
+    plain: Any = to_plain(run.model, blocked=not config.task.assured)
+    plain = assured_layers(plain) if config.task.assured else plain
+    layers, weights, directory = describe(plain), exported_state(plain), session.directory
+    network: Any = rebuild(layers, weights)
+    deployed = assured(network, shape, _not_tested(config)) if config.task.assured else network
+    state = with_constants(weights, deployed) if config.task.assured else weights
     write_atomically(directory / WEIGHTS, lambda file: torch.save(state, file), "wb")
-    write_text(directory / "network.py", network_source(layers))
+    write_text(directory / "network.py", network_source(layers, config.task.assured))
     if config.task.onnx:
-        write_onnx(directory / "network.onnx", plain, shape)
+        write_onnx(directory / "network.onnx", deployed, shape)
     certificate = certify_export(directory, layers, state, shape)
     results = session.header | {
         "run": str(config.run),
@@ -49,29 +61,45 @@ def export(config: Config, session: Session) -> dict[str, Any]:
         "lipschitz_upper_bound": certificate["lipschitz_upper_bound"],
     }
     if isinstance(config.dataset, Dataset):
-        found = _certify(rebuild(layers, state).to(session.device), config, session)
+        test = load_splits(config.dataset, config.seed).test.to(session.device)
+        found = _certify(network.to(session.device), test, config)
         certificate["radii"] = _radii(found, config)
         results |= {
             "test_examples": len(found.radii),
             "clean_accuracy": found.clean_accuracy,
             "certified_accuracy": certificate["radii"]["certified_accuracy"],
+            "certify_dtype": config.certify_dtype,
+            "certified_accuracy_by_arithmetic": accuracy_by_arithmetic(found, config),
             "lipschitz_lower_bound": found.lower,
         }
+        if isinstance(deployed, Assured):
+            certificate["radii"]["hold_for"] = "the assured network, and its evaluation in float64"
+            results["evaluated_again"] = evaluated_again(deployed.to(session.device), test.pixels())
     origin = {key: results[key] for key in ("choices", "seed", "git_commit", "best_epoch")}
     write_json(directory / CERTIFICATE, sealed(certificate | {"versions": versions(), "trained": origin}))
     results |= {"status": "completed"}
     write_results(directory, results)
+    if "certified_accuracy" in results:
+        table = Fitting(lambda width: certified_table(results, width))
+        log_fitting(log, "%d test examples\n%s", results["test_examples"], table)
     log.info(
-        "exported weights of epoch %d: %s, %s; Lipschitz constant at most %.9f\ncheck it: python -m lipnet.certify %s",
-        run.epoch, ", ".join(certificate["files"]), CERTIFICATE, certificate["lipschitz_upper_bound"], directory,
+        "exported weights of epoch %d: %s, %s; Lipschitz constant at most %.9f\ncheck it: %s",
+        run.epoch, ", ".join(certificate["files"]), CERTIFICATE, certificate["lipschitz_upper_bound"],
+        tool("python", "-m", "lipnet.certify", directory),
     )  # fmt: skip
     return results
 
 
-def _certify(network: nn.Module, config: Config, session: Session) -> Certification:
-    test = load_splits(config.dataset, config.seed).test
+def _not_tested(config: Config) -> Tensor:
+    """Images by which an assured network chooses its float64 layers: of the validation split, or of training."""
+    splits = load_splits(config.dataset, config.seed)
+    split = splits.validation if len(splits.validation.labels) else splits.train
+    return split.pixels()[:_CHOOSES_BY]
+
+
+def _certify(network: nn.Module, test: Split, config: Config) -> Certification:
     unattacked = dataclasses.replace(config, attack=dataclasses.replace(config.attack, names=[]))
-    return certify_and_attack(network, test.to(session.device), unattacked)
+    return certify_and_attack(network, test, unattacked)
 
 
 def _radii(found: Certification, config: Config) -> dict[str, Any]:

@@ -16,10 +16,12 @@ from lipnet.data.images import Split, Splits, generator, load_splits
 from lipnet.errors import UserError
 from lipnet.models.gan import Gan, generate, latent_vectors
 from lipnet.models.summary import count_parameters
+from lipnet.pasted import on_run
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.schema import Config, GanCritic
 from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
+from lipnet.training.storage import dispensable
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
@@ -163,7 +165,8 @@ def evaluate(
     random = generator(config.seed, _EVALUATION)
     latent = latent_vectors(max(count, _SHOWN), model.latent, random).to(session.device)
     generated = generate(model.generator, latent).cpu()
-    save_image(generated[:_SHOWN], session.directory / "samples.png")
+    with dispensable("samples.png", session.directory):
+        save_image(generated[:_SHOWN], session.directory / "samples.png")
     test = splits.test.pixels(slice(count))
     found = {
         "samples": count,
@@ -179,10 +182,11 @@ def evaluate(
         "eval_seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
-    for name in ("transport_of_generated", "transport_of_training"):
-        tracker.writer.add_scalar(f"test/{name}", found[name], config.epochs + 1)
     table = _table(found, bound, session.directory)
-    tracker.text("results", table, config.epochs + 1)
+    with dispensable("TensorBoard", session.directory):
+        for name in ("transport_of_generated", "transport_of_training"):
+            tracker.writer.add_scalar(f"test/{name}", found[name], config.epochs + 1)
+        tracker.text("results", table, config.epochs + 1)
     write_results(session.directory, results)
     log.info("generator of epoch %d\n%s", results["best_epoch"], table)
     return results
@@ -196,6 +200,6 @@ def _table(found: dict[str, Any], bound: float, directory: Path) -> str:
             f"  from generated images  {found['transport_of_generated']:.4f}",
             f"  from training images   {found['transport_of_training']:.4f}  (what a perfect generator would reach)",
             f"the critic's Lipschitz constant: {proved}",
-            f"a bound on the distance between both laws: task=wasserstein dataset=gan run={directory}",
+            f"a bound on the distance between both: {on_run('run', directory, 'task=wasserstein', 'dataset=gan')}",
         ]
     )

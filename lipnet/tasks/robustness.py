@@ -15,6 +15,7 @@ from lipnet.checks import radius_value
 from lipnet.data.facts import DATASETS
 from lipnet.data.images import Split, load_splits
 from lipnet.results.figures import accuracy_against_radius, adversarial_examples
+from lipnet.results.fitting import Fitting, log_fitting
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import closing_table
 from lipnet.schema import FOOLBOX_ATTACKS, Config
@@ -25,6 +26,7 @@ from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
 from lipnet.training import distributed
 from lipnet.training.files import write_csv
+from lipnet.training.storage import dispensable
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
@@ -124,6 +126,8 @@ def evaluate(
         "certified_accuracy_per_pair": {
             radius: found.certified_accuracy_per_pair(radius_value(radius)) for radius in config.eval_radii
         },
+        "certify_dtype": config.certify_dtype,
+        "certified_accuracy_by_arithmetic": accuracy_by_arithmetic(found, config),
         "rounding_cost": {
             arithmetic: {radius: found.rounding_cost(arithmetic, radius_value(radius)) for radius in config.eval_radii}
             for arithmetic in found.deployments
@@ -150,22 +154,43 @@ def evaluate(
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
     if distributed.is_main():
-        write_diagnostics(session.directory, model, test)
-        _show(found, config, session, tracker, results)
+        with dispensable("singular_values.csv, gradient_norms.csv", session.directory):
+            write_diagnostics(session.directory, model, test)
+        write_csv(session.directory / "certificates.csv", found.rows())
+        step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
+        with dispensable("figures", session.directory):
+            _draw(found, config, session, tracker, step)
+        with dispensable("TensorBoard", session.directory):
+            _track(found, tracker, results, step)
+        table = Fitting(lambda width: closing_table(results, width))
+        with dispensable("TensorBoard's table", session.directory):
+            tracker.text("results", closing_table(results), step)
+        log_fitting(log, "test split, weights of epoch %d\n%s", results["best_epoch"], table)
         write_results(session.directory, results)
     return results
 
 
-def _show(found: Certification, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]) -> None:
-    step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
-    write_csv(session.directory / "certificates.csv", found.rows())
+def accuracy_by_arithmetic(found: Certification, config: Config) -> dict[str, dict[str, float]]:
+    """Certified accuracy of the network as evaluated in each arithmetic that it has certificates for, by radius."""
+    return {
+        arithmetic: {
+            radius: found.certified_accuracy_in(arithmetic, radius_value(radius)) for radius in config.eval_radii
+        }
+        for arithmetic in found.deployments
+    }
+
+
+def _draw(found: Certification, config: Config, session: Session, tracker: Tracker, step: int) -> None:
     title = f"{config.dataset.name}, {config.model.name}, {config.conv.name}"
     figure = accuracy_against_radius(found, title)
     figure.savefig(session.directory / "certified_accuracy.png", dpi=150)
-    tracker.writer.add_figure("test/accuracy_against_radius", figure, step)
+    tracker.figure("test/accuracy_against_radius", figure, step)
     if found.shown:
         largest = max(config.eval_radii, key=radius_value)
-        tracker.writer.add_figure("test/adversarial_examples", adversarial_examples(found, largest), step)
+        tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
+
+
+def _track(found: Certification, tracker: Tracker, results: dict[str, Any], step: int) -> None:
     tracker.writer.add_scalar("test/clean_accuracy", results["clean_accuracy"], step)
     for key in ("certified_accuracy", "certified_accuracy_per_pair"):
         for radius, accuracy in results[key].items():
@@ -176,9 +201,6 @@ def _show(found: Certification, config: Config, session: Session, tracker: Track
     for name, distance in results["median_attack_distance"].items():
         tracker.writer.add_scalar(f"test/{name}_median_distance", distance, step)
     tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
-    table = closing_table(results)
-    tracker.text("results", table, step)
-    log.info("test split, weights of epoch %d\n%s", results["best_epoch"], table)
 
 
 def _tag(name: str, radius: str) -> str:

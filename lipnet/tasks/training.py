@@ -14,8 +14,9 @@ from lipnet.certify.spectrum import LINEAR_LAYERS
 from lipnet.data.facts import inputs_and_outputs
 from lipnet.models import summarize
 from lipnet.models.summary import count_parameters
+from lipnet.recorded import saved_config
 from lipnet.results.record import versions
-from lipnet.runs import load_run, new_model, refuse_changes, saved_config
+from lipnet.runs import load_run, new_model, refuse_changes
 from lipnet.saved import RESUME_KEYS
 from lipnet.schema import Config
 from lipnet.tasks.session import Session
@@ -85,7 +86,8 @@ def train_and_evaluate(
 
 def _validation(session: Session, epoch: int) -> dict[str, Any] | None:
     """What was measured on held-out examples at the chosen epoch, keyed as the test split's figures are."""
-    (row,) = (row for row in read_csv(session.directory / "metrics.csv") if int(row["epoch"]) == epoch)
+    rows = read_csv(session.directory / "metrics.csv")
+    row = next((row for row in rows if row["epoch"] == str(epoch)), {})  # none where a damaged table began anew
     figures = {
         key.removeprefix("validation_"): float(value)
         for key, value in row.items()

@@ -13,6 +13,7 @@ from lipnet.data.images import generator
 from lipnet.data.pairs import Pair, PairBatches, load_pair
 from lipnet.data.pairs.pair import PARTS
 from lipnet.layers import Cones
+from lipnet.results.fitting import Fitting, log_fitting
 from lipnet.results.record import peak_memory_bytes, write_results
 from lipnet.results.table import wasserstein_table
 from lipnet.results.wasserstein_figure import wasserstein_figure
@@ -22,6 +23,7 @@ from lipnet.tasks.session import Session
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
 from lipnet.training import distributed
 from lipnet.training.files import read_csv, write_csv
+from lipnet.training.storage import dispensable
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
@@ -110,25 +112,25 @@ def evaluate(
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
     if distributed.is_main():
-        _show(found, pair, config, session, tracker, results)
+        _write(found, config, session, tracker, results)
         write_results(session.directory, results)
     return results
 
 
-def _show(
-    found: Estimation, pair: Pair, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
-) -> None:
+def _write(found: Estimation, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]) -> None:
     step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
-    for name in _KNOWN:
-        if name in results["wasserstein"]:
-            tracker.writer.add_scalar(f"test/{name}", results["wasserstein"][name], step)
-    tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
     write_csv(session.directory / "critic_values.csv", found.rows())
-    title = f"{config.dataset.name}, {config.model.name}"
-    rows = read_csv(session.directory / "metrics.csv")
-    figure = wasserstein_figure(found, results["wasserstein"], rows, config.dataset.steps_per_epoch, title)
-    figure.savefig(session.directory / "wasserstein.png", dpi=150)
-    tracker.writer.add_figure("test/wasserstein", figure, step)
-    table = wasserstein_table(results)
-    tracker.text("results", table, step)
-    log.info("evaluation samples, weights of epoch %d\n%s", results["best_epoch"], table)
+    with dispensable("TensorBoard", session.directory):
+        for name in _KNOWN:
+            if name in results["wasserstein"]:
+                tracker.writer.add_scalar(f"test/{name}", results["wasserstein"][name], step)
+        tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
+        tracker.text("results", wasserstein_table(results), step)
+    with dispensable("wasserstein.png", session.directory):
+        title = f"{config.dataset.name}, {config.model.name}"
+        rows = read_csv(session.directory / "metrics.csv")
+        figure = wasserstein_figure(found, results["wasserstein"], rows, config.dataset.steps_per_epoch, title)
+        figure.savefig(session.directory / "wasserstein.png", dpi=150)
+        tracker.figure("test/wasserstein", figure, step)
+    table = Fitting(lambda width: wasserstein_table(results, width))
+    log_fitting(log, "evaluation samples, weights of epoch %d\n%s", results["best_epoch"], table)

@@ -10,6 +10,8 @@ import gc
 import os
 import re
 import signal
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,16 +20,56 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lipnet.errors import UserError
+from lipnet.processes import local_rank
 
 T = TypeVar("T")
 
 _TIMEOUT = datetime.timedelta(days=1)  # torchrun ends the others when one process dies; waiting is no error
+_SILENT, _PATIENCE = 10.0, 600.0  # seconds until it is said for whom a start waits, and until it gives up
 
 
 def start() -> None:
-    """Joins the other processes; the environment says which ones (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``)."""
+    """Joins the other processes; the environment says which ones (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``).
+
+    Raises:
+        UserError: they do not come, or cannot be reached.
+    """
+    store, number, count = _joined()
+    store.set_timeout(_TIMEOUT)
     gpus = torch.cuda.is_available() and distributed.is_nccl_available()
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=_TIMEOUT)
+    backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+    distributed.init_process_group(backend, store=store, rank=number, world_size=count, timeout=_TIMEOUT)
+
+
+def _joined() -> tuple[Any, int, int]:
+    """The store by which the processes find each other, once all are there; this one's number; how many they are."""
+    number, count = os.environ["RANK"], os.environ["WORLD_SIZE"]
+    place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    found: list[Any] = []
+
+    def join() -> None:  # in a thread, since it cannot be interrupted
+        try:
+            patience = datetime.timedelta(seconds=_PATIENCE)
+            found.append(next(distributed.rendezvous("env://", timeout=patience)))
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    thread.join(_SILENT)
+    if thread.is_alive():
+        sys.stderr.write(
+            f"lipnet: process {number} waits for the others of WORLD_SIZE={count} at {place} (MASTER_ADDR, MASTER_PORT)"
+            f", {_PATIENCE / 60:g} minutes at most\n"
+        )
+        thread.join()
+    if isinstance(found[0], Exception):
+        reason = " ".join(str(found[0]).split())[:300]
+        raise UserError(
+            f"WORLD_SIZE={count}: process {number} did not meet the others at {place} ({reason}); start all of them "
+            "with torchrun, or unset WORLD_SIZE for a run by itself."
+        )
+    return found[0]
 
 
 def finish() -> None:
@@ -72,7 +114,7 @@ def first(value: T | None) -> T | None:
 
 def first_of_machine_first(function: Callable[[], T]) -> T:
     """``function()`` in every process, but in a machine's first one before the others: what it fetches is there."""
-    waits = size() > 1 and os.environ.get("LOCAL_RANK", "0") != "0"
+    waits = size() > 1 and local_rank() != 0
     if waits:
         total(torch.zeros(1))
     found = function()
@@ -89,7 +131,7 @@ def own_device(device: torch.device) -> torch.device:
     """
     if size() == 1 or device.type != "cuda":
         return device
-    number, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    number, gpus = local_rank(), torch.cuda.device_count()
     if number >= gpus:
         raise UserError(
             f"torchrun started more processes on this machine than it has GPUs ({gpus}); use "

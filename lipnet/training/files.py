@@ -16,7 +16,7 @@ def write_atomically(path: Path, write: Callable[[IO], object], mode: str = "w",
     Args:
         path: the file; its folder is made.
         write: writes the content to a file that is open.
-        mode: ``w`` or ``wb``.
+        mode: ``w``, for UTF-8 as it is (bytes of names that are not UTF-8 with it), or ``wb``.
         previous: what becomes of the old file. A crash may leave it under this name, and none at ``path`` yet.
 
     Raises:
@@ -25,7 +25,8 @@ def write_atomically(path: Path, write: Callable[[IO], object], mode: str = "w",
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, mode, newline=None if "b" in mode else "") as file:
+        text: dict[str, Any] = {} if "b" in mode else {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+        with open(temporary, mode, **text) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -43,6 +44,8 @@ def write_atomically(path: Path, write: Callable[[IO], object], mode: str = "w",
 
 def _sync_folder(folder: Path) -> None:
     """Renames reach the disk in the order in which they were made, whatever the file system."""
+    if os.name == "nt":  # there a folder cannot be opened
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -80,17 +83,24 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a table, or none where there is no file; lines that begin with ``#`` may stand before its header."""
+    """The rows of a table, or none where there is no file; lines that begin with ``#`` may stand before its header.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is no table.
+    """
     if not path.is_file():
         return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(itertools.dropwhile(lambda line: line.startswith("#"), file)))
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            return list(csv.DictReader(itertools.dropwhile(lambda line: line.startswith("#"), file)))
+        except csv.Error as error:
+            raise ValueError(f"no table ({error})") from None
 
 
 def read_results(directory: Path) -> dict[str, Any]:
     """A run directory's ``results.json``, or nothing where there is none, or none that can be read."""
     try:
         content = json.loads((directory / "results.json").read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+log = logging.getLogger("lipnet")
+
 _NUMBERS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG,  # full
     errno.EACCES, errno.EPERM, errno.EROFS,  # not allowed
@@ -32,6 +34,22 @@ def silent_writers() -> Iterator[None]:
         yield
     finally:
         logging.raiseExceptions, threading.excepthook = raising, hook
+
+
+@contextmanager
+def dispensable(what: str, directory: Path) -> Iterator[None]:
+    """For figures and other copies of what ``results.json`` holds: where they fail, the run says so and goes on.
+
+    A full disk or a lost permission in the run directory is raised all the same: the run can go on once it is mended.
+    """
+    try:
+        yield
+    except Exception as error:
+        if storage_problem(error, directory) and Path(getattr(error, "filename", None) or directory).is_relative_to(
+            directory
+        ):
+            raise
+        log.warning("%s: left out (%s: %s)", what, type(error).__name__, " ".join(str(error).split())[:300])
 
 
 def storage_problem(error: BaseException, directory: Path) -> str | None:

@@ -1,9 +1,10 @@
 """Everything a run writes while it goes on: TensorBoard events and ``metrics.csv``."""
 
 import dataclasses
+import logging
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -11,10 +12,16 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from lipnet.results.canvas import picture
 from lipnet.schema import Config
 from lipnet.sweeps.identity import NO_RESULT_KEYS
 from lipnet.training import distributed
 from lipnet.training.files import read_csv, write_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger("lipnet")
 
 # Keys that change no result.
 _NO_HYPERPARAMETERS = ("run", *NO_RESULT_KEYS)
@@ -33,8 +40,8 @@ class Tracker:
     def __init__(self, directory: Path, finished: int = 0) -> None:
         self._table = directory / "metrics.csv"
         self.fresh = not any(directory.glob("events.out.tfevents.*"))
-        self.writer = SummaryWriter(str(directory), purge_step=None if self.fresh else finished + 1)
-        self._rows: list[dict[str, Any]] = [row for row in read_csv(self._table) if int(row["epoch"]) <= finished]
+        self.writer = _writer(directory, purge_step=None if self.fresh else finished + 1)
+        self._rows: list[dict[str, Any]] = [row for row in _readable(self._table) if int(row["epoch"]) <= finished]
         if self._table.exists():
             self._table.unlink() if not self._rows else write_csv(self._table, self._rows)
 
@@ -73,6 +80,10 @@ class Tracker:
         self.writer.add_text(tag, "\n".join(f"    {line}" for line in content.splitlines()), epoch)
         self.writer.flush()
 
+    def figure(self, tag: str, figure: "Figure", epoch: int) -> None:
+        """A picture; ``add_figure`` of the writer would look for a display."""
+        self.writer.add_image(tag, picture(figure), epoch)
+
     def singular_values(self, layer: str, values: Tensor, epoch: int) -> None:
         """A histogram with bins of 0.01 from 0: TensorBoard's own widen by a tenth each, too coarse around 1."""
         top = max(1.1, 1.01 * float(values.max()))
@@ -81,6 +92,19 @@ class Tracker:
 
     def close(self) -> None:
         self.writer.close()
+
+
+def _readable(table: Path) -> list[dict[str, str]]:
+    """The rows that have an epoch; a damaged table's are lost, and the run is not."""
+    try:
+        rows = read_csv(table)
+    except (OSError, ValueError) as error:
+        log.warning("%s: cannot be read (%s); it begins anew", table, error)
+        return []
+    whole = [row for row in rows if (row.get("epoch") or "").isdecimal() and None not in (*row, *row.values())]
+    if len(whole) < len(rows):
+        log.warning("%s: %d damaged rows are left out", table, len(rows) - len(whole))
+    return whole
 
 
 def _mark(experiment: Any, typed: Collection[str]) -> None:
@@ -93,15 +117,23 @@ def _mark(experiment: Any, typed: Collection[str]) -> None:
 
 
 class _Silent:
-    """Stands for the tracker where another process writes: takes everything, keeps nothing."""
+    """Stands for a tracker or a writer that cannot write, or need not: takes everything, keeps nothing."""
 
     fresh = False
 
     def __getattr__(self, name: str) -> "_Silent":
         return self
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        pass
+    def __call__(self, *args: Any, **kwargs: Any) -> "_Silent":
+        return self
+
+
+def _writer(directory: Path, purge_step: int | None) -> SummaryWriter:
+    try:
+        return SummaryWriter(str(directory), purge_step=purge_step)
+    except UnicodeEncodeError:
+        log.warning("%s: not UTF-8, which TensorBoard's file names must be; its curves are left out", directory)
+        return cast(SummaryWriter, _Silent())
 
 
 def open_tracker(directory: Path, finished: int = 0) -> Tracker:

@@ -24,6 +24,7 @@ class Case:
         prepare: ``folder -> arguments``; it writes the input into an empty folder, which is the working directory.
         program: what is given the arguments.
         harmless: a random input may happen to be a right one; the others must be refused.
+        untouched: not a byte of any file may change, nor a file appear.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Case:
     prepare: Callable[[Path], list[str]]
     program: Callable[[list[str]], int]
     harmless: bool = False
+    untouched: bool = False
 
 
 def lipnet(given: list[str]) -> int:

@@ -44,7 +44,11 @@ WRONG_LINES = [
     "dataset=two_images task=wasserstein model=fc dataset.first=-1",
     "dataset=spheres task=wasserstein dataset.radii=[1,1]", "activation=groupsort activation.group_size=3",
     "activation.group_size=2", "amp=fp16", "compile=yes", "progress=maybe",
-    "dataset=mnist dataset.root=nowhere dataset.download=false",
+    "dataset=mnist dataset.root=nowhere dataset.download=false", "dataset=mnist dataset.root=~nobody-here/x "
+    "dataset.download=false", "resume=~", "run=~/nowhere", "rerun=nowhere", "rerun=a,b", "hydra.run.dir=a\\${b}",
+    "-m seed=0,1 objective=clean_acuracy", "-m seed=0,1 objective=certified_accuracy.0.25",
+    "-m seed=0,1 objective=validation.loss dataset.validation=0", "-m seed=0,1 objective=attacked_accuracy.ddn.9",
+    "sweep=seeds objective=wasserstein.estimate", "-m seed=0,1 hydra.sweep.subdir=one", "-m resume=nowhere seed=0,1",
 ]  # fmt: skip
 
 

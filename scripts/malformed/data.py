@@ -110,6 +110,20 @@ CIFAR_DAMAGE: dict[str, Any] = {  # the content of a training file, as bytes or 
 }  # fmt: skip
 
 
+# Where the root is, below the folder that holds MNIST/raw, and what becomes of its files.
+MNIST_ROOTS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    "a root too deep": ("MNIST", lambda raw: None),
+    "a root much too deep": ("MNIST/raw", lambda raw: None),
+    "a root too high": ("..", lambda raw: None),
+    "a root that is a file": (f"MNIST/raw/{TRAIN_IMAGES}", lambda raw: None),
+    "a root that is a link to itself": ("loop", lambda raw: (raw.parents[1] / "loop").symlink_to("loop")),
+    "names in capitals": (".", lambda raw: raw.rename(raw.with_name("RAW"))),
+    "a link to nothing": (".", lambda raw: (shutil.rmtree(raw), raw.symlink_to("nothing"))),
+    "packed files alone": (".", lambda raw: [path.rename(f"{path}.gz") for path in list(raw.iterdir())]),
+    "loose files": ("MNIST/raw", lambda raw: raw.parent.rename(raw.parents[1] / "other")),
+}  # fmt: skip
+
+
 def data_files() -> Iterator[Case]:
     """Each where a run trains on it."""
     common = ["dataset.download=false", "dataset.validation=0", "batch_size=16", "epochs=1", "model.channels=[4,4]",
@@ -121,6 +135,18 @@ def data_files() -> Iterator[Case]:
             return ["dataset=mnist", f"dataset.root={folder}", f"hydra.run.dir={folder / 'out'}", *common]
 
         yield Case("data files", f"MNIST: {name}", mnist, lipnet)
+    for name, (below, change) in MNIST_ROOTS.items():
+
+        def rooted(folder: Path, below: str = below, change: Callable[[Path], Any] = change) -> list[str]:
+            change(write_mnist(folder / "data"))
+            return [
+                "dataset=mnist",
+                f"dataset.root={folder / 'data' / below}",
+                f"hydra.run.dir={folder / 'out'}",
+                *common,
+            ]
+
+        yield Case("data files", f"MNIST: {name}", rooted, lipnet)
     for name, content in CIFAR_DAMAGE.items():
 
         def cifar(folder: Path, content: Any = content) -> list[str]:

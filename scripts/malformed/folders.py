@@ -50,6 +50,9 @@ RAW_FILES = {
     "NUL": b"seed: \x00",
     "deep": b"[" * 5000,
     "UTF-16": "seed: 1".encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf# @package _global_\nseed: 1\n",
+    "no package": b"seed: 1\n",
+    "a package after a remark": b"# mine\n# @package _global_\nseed: 1\n",
 }
 
 

@@ -150,6 +150,12 @@ def test_coarse_arithmetic_is_refused(examples, monkeypatch):
         certify(network(), images, labels)
     with pytest.raises(TypeError, match="would see other numbers"):
         certify(network(), images.double(), labels)
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"  # convolutions alone
+    try:
+        with pytest.raises(TypeError, match="TF32 or bf16"):
+            certify(network(), images, labels)
+    finally:
+        torch.backends.mkldnn.conv.fp32_precision = "none"
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
     with pytest.raises(TypeError, match="TF32 or bf16"):
         certify(network(), images, labels)

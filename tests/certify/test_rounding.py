@@ -40,6 +40,7 @@ def batch_norm(channels=3):
 
 NETWORKS = {
     "linear": (lambda: nn.Linear(300, 40), (300,)),
+    "linear in blocks": (lambda: BlockedLinear(1024, 40), (1024,)),
     "linear without bias": (lambda: nn.Linear(50, 7, bias=False), (50,)),
     "conv": (lambda: nn.Conv2d(3, 8, 3, 2, 1, 1), (3, 9, 8)),
     "grouped conv": (lambda: nn.Conv2d(4, 8, 3, padding=1, groups=2), (4, 8, 8)),

@@ -80,6 +80,10 @@ def test_the_certificate_says_what_the_run_proved(run, exported):
     assert [layer["lipschitz_upper_bound"] for layer in certificate["layers"]] == pytest.approx([1.0] * 9, abs=1e-5)
     assert certificate["radii"]["certified_accuracy"] == proved["certified_accuracy"]
     assert list(certificate["radii"]["certified_accuracy"]) == list(RADII)
+    found = results(exported)
+    for key in ("certified_accuracy", "certify_dtype", "certified_accuracy_by_arithmetic"):
+        assert found[key] == proved[key]
+    assert "radius  certified >= (float64)  certified >= (float32)" in (exported / "lipnet.log").read_text()
     radii = sorted(float(row["certified_radius"]) for row in table(run / "certificates.csv"))
     quantiles = certificate["radii"]["radius_quantiles"]
     assert (quantiles["0.0"], quantiles["1.0"]) == pytest.approx((radii[0], radii[-1]))
@@ -288,8 +292,8 @@ def test_without_onnx_one_is_told_what_to_do(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run=RUN", "epochs=5"], "epochs: run=DIR exports a run as it is; it can change task, task.onnx, run"),
-        (["run=RUN", "attack.steps=5"], "attack.steps: run=DIR exports a run as it is"),
+        (["run=RUN", "epochs=5"], " has epochs=3. run=DIR exports a run as it is; it can change task, task.onnx, run"),
+        (["run=RUN", "attack.steps=5"], " has attack.steps=2. run=DIR exports a run as it is"),
         (["run=RUN", "task.onx=false"], "task.onx: "),
         (["run=RUN", "task.onnx=1"], "task.onnx=1: must be true or false"),
         (["run=EXPORTED"], "an export, not a training run; give the run that it was made from"),

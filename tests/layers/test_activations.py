@@ -115,5 +115,5 @@ def test_refuses_shapes(module: nn.Module, shape, message):
 
 @pytest.mark.parametrize("size", [0, -2])
 def test_refuses_group_sizes(size):
-    with pytest.raises(ValueError, match=f"GroupSort needs a group_size >= 1, got {size}"):
+    with pytest.raises(ValueError, match=f"GroupSort needs group_size to be a whole number >= 1, got {size}"):
         GroupSort(size)

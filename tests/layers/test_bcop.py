@@ -287,7 +287,7 @@ def test_starts_orthogonal_with_a_small_bias():
             f"BCOPConv2d takes padding='same' only, got {padding!r}: any other loses or repeats pixels",
             id=f"padding_{padding}",
         )
-        for padding in ("valid", 0, 1, (1, 1))
+        for padding in ("valid", 0, 2, (1, 2), (1, 1, 1), True, 1.0, None)
     ]
     + [
         pytest.param(

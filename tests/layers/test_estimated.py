@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
-from lipnet.layers import OSSNConv2d, SpectralLinear, SVCMConv2d
+from lipnet.layers import OSSNConv2d, PaddedConv2d, SpectralLinear, SVCMConv2d
 from lipnet.models import to_plain
 
 SIZE = (6, 8)
@@ -153,10 +153,81 @@ def test_svcm_clips_singular_values(dense_matrix):
 
 
 def operator(kernel: torch.Tensor, dense_matrix) -> torch.Tensor:
-    from lipnet.layers import PaddedConv2d
-
     plain = PaddedConv2d(kernel.shape[1], kernel.shape[0], kernel.shape[-1]).double()
     return dense_matrix(plain.copy_from(kernel, None), (kernel.shape[1], 3, 3))
+
+
+def leave_zero_weight(layer: nn.Module) -> None:
+    with torch.no_grad():
+        layer.raw_weight.zero_()
+    for _ in range(3):
+        with torch.no_grad():
+            layer.raw_weight.mul_(1)  # the same values, a new version
+        layer.weight.sum().backward()
+
+
+def leave_nan(layer: nn.Module) -> None:
+    with torch.no_grad():
+        layer.raw_weight.fill_(torch.nan)
+    layer.weight.sum().backward()
+
+
+def leave_nothing_in_common(layer: nn.Module) -> None:
+    """A weight whose null space holds the vector."""
+    with torch.no_grad():
+        layer.raw_weight.zero_()
+        layer.raw_weight[:, 0] = 1
+        layer.vector.zero_()
+        layer.vector.select(-1 if isinstance(layer, SpectralLinear) else 1, 1).fill_(1)
+    layer.weight.sum().backward()
+
+
+LEFT = {
+    "zero weight": leave_zero_weight,
+    "NaN weight": leave_nan,
+    "another null space": leave_nothing_in_common,
+    "a checkpoint with a vector of zeros": lambda layer: layer.vector.zero_(),
+    "a checkpoint with a vector of NaN": lambda layer: layer.vector.fill_(torch.nan),
+}
+
+
+@over_normalised
+@pytest.mark.parametrize("leave", LEFT.values(), ids=LEFT)
+def test_the_estimate_recovers(make, shape, leave):
+    """Whatever vector was left behind: two steps later the training norm is near the exact one again."""
+    layer = make().train()
+    weight = 20 * torch.randn_like(layer.raw_weight)
+    leave(layer)
+    for _ in range(2):
+        with torch.no_grad():
+            layer.raw_weight.copy_(weight)
+        estimated = layer.weight.detach()
+    with torch.no_grad():
+        exact = layer.weight
+    assert float(weight.norm() / exact.norm()) > 5
+    torch.testing.assert_close(estimated, exact, rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "stride"),
+    [
+        ((2, 2), 3, 1), ((1, 1), 3, 1), ((2, 3), 5, 1), ((2, 2), 4, 2), ((4, 4), 6, 2), ((3, 2), 4, 1), ((2, 8), 3, 1),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_kernels_larger_than_their_image(size, kernel_size, stride, dense_matrix):
+    """Taps then fall on the same pixels: against the singular value decomposition of the dense matrix."""
+    shape, sizes = (2, *size), (2, 3 * stride**2, kernel_size, stride)
+    ossn, svcm = (make(*sizes, image_size=size, bias=False).double().eval() for make in (OSSNConv2d, SVCMConv2d))
+    enlarge(ossn)
+    svcm.load_state_dict({"raw_weight": ossn.raw_weight.detach(), "steps": svcm.steps})
+    free = dense_matrix(PaddedConv2d(*sizes, bias=False).copy_from(ossn.raw_weight, None), shape)
+    left, values, right = torch.linalg.svd(free, full_matrices=False)
+    assert float(values[0]) > 1.5
+    torch.testing.assert_close(dense_matrix(ossn, shape), free / values[0])
+    assert norm(svcm, shape, dense_matrix) == pytest.approx(1)
+    if max(size) <= kernel_size:  # otherwise taps are masked, and this is no projection
+        torch.testing.assert_close(dense_matrix(svcm, shape), left * values.clamp_max(1) @ right)
 
 
 @pytest.mark.parametrize("layer", [OSSNConv2d, SVCMConv2d])

@@ -1,5 +1,6 @@
 import copy
 import math
+import re
 from functools import partial
 
 import pytest
@@ -77,7 +78,8 @@ def test_takes_any_leading_dimensions(shape, sizes, mode):
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("shape", [(3, 5), (2, 18), (18, 2), (3, 10)], ids=str)
 def test_refuses_inputs_of_another_size(sizes, mode, shape):
-    with pytest.raises(RuntimeError):
+    message = rf"OrthogonalLinear\(.*\) needs inputs of shape \(\.\.\., {sizes[0]}\), got {re.escape(str(shape))}"
+    with pytest.raises(RuntimeError, match=message):
         getattr(OrthogonalLinear(*sizes), mode)()(torch.randn(shape))
 
 
@@ -147,7 +149,8 @@ def test_starts_orthogonal_with_a_small_bias():
 
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (-1, 3)], ids=str)
 def test_refuses_sizes(sizes):
-    message = f"OrthogonalLinear needs at least one feature, got {sizes[0]} -> {sizes[1]}"
+    name, size = ("in_features", sizes[0]) if sizes[0] < 1 else ("out_features", sizes[1])
+    message = f"OrthogonalLinear needs {name} to be a whole number >= 1, got {size}"
     with pytest.raises(ValueError, match=message):
         OrthogonalLinear(*sizes)
 

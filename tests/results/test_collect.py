@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from lipnet.defaults import as_text
 from lipnet.errors import UserError
-from lipnet.results.collect import as_text, find_runs
+from lipnet.results.collect import find_runs
 from lipnet.results.measures import Measure
 
 

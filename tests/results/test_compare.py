@@ -2,6 +2,7 @@ import csv
 import io
 import math
 import re
+import sys
 
 import pytest
 
@@ -234,3 +235,125 @@ def test_the_certificate_per_pair_has_a_column_where_it_differs(make_run, tmp_pa
     assert "certified_per_pair" not in printed(capsys, tmp_path / "runs")
     make_run("runs/b", seed=1, certified_accuracy={"1.58": 0.4}, certified_accuracy_per_pair={"1.58": 0.5})
     assert "certified_per_pair@1.58" in printed(capsys, tmp_path / "runs")
+
+
+BOTH = {"float64": {"0.3": 0.8, "1.58": 0.4}, "float32": {"0.3": 0.75, "1.58": 0.35}}
+
+
+def certified(dtype, by=BOTH):
+    """What a run leaves that certifies its network in an arithmetic."""
+    return {"certify_dtype": dtype, "certified_accuracy": by[dtype], "certified_accuracy_by_arithmetic": by}
+
+
+@pytest.mark.parametrize("name", ["terminal", "markdown", "latex"])
+def test_titles_say_of_which_network_certified_accuracies_are(make_run, tmp_path, capsys, name):
+    make_run("a", **certified("float64"))
+    text = printed(capsys, tmp_path, "--format", name).replace("\\", "")
+    header = next(line for line in text.splitlines() if "clean" in line)
+    titles = ["certified_float64@0.3", "certified_float32@0.3", "certified_float64@1.58", "certified_float32@1.58"]
+    assert re.findall(r"certified[^ |&]*", header) == titles
+    row = next(line for line in text.splitlines() if "mnist" in line)
+    assert re.findall(r"\d\d\.\d\d", row)[:5] == ["90.00", "80.00", "75.00", "40.00", "35.00"]
+    assert "certified accuracy is of the network evaluated in float64; certified_float32: in float32." in text
+
+
+def test_csv_says_it_in_a_column(make_run, tmp_path, capsys):
+    make_run("a", **certified("float64"))
+    (row,) = csv.DictReader(io.StringIO(printed(capsys, tmp_path, "--format", "csv")))
+    assert (row["certified_in"], row["certified_accuracy@0.3"]) == ("float64", "0.8")
+    assert row["certified_float32_accuracy@0.3"] == "0.75"
+
+
+def test_the_report_says_it_too(make_run, tmp_path):
+    make_run("a", **certified("float64"))
+    main([str(tmp_path), "--html", str(tmp_path / "report.html")])
+    text = (tmp_path / "report.html").read_text().replace("<wbr>", "")
+    assert ">certified_float64@1.58<" in text
+    assert ">certified_float32@1.58<" in text
+
+
+def test_a_network_certified_in_float32_has_no_other_figure(make_run, tmp_path, capsys):
+    make_run("a", **certified("float32", {"float32": BOTH["float32"]}))
+    header, _, row, *notes = printed(capsys, tmp_path).splitlines()
+    assert re.findall(r"certified\S*", header) == ["certified_float32@0.3", "certified_float32@1.58"]
+    assert "75.00" in row
+    assert "certified accuracy is of the network evaluated in float32." in notes
+
+
+def test_rows_of_several_arithmetics_each_say_theirs(make_run, tmp_path, capsys):
+    make_run("a", {"certify_dtype": "float64"}, **certified("float64"))
+    make_run("b", {"certify_dtype": "float32"}, **certified("float32", {"float32": BOTH["float32"]}))
+    make_run("old", {"conv.name": "rko"})
+    header, *_, text = printed(capsys, tmp_path).partition("\n")
+    assert re.findall(r"certified\S*@0.3", header) == ["certified@0.3", "certified_float32@0.3"]
+    for note in ("bcop: certified accuracy is of the network evaluated in float64.",
+                 "bcop: certified accuracy is of the network evaluated in float32.",
+                 "rko: certified accuracy is of the network that its results do not tell."):  # fmt: skip
+        assert note in text
+
+
+@pytest.mark.parametrize(
+    ("column", "measure"),
+    [("certified@1.58", "certified_accuracy"), ("certified_accuracy@1.58", "certified_accuracy"),
+     ("certified_float64@1.58", "certified_accuracy"), ("certified_float32@1.58", "certified_float32_accuracy"),
+     ("certified_float32_accuracy@1.58", "certified_float32_accuracy")],
+)  # fmt: skip
+def test_columns_are_found_by_their_titles_and_names(make_run, tmp_path, column, measure):
+    make_run("a", **certified("float64"))
+    (table,) = tables(tmp_path, columns=column, sort=column)
+    assert table.measures == [Measure(measure, 1.58)]
+
+
+RADII = ("0.1", "0.2", "0.3", "0.5", "1.58")
+
+
+@pytest.fixture
+def wide(make_run, tmp_path):
+    """A run attacked at five radii, and one of another learning rate."""
+    accuracies = dict.fromkeys(RADII, 0.5)
+    attacked = dict.fromkeys(("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper"), accuracies)
+    by = {"float64": accuracies, "float32": accuracies}
+    for number in range(2):
+        make_run(
+            f"runs/{number}", {"optimizer.lr": 10.0**number}, attacked_accuracy=attacked, **certified("float64", by)
+        )
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def terminal(monkeypatch, capsys):
+    """``terminal(width, *arguments)``: what ``lipnet-results`` shows in a terminal of that width."""
+
+    def show(width, *arguments):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        return printed(capsys, *arguments)
+
+    return show
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_a_table_fits_the_terminal(wide, terminal, width):
+    lines = terminal(width, wide).split("\n\n")[0].splitlines()
+    assert all(len(line) <= width for line in lines)
+    place = next(number for number, line in enumerate(lines) if line.startswith("---"))
+    assert lines[place - 1].split()[:3] == ["dataset", "model", "method"]
+    named = " ".join(lines[place + 3 :])
+    assert named.startswith(f"no room in {width} characters for ")
+    assert "--columns all shows all" in named
+    assert "train_s" in named
+    shown = " ".join(lines[:place])
+    assert "clean" in shown
+    assert ("optimizer.lr" in shown) == (width >= 60)
+    assert ("float32" in shown) == (width >= 80)
+
+
+def test_all_columns_where_there_is_room_or_they_are_asked_for(wide, terminal, capsys, tmp_path):
+    everything = printed(capsys, wide)
+    assert len(everything.splitlines()[0]) > 300
+    assert terminal(1000, wide) == everything
+    assert terminal(80, wide, "--columns", "all") == everything
+    assert "no room" not in terminal(80, wide, "--columns", ",".join(f"pgd_paper@{radius}" for radius in RADII))
+    assert terminal(80, wide, "--format", "markdown").startswith("| dataset |")
+    terminal(80, wide, "--output", tmp_path / "table.txt")
+    assert (tmp_path / "table.txt").read_text() == everything

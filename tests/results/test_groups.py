@@ -1,8 +1,11 @@
+import copy
 import os
 import shutil
 
 import pytest
+import yaml
 
+from lipnet.defaults import completed
 from lipnet.results.collect import find_runs
 from lipnet.results.groups import group_runs, varying_keys, varying_labels
 from lipnet.results.measures import Measure, statistic
@@ -105,4 +108,54 @@ def test_a_configuration_known_in_part_is_a_group_of_its_own(make_run, tmp_path)
     assert varying_keys(groups) == ["epochs"]
     (told,) = (group for group in groups if not group.runs[0].composed)
     assert varying_labels(told, ["epochs", "attack.steps"]) == {"epochs": "10", "attack.steps": "?"}
-    assert any("config.yaml is missing" in note for note in notes(groups, []))
+    assert any("config.yaml is missing or damaged" in note for note in notes(groups, []))
+
+
+# Runs made before a key existed: shapes of the same configuration as older versions wrote it.
+
+
+def written(make_run, name, content, seed):
+    directory = make_run(name, seed=seed)
+    (directory / ".hydra" / "config.yaml").write_text(yaml.safe_dump(content | {"seed": seed}, sort_keys=False))
+
+
+def without(content, key):
+    content = copy.deepcopy(content)
+    group, _, leaf = key.rpartition(".")
+    del (content[group] if group else content)[leaf]
+    return content
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["amp", "compile", "attack", "attack.restarts", "model.head", "scheduler", "activation", "loss.epsilon", "bell",
+     "eval_radii", "dataset.epsilon", "certify_dtype"],
+)  # fmt: skip
+def test_a_run_from_before_a_key_is_in_the_row_of_its_default(make_run, tmp_path, key):
+    whole = completed({"dataset": {"name": "mnist"}, "epochs": 3})
+    written(make_run, "new", whole, 0)
+    written(make_run, "old", without(whole, key), 1)
+    (group,) = groups_in(tmp_path)
+    assert len(group.runs) == 2
+    assert not any("differ" in note for note in notes([group], []))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("amp", "bf16"), ("attack.restarts", 9), ("model.head", "normalized"), ("loss.epsilon", 0.3), ("eval_radii", [2])],
+)
+def test_a_run_from_before_a_key_is_not_in_the_row_of_another_value(make_run, tmp_path, key, value):
+    whole = completed({"dataset": {"name": "mnist"}, "epochs": 3})
+    changed = copy.deepcopy(whole)
+    group, _, leaf = key.rpartition(".")
+    (changed[group] if group else changed)[leaf] = value
+    written(make_run, "new", changed, 0)
+    written(make_run, "old", without(whole, key), 1)
+    groups = groups_in(tmp_path)
+    assert [len(group.runs) for group in groups] == [1, 1]
+    assert varying_keys(groups) == [key]
+
+
+def test_a_run_without_attacks_is_not_said_to_have_few(make_run, tmp_path):
+    make_run("a", attacked_examples=None, attacked_accuracy=None)
+    assert not any("attacks on the first" in note for note in notes(groups_in(tmp_path), []))

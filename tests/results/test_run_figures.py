@@ -11,8 +11,12 @@ from lipnet.training.files import write_csv
 @pytest.fixture
 def folder(make_run, tmp_path):
     """Two seeds of one method whose radii, singular values and gradients are known, and a run of another."""
+    proved = {
+        "certified_accuracy_per_pair": {"0.3": 0.82, "1.58": 0.42}, "certify_dtype": "float64",
+        "certified_accuracy_by_arithmetic": {"float64": {"0.3": 0.8, "1.58": 0.4}, "float32": {"0.3": 0.7}},
+    }  # fmt: skip
     for seed, radii in enumerate(([0.0, 0.5, 1.0, 1.0], [0.0, 0.0, 0.5, 1.0])):
-        _leave(make_run(f"runs/{seed}", seed=seed), radii, 1.0 + seed, 0.5)
+        _leave(make_run(f"runs/{seed}", seed=seed, **proved), radii, 1.0 + seed, 0.5)
     _leave(make_run("runs/rko", {"conv.name": "rko", "optimizer.lr": 0.01}), [0.25] * 4, 0.5, 0.001)
     return tmp_path / "runs"
 

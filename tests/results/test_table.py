@@ -1,6 +1,6 @@
 import pytest
 
-from lipnet.results.table import closing_table
+from lipnet.results.table import certified_table, closing_table
 
 RESULTS = {
     "clean_accuracy": 0.98, "certified_accuracy": {"36/255": 0.575, "1.58": 0.0},
@@ -54,3 +54,66 @@ def test_without_attacks():
         ["36/255", "57.50%", "60.00%"],
         ["1.58", "0.00%", "0.00%"],
     ]
+
+
+FLOAT32 = {"36/255": 0.5, "1.58": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("told", "titles"),
+    [
+        (
+            {"certify_dtype": "float64", "certified_accuracy_by_arithmetic": {
+                "float64": RESULTS["certified_accuracy"], "float32": FLOAT32,
+            }},
+            ["certified >= (float64)", "certified >= (float32)"],
+        ),
+        (
+            {"certify_dtype": "float32", "certified_accuracy_by_arithmetic": {"float32": FLOAT32},
+             "certified_accuracy": FLOAT32},
+            ["certified >= (float32)"],
+        ),
+        # as runs were written before
+        (
+            {"rounding_cost": {"float64": {"36/255": 0.025, "1.58": 0.0}, "float32": {"36/255": 0.1, "1.58": 0.0}}},
+            ["certified >= (float64)", "certified >= (float32)"],
+        ),
+        (
+            {"rounding_cost": {"float32": {"36/255": 0.1, "1.58": 0.0}}, "certified_accuracy": FLOAT32},
+            ["certified >= (float32)"],
+        ),
+        ({"rounding_cost": {}, "certified_accuracy": FLOAT32}, ["certified >="]),
+        ({"certified_accuracy": FLOAT32}, ["certified >="]),
+    ],
+)  # fmt: skip
+def test_certified_accuracies_say_of_which_network_they_are(told, titles):
+    results = RESULTS | told
+    _, header, _, row, *_ = closing_table(results).splitlines()
+    own = titles[0].removeprefix("certified")
+    assert header.split("  ")[0] == "radius"
+    assert header.startswith("  ".join(["radius", *titles, f"per pair{own}", "fgsm <="]))
+    figures = [float(cell) for cell in row.replace(" %", "").split()[1:]]
+    assert figures[0] == pytest.approx(100 * results["certified_accuracy"]["36/255"])
+    assert figures[len(titles) - 1] == 50.0
+    only, _, _, last = certified_table(results).splitlines()
+    assert only == "  ".join(["radius", *titles])
+    assert last.split()[0] == "1.58"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_it_fits_the_terminal(width):
+    names = ["fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", "boundary", "pointwise"]
+    attacked = dict.fromkeys(names, RESULTS["attacked_accuracy"]["ddn"])
+    results = RESULTS | {
+        "rounding_cost": {"float64": FLOAT32, "float32": FLOAT32}, "attacked_accuracy": attacked,
+        "attacked_examples": 200,
+    }  # fmt: skip
+    lines = closing_table(results, width).splitlines()
+    assert all(len(line) <= width for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert all(name in text for name in names if "_" not in name)
+    hidden = "pointwise <=; lipnet.log in the run directory shows every column." in text
+    assert hidden == (width < 120)
+    full = closing_table(results).splitlines()
+    assert max(len(line) for line in full) > 120
+    assert not any("no room" in line for line in full)

@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from lipnet.certify.interval import Interval
 from lipnet.results.table import wasserstein_table
 from lipnet.results.wasserstein_figure import wasserstein_figure
-from lipnet.tasks.estimation import Estimation, Gap
+from lipnet.tasks.estimation import Estimation
 
 CONTENT = {
     "estimate": 0.9, "ci_low": 0.85, "ci_high": 0.95, "confidence": 0.95, "certified_lower_bound": 0.8,
@@ -24,7 +25,9 @@ def estimation(shape):
     first, second = torch.rand(2, 40, *shape, dtype=torch.float64)
     critic = nn.Sequential(nn.Flatten(), nn.Linear(first[0].numel(), 1)).double()
     values = [critic(side)[:, 0].detach() for side in (first, second)]
-    return Estimation(1.0, 0.9, Gap(0.9, 0.05), 0.8, 0.88, 1.4, CONTENT["gradient"], first, second, *values, critic)
+    return Estimation(
+        1.0, 0.9, Interval(0.9, 0.85, 0.95), 0.8, 0.88, 1.4, CONTENT["gradient"], first, second, *values, critic
+    )
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (5,), (1, 4, 4), (3, 4, 4)])
@@ -48,7 +51,7 @@ def test_a_critic_is_drawn_by_what_it_reads(shape):
 def test_an_evaluation_alone_and_a_pair_without_truth():
     content = {key: value for key, value in CONTENT.items() if key not in ("true_value", "estimate_over_true")}
     texts = wasserstein_figure(estimation((2,)), content, [], 10, "title").axes[0].get_legend().get_texts()
-    assert [text.get_text() for text in texts] == ["certified: at least 0.8", "estimate: 0.9 ± 0.05"]
+    assert [text.get_text() for text in texts] == ["certified: at least 0.8", "estimate: 0.9 [0.85, 0.95]"]
 
 
 def test_the_table():
@@ -63,5 +66,10 @@ def test_the_table():
     assert lines[7].endswith("second law: >= 0.99 at 25.00 %")
     published = {"published": {"true_value": 1.1, "sort_out": 0.7}}
     assert wasserstein_table(results | {"wasserstein": CONTENT | published}).splitlines()[6].endswith("layers: 0.7")
+    for width in (50, 80, 120):
+        fitted = wasserstein_table(results, width).splitlines()
+        assert all(len(line) <= width for line in fitted)
+        assert " ".join(" ".join(fitted).split()) == " ".join(" ".join(lines).split())
+        assert len(fitted) > len(lines)
     unknown = {key: value for key, value in CONTENT.items() if key != "true_value"}
     assert "true value" not in wasserstein_table(results | {"wasserstein": unknown})

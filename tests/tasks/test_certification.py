@@ -221,6 +221,8 @@ def test_the_cost_of_rounding_is_what_it_takes(config):
     between = float(plain.radii[largest] + plain.deployments["float32"][largest]) / 2
     assert plain.rounding_cost("float32", between) == 1 / COUNT
     assert plain.rounding_cost("float64", between) == 0
+    assert plain.certified_accuracy_in("float64", between) == plain.certified_accuracy(between) == 1 / COUNT
+    assert plain.certified_accuracy_in("float32", between) == 0
     coarse = certify_and_attack(model, split, config("attack.names=[]", "certify_dtype=float32"))
     assert list(coarse.deployments) == ["float32"]
 

@@ -1,6 +1,7 @@
 import pytest
 from launching import RADII, finished_run, launch, results, table
 
+from lipnet.tasks import robustness
 from lipnet.training import checkpoint
 
 
@@ -134,3 +135,23 @@ def test_a_run_that_has_no_checkpoint_yet(tmp_path, run):
     assert outcome.code == 1
     assert "best.pt: this checkpoint does not exist" in outcome.output
     assert "Traceback" not in outcome.output
+
+
+FAILING = {
+    "figures": (robustness, "accuracy_against_radius"),
+    "singular_values.csv": (robustness, "write_diagnostics"),
+    "TensorBoard": (robustness, "_track"),
+}
+
+
+@pytest.mark.parametrize("what", FAILING)
+def test_what_fails_beside_the_results_does_not_lose_them(run, tmp_path, monkeypatch, what):
+    def fail(*_):
+        raise RuntimeError("it cannot be done here")
+
+    monkeypatch.setattr(*FAILING[what], fail)
+    outcome = launch("task=evaluate", f"run={run}", "attack.names=[]", f"hydra.run.dir={tmp_path / 'out'}")
+    assert outcome.code == 0, outcome.output
+    assert what in outcome.output
+    assert "left out (RuntimeError: it cannot be done here)" in outcome.output
+    assert results(tmp_path / "out")["status"] == "completed"

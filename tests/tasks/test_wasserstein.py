@@ -6,10 +6,10 @@ import signal
 import pytest
 import torch
 from launching import charts_without_curves, curves, events, launch, layout, outcome_of, results, table
-from matplotlib.figure import Figure
 
 from lipnet import load_run
 from lipnet.data.pairs import load_pair
+from lipnet.results.canvas import blank_figure
 from lipnet.tasks import wasserstein
 from lipnet.training import checkpoint
 
@@ -30,7 +30,7 @@ def _finish(directory, *overrides):
 @pytest.fixture
 def no_figure(monkeypatch):
     """Figures are half of a tiny run's time; tests/results draws them."""
-    monkeypatch.setattr(wasserstein, "wasserstein_figure", lambda *_: Figure())
+    monkeypatch.setattr(wasserstein, "wasserstein_figure", lambda *_: blank_figure())
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,12 @@
 import errno
 import logging
+import signal
 import threading
 
 import pytest
 
-from lipnet.training.storage import silent_writers, storage_problem
+from lipnet.training.interrupt import Interrupted
+from lipnet.training.storage import dispensable, silent_writers, storage_problem
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG])
@@ -58,3 +60,22 @@ def test_only_failing_writers_are_silent(hooked, capsys):
     assert "--- Logging error ---" in capsys.readouterr().err
     _in_a_thread(OSError("seen again"))
     assert len(hooked) == 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no font"), OSError(errno.EACCES, "denied", "/elsewhere/cache")])
+def test_what_results_do_not_need_may_fail(tmp_path, caplog, error):
+    with caplog.at_level("WARNING", "lipnet"), dispensable("figures", tmp_path):
+        raise error
+    assert f"figures: left out ({type(error).__name__}: {error})" in caplog.text
+
+
+@pytest.mark.parametrize("name", [None, "certified_accuracy.png"])
+def test_a_full_disk_fails_all_the_same(tmp_path, name):
+    error = OSError(errno.ENOSPC, "full", *([str(tmp_path / name)] if name else []))
+    with pytest.raises(OSError, match="full"), dispensable("figures", tmp_path):
+        raise error
+
+
+def test_a_stop_is_no_failure(tmp_path):
+    with pytest.raises(Interrupted), dispensable("figures", tmp_path):
+        raise Interrupted(signal.SIGTERM)

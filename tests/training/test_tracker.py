@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import time
 
 import pytest
@@ -103,3 +104,26 @@ def test_flatten(make_config):
     flat = flatten(dataclasses.asdict(make_config()))
     assert flat["optimizer.name"] == "adam"
     assert all(isinstance(value, (bool, int, float, str)) for value in flat.values())
+
+
+def test_a_folder_whose_name_is_not_utf8_has_a_table_alone(tmp_path, caplog, make_config):
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    _track(directory, 0, [1, 2])
+    tracker = Tracker(directory, 2)
+    tracker.hyperparameters(make_config(), ["test/clean_accuracy"])
+    tracker.singular_values("1_Linear", torch.ones(3), 1)
+    tracker.text("network", "layers", 0)
+    tracker.close()
+    assert [path.name for path in directory.iterdir()] == ["metrics.csv"]
+    assert "its curves are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "epochs"),
+    [(b"", []), (bytes(50), []), (b"epoch,x\n1,0\n\xff", []), (b"epoch,x\n1,0\n2,0\nx,0\n3", [1, 2]), (b"a\n1\n", [])],
+)
+def test_what_is_damaged_of_a_table_is_lost_alone(tmp_path, content, epochs):
+    (tmp_path / "metrics.csv").write_bytes(content)
+    tracker = Tracker(tmp_path, 3)
+    assert [int(row["epoch"]) for row in tracker._rows] == epochs
+    tracker.close()

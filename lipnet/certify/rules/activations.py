@@ -1,5 +1,6 @@
 """Activations, and others without a linear part: the largest slope."""
 
+import math
 from typing import Any
 
 from torch import nn
@@ -35,26 +36,31 @@ def _largest_slope(module: nn.Module, shape: Shape) -> float:
 
 @register_rule(nn.LeakyReLU)
 def _leaky(module: nn.LeakyReLU, shape: Shape) -> float:
-    return max(1.0, abs(module.negative_slope))
+    return _largest(module.negative_slope)
 
 
 @register_rule(nn.PReLU)
 def _learned(module: nn.PReLU, shape: Shape) -> float:
-    return max(1.0, float(module.weight.abs().max()))
+    return _largest(float(module.weight.abs().max()))
 
 
 @register_rule(nn.RReLU)
 def _randomized(module: nn.RReLU, shape: Shape) -> float:
     if module.training:
         raise Refusal("in training mode its slopes are random; call .eval() first")
-    return max(1.0, up(abs(module.lower + module.upper) / 2))
+    return _largest(up(abs(module.lower + module.upper) / 2))
 
 
 @register_rule(nn.ELU, nn.CELU)
 def _exponential(module: Any, shape: Shape) -> float:
     """``α (exp x - 1)`` has slopes up to ``|α|``; CELU's ``α (exp(x / α) - 1)`` up to 1, for positive α."""
     if isinstance(module, nn.ELU):
-        return max(1.0, abs(module.alpha))
-    if module.alpha <= 0:
+        return _largest(module.alpha)
+    if not module.alpha > 0:
         raise Refusal(f"alpha={module.alpha} makes it grow without bound; use alpha > 0")
     return 1.0
+
+
+def _largest(slope: float) -> float:
+    """Of a slope and 1; infinite where it is not a number, of which ``max`` would make 1."""
+    return math.inf if math.isnan(slope) else max(1.0, abs(slope))

@@ -6,8 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lipnet.certify.bound import Refusal, Shape, register_rule
+from lipnet.certify.bound import Refusal, Shape, image_size, register_rule
 from lipnet.certify.norm import EPS, norm_bound, up
+
+_AXES = {
+    nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3, nn.AdaptiveAvgPool1d: 1, nn.AdaptiveAvgPool2d: 2,
+    nn.AdaptiveAvgPool3d: 3, nn.MaxPool1d: 1, nn.MaxPool2d: 2, nn.MaxPool3d: 3, nn.AdaptiveMaxPool1d: 1,
+    nn.AdaptiveMaxPool2d: 2, nn.AdaptiveMaxPool3d: 3,
+}  # fmt: skip
+
+
+def _size(module: nn.Module, shape: Shape) -> Shape:
+    return image_size(shape, next(axes for kind, axes in _AXES.items() if isinstance(module, kind)))
 
 
 def _each(value: Any, count: int) -> tuple[Any, ...]:
@@ -16,7 +26,7 @@ def _each(value: Any, count: int) -> tuple[Any, ...]:
 
 @register_rule(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 def _average(module: Any, shape: Shape) -> float:
-    axes = shape[1:]
+    axes = _size(module, shape)
     options = [_each(value, len(axes)) for value in (module.kernel_size, module.stride, module.padding)]
     divisor = getattr(module, "divisor_override", None)
     bound = 1.0 if divisor is None else up(1 / abs(divisor))
@@ -33,7 +43,8 @@ def _average(module: Any, shape: Shape) -> float:
 @register_rule(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 def _adaptive_average(module: Any, shape: Shape) -> float:
     bound = 1.0
-    for pixels, size in zip(shape[1:], _each(module.output_size, len(shape) - 1), strict=True):
+    axes = _size(module, shape)
+    for pixels, size in zip(axes, _each(module.output_size, len(axes)), strict=True):
         basis = torch.eye(pixels, dtype=torch.float64)[:, None, :, None]
         bound = up(bound * _matrix_bound(functional.adaptive_avg_pool2d(basis, (size, 1))))
     return bound
@@ -46,7 +57,8 @@ def _matrix_bound(images: Tensor) -> float:
 
 @register_rule(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 def _maximum(module: Any, shape: Shape) -> float:
-    options = [_each(value, len(shape) - 1) for value in (module.kernel_size, module.stride, module.dilation)]
+    axes = len(_size(module, shape))
+    options = [_each(value, axes) for value in (module.kernel_size, module.stride, module.dilation)]
     if module.return_indices:
         raise Refusal("return_indices=True returns more than the maxima; use return_indices=False")
     for kernel, stride, dilation in zip(*options, strict=True):
@@ -62,7 +74,8 @@ def _maximum(module: Any, shape: Shape) -> float:
 def _adaptive_maximum(module: Any, shape: Shape) -> float:
     if module.return_indices:
         raise Refusal("return_indices=True returns more than the maxima; use return_indices=False")
-    for pixels, size in zip(shape[1:], _each(module.output_size, len(shape) - 1), strict=True):
+    axes = _size(module, shape)
+    for pixels, size in zip(axes, _each(module.output_size, len(axes)), strict=True):
         if size is not None and pixels % size:
             raise Refusal(f"its windows overlap where {pixels} pixels become {size}; use a size that divides them")
     return 1.0

@@ -6,22 +6,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from lipnet.certify.bound import Refusal, Shape, register_rule
+from lipnet.certify.bound import Refusal, Shape, image_size, register_rule
 from lipnet.certify.norm import up
 from lipnet.layers import PixelUnshuffle
 
 
-@register_rule(
-    PixelUnshuffle, nn.ChannelShuffle, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle, nn.Unflatten,
-    nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d, nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d,
-)  # fmt: skip
+@register_rule(PixelUnshuffle, nn.ChannelShuffle, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle, nn.Unflatten)
 def _isometry(module: nn.Module, shape: Shape) -> float:
     return 1.0
 
 
+@register_rule(nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d, nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d)
+def _constants(module: Any, shape: Shape) -> float:
+    """Negative padding leaves pixels out."""
+    return 1.0 if math.isfinite(module.value) else math.inf
+
+
 @register_rule(nn.Flatten)
 def _flatten(module: nn.Flatten, shape: Shape) -> float:
-    if module.start_dim == 0:
+    if module.start_dim in (0, -1 - len(shape)):
         raise Refusal("start_dim=0 merges the examples of a batch; use start_dim >= 1")
     return 1.0
 
@@ -33,10 +36,18 @@ def _dropout(module: Any, shape: Shape) -> float:
     return 1.0
 
 
-@register_rule(
-    nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d, nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d,
-    nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d,
-)  # fmt: skip
+_REPEATING = {
+    nn.CircularPad1d: 1, nn.CircularPad2d: 2, nn.CircularPad3d: 3, nn.ReflectionPad1d: 1, nn.ReflectionPad2d: 2,
+    nn.ReflectionPad3d: 3, nn.ReplicationPad1d: 1, nn.ReplicationPad2d: 2, nn.ReplicationPad3d: 3,
+}  # fmt: skip
+
+
+@register_rule(*_REPEATING)
+def _repeated_borders(module: nn.Module, shape: Shape) -> float:
+    image_size(shape, next(axes for kind, axes in _REPEATING.items() if isinstance(module, kind)))
+    return copies(module, shape)
+
+
 def copies(module: nn.Module, shape: Shape) -> float:
     """The root of how often the most repeated pixel is repeated: the copies of different pixels are orthogonal."""
     most = 1

@@ -136,7 +136,7 @@ def published(option: MinFunnel) -> dict[str, float] | None:
     """The benchmark's figures for this pair: true value, estimates and cosines of the methods it compares."""
     if (option.seed, option.degree) != (987, 8.0):
         return None
-    with resources.files("lipnet.data.pairs").joinpath("minfunnel.csv").open() as file:
+    with resources.files("lipnet.data.pairs").joinpath("minfunnel.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if (int(row.pop("dimension")), int(row.pop("funnels"))) == (option.dimension, option.funnels):
                 return {name: float(value) for name, value in row.items()}

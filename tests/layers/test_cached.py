@@ -1,4 +1,4 @@
-"""The kept weight: built once, never stale, and with the gradients of a weight that is built anew each time."""
+"""The cached weight: built once, never stale, and with the gradients of a weight that is built anew each time."""
 
 import copy
 import io
@@ -34,7 +34,7 @@ def free(layer: nn.Module) -> nn.Parameter:
 
 
 def fresh(layer: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
-    """A new layer with nothing kept and the present values."""
+    """A new layer with nothing cached and the present values."""
     new = make().to(free(layer).dtype)
     new.load_state_dict({name: value.detach().clone() for name, value in layer.state_dict().items()})
     return new
@@ -93,7 +93,7 @@ def test_evaluation_between_two_losses_costs_no_build(make, shape):
 
 
 def test_few_rows_factorise_once_a_training_step(monkeypatch):
-    """With fewer rows than features the linear layer trains through the factor alone, which is kept likewise."""
+    """With fewer rows than features the linear layer trains through the factor alone, which is cached likewise."""
     from lipnet.layers import linear
 
     calls, factorise = [], linear.inverse_cholesky_factor
@@ -243,11 +243,11 @@ COPIES = {"deepcopy": copy.deepcopy, "save_and_load": reload}
 
 @over_layers
 @pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
-@pytest.mark.parametrize("kept", ["training", "evaluation", "nothing"])
-def test_copies_share_nothing(make, shape, make_copy, kept):
+@pytest.mark.parametrize("cached", ["training", "evaluation", "nothing"])
+def test_copies_share_nothing(make, shape, make_copy, cached):
     layer = make()
-    if kept != "nothing":
-        with torch.set_grad_enabled(kept == "training"):
+    if cached != "nothing":
+        with torch.set_grad_enabled(cached == "training"):
             layer(torch.randn(shape)), layer.weight
     twin, before = make_copy(layer), fresh(layer, make).weight
     assert torch.equal(twin.weight, before)
@@ -319,7 +319,7 @@ def losses(layer: nn.Module, shape: tuple[int, ...]) -> list[torch.Tensor]:
 
 @over_layers
 def test_separate_backward_calls_add_up(make, shape):
-    """Forward all, then backward one by one, all through one kept weight."""
+    """Forward all, then backward one by one, all through one cached weight."""
     layer = make().double()
     for loss in losses(layer, shape):
         loss.backward()
@@ -440,7 +440,7 @@ def test_state_dict_holds_the_learned_parameters_only(make, names):
     assert sorted(name for name, _ in layer.named_parameters()) == sorted(names)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own look at the kept weight
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own look at the cached weight
 @pytest.mark.parametrize("name", ["conv", "linear_wide", "linear_wide_few_rows"])
 def test_compiled(name):
     make, shape = LAYERS[name]

@@ -1,0 +1,14 @@
+"""Powers of two of the size of a matrix: divided by one, its products neither overflow nor vanish, and lose nothing."""
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def binary_scale(matrix: Tensor, dim: int | tuple[int, ...] = (-2, -1)) -> Tensor:
+    """The power of 2 at or below the largest ``|entry|`` over the dimensions ``dim``, which are kept as 1.
+
+    The smallest normal number where all entries are below it; NaN where one is not finite.
+    """
+    largest = matrix.abs().amax(dim, keepdim=True).clamp_min(torch.finfo(matrix.dtype).tiny)
+    return largest / (2 * torch.frexp(largest).mantissa)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import composition
 from lipnet.layers import BlockedConv2d, BlockedLinear, Concat, PaddedConv2d, Residual
 from lipnet.layers.composition import each_of
@@ -78,7 +79,7 @@ _LINEAR = (nn.Linear, BlockedLinear, PaddedConv2d, BlockedConv2d)
 def _absolute_sums(layer: Any) -> Callable[[Tensor], Tensor]:
     """``|(|W| |x|)|`` of each of a layer's inputs, float64, rounded up but for what float32 flushes to 0."""
     weight = layer.weight.detach().abs()
-    if weight.device.type == "cpu" and torch.get_float32_matmul_precision() == "highest":
+    if weight.device.type == "cpu" and not coarse_products():
         weight = weight.float()  # a few digits suffice
     slack = 1 + 4 * (weight[0].numel() + 8) * torch.finfo(weight.dtype).eps  # of sums without cancellation
 

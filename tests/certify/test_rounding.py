@@ -184,6 +184,24 @@ def test_sums_of_absolute_products_are_those_of_float64(name, scale):
         assert bool(((expected <= found) & (found <= 1.01 * expected)).all())
 
 
+@pytest.mark.parametrize("coarse", ["mkldnn convolutions", "matrix products"])
+def test_sums_of_absolute_products_are_not_taken_coarsely(coarse, monkeypatch):
+    """float32 products that may run in bf16 would be off by more than the sums are rounded up for."""
+    layer, inputs = PaddedConv2d(3, 8, 3).double().requires_grad_(False), torch.rand(5, 3, 8, 8, dtype=torch.float64)
+    if coarse == "matrix products":
+        monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    before = torch.backends.mkldnn.conv.fp32_precision
+    torch.backends.mkldnn.conv.fp32_precision = "bf16" if coarse == "mkldnn convolutions" else before
+    try:
+        found = Evaluation(layer).run(inputs)[1][:, 1]
+    finally:
+        torch.backends.mkldnn.conv.fp32_precision = before
+    absolute = copy.deepcopy(layer)
+    absolute.weight.abs_()
+    absolute.bias.zero_()
+    torch.testing.assert_close(found, absolute(inputs).flatten(1).norm(dim=1), rtol=1e-12, atol=0)
+
+
 def test_blocks_divide_what_a_sum_may_lose():
     for blocked, plain, shape in (
         (BlockedLinear(4096, 16), nn.Linear(4096, 16), (4096,)),

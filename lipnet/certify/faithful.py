@@ -23,6 +23,7 @@ _IMPLICIT = frozenset(
     {"__getattr__", "__getattribute__", "__iter__", "__next__", "__len__", "__getitem__", "__bool__", "__eq__",
      "__hash__", "__torch_function__"}
 )  # fmt: skip
+_READ = frozenset({"weight", "bias"})  # by rules and conversions, of layers whose ``forward`` asks for another name
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
 
 # kind -> (where a name is defined, as a mapping and in words; the name; what it was)
@@ -169,7 +170,7 @@ def _path(kind: type[nn.Module]) -> frozenset[str]:
     if kind not in _paths:
         builders: frozenset[str] = getattr(kind, "builders", frozenset())
         names: set[str] = set()
-        todo = [*_CALL, *_IMPLICIT]
+        todo = [*_CALL, *_IMPLICIT, *_READ]
         while todo:
             name = todo.pop()
             if name in names or name in builders:

@@ -289,8 +289,10 @@ class Exponential(Named):
     gamma: float = checked(number(above=0, at_most=1))
 
 
-FOOLBOX_ATTACKS = ("boundary", "pointwise")  # they need the optional package foolbox
-ATTACKS = ("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", *FOOLBOX_ATTACKS)
+FOOLBOX_ATTACKS = ("boundary", "pointwise")
+# Attacks that need an optional package, and which.
+PACKAGES = dict.fromkeys(FOOLBOX_ATTACKS, "foolbox") | {"autoattack": "pyautoattack"}
+ATTACKS = ("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", *PACKAGES)
 
 
 @dataclass(frozen=True)
@@ -300,6 +302,7 @@ class Attack:
     restarts: int = checked(whole(1))
     ddn_steps: int = checked(whole(1))
     examples: int | None = checked(optional(whole(1)))
+    proved: float = checked(number(at_least=0, at_most=1))
     foolbox_examples: int = checked(whole(1))
 
 

@@ -22,6 +22,7 @@ from lipnet.tasks.certification import Certification, certify_and_attack
 from lipnet.tasks.diagnostics import write_diagnostics
 from lipnet.tasks.losses import build_loss
 from lipnet.tasks.session import Session
+from lipnet.tasks.stopwatch import Stopwatch
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
 from lipnet.training import distributed
 from lipnet.training.files import write_csv
@@ -114,8 +115,8 @@ def evaluate(
     model: nn.Module, test: Split, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
 ) -> dict[str, Any]:
     """Certifies and attacks on the test split; writes the table, the figures and ``results.json``."""
-    started = time.perf_counter()
-    found = certify_and_attack(model, test, config)
+    started, watch = time.perf_counter(), Stopwatch()
+    found = certify_and_attack(model, test, config, watch)
     results |= {
         "status": "completed",
         "test_examples": len(test),
@@ -132,6 +133,9 @@ def evaluate(
             name: {radius: attacked.accuracy[radius] for radius in config.eval_radii}
             for name, attacked in found.attacked.items()
         },
+        "attacked_accuracy_worst": {
+            radius: found.attacked_worst[radius] for radius in config.eval_radii if found.attacked
+        },
         "attacked_examples": min(len(test), config.attack.examples or len(test)),
         "foolbox_examples": next(
             (found.attacked[name].examples for name in FOOLBOX_ATTACKS if name in found.attacked), None
@@ -147,11 +151,14 @@ def evaluate(
         "lipschitz_upper_bound": found.lipschitz,
         "lipschitz_lower_bound": found.lower,
         "eval_seconds": time.perf_counter() - started,
+        "seconds": watch.seconds,  # of the parts; those after this one are still to come
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
     if distributed.is_main():
-        write_diagnostics(session.directory, model, test)
-        _show(found, config, session, tracker, results)
+        with watch.part("diagnostics"):
+            write_diagnostics(session.directory, model, test)
+        with watch.part("figures"):
+            _show(found, config, session, tracker, results)
         write_results(session.directory, results)
     return results
 

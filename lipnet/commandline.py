@@ -40,7 +40,7 @@ from lipnet.own_files import misread, not_found
 from lipnet.paths import as_meant, path_of, path_override
 from lipnet.processes import shared_by
 from lipnet.saved import RUN_READERS, Origin, origin
-from lipnet.schema import FOOLBOX_ATTACKS, GROUPS
+from lipnet.schema import GROUPS, PACKAGES
 from lipnet.sweeps.launch import Launch
 from lipnet.sweeps.objective import no_such_number
 from lipnet.sweeps.plan import Plan, plan_sweep
@@ -344,12 +344,14 @@ def _check(
 def _missing_packages(composed: DictConfig) -> Iterator[str]:
     """Not a problem of the configuration itself: a run that has it can be loaded anywhere."""
     names = OmegaConf.select(composed, "attack.names")
-    wanted = [name for name in FOOLBOX_ATTACKS if isinstance(names, ListConfig) and name in names]
-    if wanted and importlib.util.find_spec("foolbox") is None:
-        yield (
-            f"attack.names: {' and '.join(wanted)} needs the package foolbox, which is not installed; "
-            "pip install foolbox, or leave it out."
-        )
+    for package in dict.fromkeys(PACKAGES.values()):
+        of_it = [name for name, needed in PACKAGES.items() if needed == package]
+        wanted = [name for name in of_it if isinstance(names, ListConfig) and name in names]
+        if wanted and importlib.util.find_spec(package) is None:
+            yield (
+                f"attack.names: {' and '.join(wanted)} needs the package {package}, which is not installed; "
+                f"pip install {package}, or leave it out."
+            )
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if OmegaConf.select(composed, "task.onnx") is True and missing:
         yield (

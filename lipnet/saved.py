@@ -14,7 +14,8 @@ from lipnet.trust import read_overrides
 # What a command may change when it evaluates a finished run; everything else is the run's own.
 EVALUATION_KEYS = (
     "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
-    "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.foolbox_examples",
+    "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.proved",
+    "attack.foolbox_examples",
     "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
     "estimate.confidence", "estimate.transport_samples", "objective", "fail_fast",
 )  # fmt: skip

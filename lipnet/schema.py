@@ -290,9 +290,11 @@ class Exponential(Named):
     gamma: float = checked(number(above=0, at_most=1))
 
 
-FOOLBOX_ATTACKS = ("boundary", "pointwise")  # they need the optional package foolbox
+FOOLBOX_ATTACKS = ("boundary", "pointwise")
 NEAREST_ATTACKS = ("ddn", *FOOLBOX_ATTACKS)  # they look for the nearest error, whatever the radius
-ATTACKS = ("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", *FOOLBOX_ATTACKS)
+# Attacks that need an optional package, and which.
+PACKAGES = dict.fromkeys(FOOLBOX_ATTACKS, "foolbox") | {"autoattack": "pyautoattack"}
+ATTACKS = ("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", *PACKAGES)
 
 
 @dataclass(frozen=True)
@@ -302,6 +304,7 @@ class Attack:
     restarts: int = checked(whole(1))
     ddn_steps: int = checked(whole(1))
     examples: int | None = checked(optional(whole(1)))
+    proved: float = checked(number(at_least=0, at_most=1))
     foolbox_examples: int = checked(whole(1))
 
 

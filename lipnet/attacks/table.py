@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lipnet.attacks.gradient import fgsm, pgd, pgd_paper
 from lipnet.attacks.minimal import ddn
+from lipnet.attacks.with_autoattack import autoattack
 from lipnet.attacks.with_foolbox import boundary, pointwise
 from lipnet.schema import Attack
 
@@ -42,4 +43,7 @@ ATTACKS: dict[str, InBall | Nearest] = {
     ),
     "boundary": Nearest(lambda model, images, labels, options, generator: boundary(model, images, labels, generator)),
     "pointwise": Nearest(lambda model, images, labels, options, generator: pointwise(model, images, labels, generator)),
+    "autoattack": InBall(
+        lambda model, images, labels, radius, options, generator: autoattack(model, images, labels, radius, generator)
+    ),
 }

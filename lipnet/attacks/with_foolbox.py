@@ -1,15 +1,13 @@
 """Attacks of foolbox (Rauber et al. 2020), an optional package: they see predictions alone, and check the others."""
 
-import contextlib
 import importlib
-import logging
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
-import numpy
 import torch
 from torch import Tensor, nn
+
+from lipnet.attacks.isolation import isolated
 
 
 def boundary(model: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -32,7 +30,7 @@ def _run(name: str, model: nn.Module, images: Tensor, labels: Tensor, generator:
     inner = foolbox.PyTorchModel(model.eval(), bounds=(0, 1), device=images.device)
     attack = getattr(foolbox.attacks, name)()
     originals = images[possible]
-    with _alone(int(torch.randint(2**31, (), generator=generator))):
+    with isolated(generator):
         nearest = attack.run(inner, originals, labels[possible], starting_points=starts[possible])
     # They end on the boundary, up to float32; a ten-thousandth further out they are clearly beyond it.
     found[possible] = (originals + (1 + 1e-4) * (nearest - originals)).clamp(0, 1)
@@ -43,21 +41,6 @@ def _foolbox() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the scipy names that it imports
         return importlib.import_module("foolbox")
-
-
-@contextlib.contextmanager
-def _alone(seed: int) -> Iterator[None]:
-    """foolbox draws from the global generators, which are put back afterwards, and writes to the root logger."""
-    before, disabled = numpy.random.get_state(), logging.root.manager.disable
-    logging.disable(logging.INFO)
-    numpy.random.seed(seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            numpy.random.set_state(before)
-            logging.disable(disabled)
 
 
 @torch.no_grad()

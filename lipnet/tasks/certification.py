@@ -10,6 +10,7 @@ from lipnet.data.images import Split
 from lipnet.models import to_plain
 from lipnet.schema import Config
 from lipnet.tasks.attacking import Attacked, Attacker
+from lipnet.tasks.stopwatch import Stopwatch
 from lipnet.training import distributed
 
 _JACOBIAN_EXAMPLES = 128
@@ -24,6 +25,7 @@ class Certification:
         lower: the largest Jacobian norm at test examples.
         predictions, margins, radii, radii_per_pair: of every test example, in the split's order.
         attacked: attack -> what it found.
+        attacked_worst: radius as written -> accuracy after all attacks together.
         images: a few examples; ``adversarial`` is what the attack ``shown`` makes of them at the largest radius: the
             last in ``attack.names`` that searches in a ball.
         deployments: arithmetic -> the radii that hold for the network evaluated in it.
@@ -39,6 +41,7 @@ class Certification:
     labels: Tensor
     indices: Tensor
     attacked: dict[str, Attacked]
+    attacked_worst: dict[str, float]
     images: Tensor
     adversarial: Tensor
     shown: str | None
@@ -74,7 +77,9 @@ class Certification:
         ]
 
 
-def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certification:
+def certify_and_attack(
+    model: nn.Module, split: Split, config: Config, stopwatch: Stopwatch | None = None
+) -> Certification:
     """Evaluates the network that would be deployed: plain layers with the effective float32 weights.
 
     Logits and margins are computed in ``config.certify_dtype``, and radii hold for the network evaluated in it, with a
@@ -86,17 +91,21 @@ def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certif
     Raises:
         CertificateViolation: an attack succeeded inside a certified radius.
     """
+    watch = stopwatch or Stopwatch()
     dtype = getattr(torch, config.certify_dtype)
     exact = to_plain(model.eval()).requires_grad_(False).to(dtype)
     searched = to_plain(model, blocked=False).requires_grad_(False)
     images, labels = split.pixels(), split.labels
-    certificate = certify(exact, images, labels, share=distributed.in_parts)
+    with watch.part("bounds"):
+        certificate = certify(exact, images, labels, share=watch.timed("logits", distributed.in_parts))
     radii, pairs, margin = certificate.radii(dtype), certificate.radii_per_pair(dtype), certificate.margins
     count = config.attack.examples or len(images)
     attacker = Attacker(searched, exact, images[:count], labels[:count], torch.maximum(radii, pairs)[:count], config)
-    attacked = attacker.run(margin[:count] > 0)
+    with watch.part("attacks"):
+        attacked, worst = attacker.run(margin[:count] > 0)
     few = images[:_JACOBIAN_EXAMPLES].to(dtype)
-    (lower,) = distributed.largest(jacobian_lower_bound(exact, few[distributed.own_rows(len(few))]))
+    with watch.part("jacobian"):
+        (lower,) = distributed.largest(jacobian_lower_bound(exact, few[distributed.own_rows(len(few))]))
     return Certification(
         lipschitz=certificate.lipschitz,
         lower=lower,
@@ -107,6 +116,7 @@ def certify_and_attack(model: nn.Module, split: Split, config: Config) -> Certif
         labels=labels.cpu(),
         indices=split.indices,
         attacked=attacked,
+        attacked_worst=worst,
         images=images[: len(attacker.adversarial)].cpu(),
         adversarial=attacker.adversarial.cpu(),
         shown=attacker.shown,

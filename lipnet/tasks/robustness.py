@@ -23,6 +23,7 @@ from lipnet.tasks.certification import Certification, certify_and_attack
 from lipnet.tasks.diagnostics import write_diagnostics
 from lipnet.tasks.losses import build_loss
 from lipnet.tasks.session import Session
+from lipnet.tasks.stopwatch import Stopwatch
 from lipnet.tasks.training import track_singular_values, train_and_evaluate
 from lipnet.training import distributed
 from lipnet.training.files import write_csv
@@ -116,8 +117,8 @@ def evaluate(
     model: nn.Module, test: Split, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
 ) -> dict[str, Any]:
     """Certifies and attacks on the test split; writes the table, the figures and ``results.json``."""
-    started = time.perf_counter()
-    found = certify_and_attack(model, test, config)
+    started, watch = time.perf_counter(), Stopwatch()
+    found = certify_and_attack(model, test, config, watch)
     results |= {
         "status": "completed",
         "test_examples": len(test),
@@ -136,6 +137,9 @@ def evaluate(
             name: {radius: attacked.accuracy[radius] for radius in config.eval_radii}
             for name, attacked in found.attacked.items()
         },
+        "attacked_accuracy_worst": {
+            radius: found.attacked_worst[radius] for radius in config.eval_radii if found.attacked
+        },
         "attacked_examples": min(len(test), config.attack.examples or len(test)),
         "foolbox_examples": next(
             (found.attacked[name].examples for name in FOOLBOX_ATTACKS if name in found.attacked), None
@@ -151,16 +155,17 @@ def evaluate(
         "lipschitz_upper_bound": found.lipschitz,
         "lipschitz_lower_bound": found.lower,
         "eval_seconds": time.perf_counter() - started,
+        "seconds": watch.seconds,  # of the parts; those after this one are still to come
         "peak_memory_bytes": peak_memory_bytes(session.device),
     }
     if distributed.is_main():
-        with dispensable("singular_values.csv, gradient_norms.csv", session.directory):
+        with watch.part("diagnostics"), dispensable("singular_values.csv, gradient_norms.csv", session.directory):
             write_diagnostics(session.directory, model, test)
         write_csv(session.directory / "certificates.csv", found.rows())
         step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
-        with dispensable("figures", session.directory):
+        with watch.part("figures"), dispensable("figures", session.directory):
             _draw(found, config, session, tracker, step)
-        with dispensable("TensorBoard", session.directory):
+        with watch.part("figures"), dispensable("TensorBoard", session.directory):
             _track(found, tracker, results, step)
         table = Fitting(lambda width: closing_table(results, width))
         with dispensable("TensorBoard's table", session.directory):

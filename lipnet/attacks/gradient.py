@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from lipnet.certify.radius import margins
 
+_PATIENCE = 5  # steps before a descent may be given up, or a quarter of them if that is more
+
 
 def fgsm(model: nn.Module, images: Tensor, labels: Tensor, radius: float) -> Tensor:
     """One step of length ``radius`` down the margin's gradient, clamped to [0, 1] (Goodfellow et al. 2015, in L2)."""
@@ -20,9 +22,10 @@ def pgd(
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent on the margin, with restarts; the best iterate of each example is kept.
 
-    The first restart begins at the image and goes for whichever class is nearest. Restart r > 0 begins at a point drawn
-    uniformly from the ball and goes for the class that is the image's (r + 1)-th likeliest wrong one. The step length
-    falls from ``radius`` to a twentieth of it. An example that is certainly misclassified is left alone from then on.
+    The first restart begins at the image and goes for whichever class is nearest. Restart r > 0 begins twice at a point
+    drawn uniformly from the ball, and goes first for the class that is the image's (r + 1)-th likeliest wrong one, then
+    for whichever is nearest. The step length falls from ``radius`` to a twentieth of it. An example that is certainly
+    misclassified is left alone from then on; a descent is given up where it cannot succeed to first order.
 
     Args:
         model: maps ``(batch, channels, height, width)`` in [0, 1] to logits, each example on its own.
@@ -32,16 +35,17 @@ def pgd(
         Images in [0, 1] with the lowest margin found for each example.
     """
     best, lowest = images, torch.full(labels.shape, torch.inf, dtype=images.dtype, device=images.device)
-    for restart in range(restarts):
+    aims: list[int | None] = [None]
+    for restart in range(1, restarts):
+        aims += [restart, None]
+    for number, aim in enumerate(aims):
         active = (lowest >= 0).nonzero()[:, 0]
         if not len(active):
             break
         origin, true = images[active], labels[active]
-        if restart:
-            targets = _wrong_class(model, origin, true, restart)
-            found = _descend(model, random_start(origin, radius, generator), origin, true, targets, radius, steps)
-        else:
-            found = _descend(model, origin, origin, true, None, radius, steps)
+        start = random_start(origin, radius, generator) if number else origin
+        targets = None if aim is None else _wrong_class(model, origin, true, aim)
+        found = _descend(model, start, origin, true, targets, radius, steps)
         better = found[1] < lowest[active]
         best = best.index_copy(0, active[better], found[0][better])
         lowest[active[better]] = found[1][better]
@@ -60,12 +64,22 @@ def _descend(
         better = margin < lowest[active]
         lowest[active[better]], best[active[better]] = margin[better], current[better]
         right = margin >= 0
+        if step >= max(_PATIENCE, steps // 4):
+            right &= margin <= _reach(current - origin[active], gradient, radius)
         active = active[right]
         if not len(active):
             break
         length = radius * 0.05 ** (step / max(1, steps - 1))
         current = project((current - length * unit(gradient))[right], origin[active], radius)
     return best, lowest
+
+
+def _reach(change: Tensor, gradient: Tensor, radius: float) -> Tensor:
+    """How much the linearised margin can still fall within the ball: where the margin is larger, nothing there errs.
+
+    That is to first order, with the box left out. It is the gap that stops a Frank-Wolfe descent.
+    """
+    return (change * gradient).flatten(1).sum(1) + radius * norm(gradient).flatten()
 
 
 @torch.no_grad()

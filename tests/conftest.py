@@ -24,12 +24,23 @@ from lipnet.models import to_plain
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """What tests print of names that are not UTF-8 can be sent from a worker to the main process."""
+    report = yield
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode("utf-8")) for title, text in report.sections
+    ]
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test starts from the same seeds, one thread and no outside data folder, and leaves no Hydra behind."""
     monkeypatch.delenv("LIPNET_DATA", raising=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(False)  # training in this process sets it
     torch.manual_seed(0)
     numpy.random.seed(0)
     random.seed(0)

@@ -5,9 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify.radius import margins
-
-_PATIENCE = 5  # steps before a descent may be given up, or a quarter of them if that is more
+from lipnet.certify.radius import at_once, margins, model_logits
 
 
 def fgsm(model: nn.Module, images: Tensor, labels: Tensor, radius: float) -> Tensor:
@@ -64,8 +62,8 @@ def _descend(
         better = margin < lowest[active]
         lowest[active[better]], best[active[better]] = margin[better], current[better]
         right = margin >= 0
-        if step >= max(_PATIENCE, steps // 4):
-            right &= margin <= _reach(current - origin[active], gradient, radius)
+        if step >= patience(steps):
+            right &= ~out_of_reach(margin, current - origin[active], gradient, radius)
         active = active[right]
         if not len(active):
             break
@@ -74,18 +72,24 @@ def _descend(
     return best, lowest
 
 
-def _reach(change: Tensor, gradient: Tensor, radius: float) -> Tensor:
-    """How much the linearised margin can still fall within the ball: where the margin is larger, nothing there errs.
+def patience(steps: int) -> int:
+    """How many of its steps a search takes before it may be given up."""
+    return max(4, steps // 5)
 
-    That is to first order, with the box left out. It is the gap that stops a Frank-Wolfe descent.
+
+def out_of_reach(margin: Tensor, change: Tensor, gradient: Tensor, radius: float | Tensor) -> Tensor:
+    """Whether the margin, linearised at ``change`` from an image, is positive in the whole ball around the image.
+
+    No linear step can succeed there: the margin exceeds the gap by which a Frank-Wolfe descent stops. The box, which
+    would only take from the ball, is left out.
     """
-    return (change * gradient).flatten(1).sum(1) + radius * norm(gradient).flatten()
+    return margin > (change * gradient).flatten(1).sum(1) + radius * norm(gradient).flatten()
 
 
 @torch.no_grad()
 def _wrong_class(model: nn.Module, images: Tensor, labels: Tensor, rank: int) -> Tensor:
     """The class whose logit is the ``rank``-th after the largest of the wrong ones, counted around."""
-    wrong = model(images).scatter(1, labels[:, None], -math.inf).argsort(1, descending=True)
+    wrong = model_logits(model, images).scatter(1, labels[:, None], -math.inf).argsort(1, descending=True)
     return wrong[:, rank % (wrong.shape[1] - 1)]
 
 
@@ -112,7 +116,17 @@ def margin_and_gradient(
     The margin is raised by more than rounding usually takes from it: where it is negative, exact arithmetic finds an
     error too.
     """
-    images = images.detach().requires_grad_()
+    size = at_once(images.device, images.dtype)
+    batches = images.detach().split(size)
+    aims = [None] * len(batches) if targets is None else targets.split(size)
+    parts = [_margin_and_gradient(model, *part) for part in zip(batches, labels.split(size), aims, strict=True)]
+    return torch.cat([margin for margin, _ in parts]), torch.cat([gradient for _, gradient in parts])
+
+
+def _margin_and_gradient(
+    model: nn.Module, images: Tensor, labels: Tensor, targets: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    images.requires_grad_()
     with torch.enable_grad():
         logits = model(images)
         margin = margins(logits, labels)

@@ -22,9 +22,13 @@ class InBall:
 
 @dataclass(frozen=True)
 class Nearest:
-    """Looks for the nearest error; one run serves every radius: ``find(model, images, labels, options, generator)``."""
+    """Looks for the nearest error; one run serves every radius.
 
-    find: Callable[[nn.Module, Tensor, Tensor, Attack, torch.Generator], Tensor]
+    ``find(model, images, labels, options, generator, sought) -> images``; ``sought``, ``(batch, 2)``, says between
+    which two distances the nearest error matters, and may be ignored.
+    """
+
+    find: Callable[[nn.Module, Tensor, Tensor, Attack, torch.Generator, Tensor], Tensor]
 
 
 _FGSM = InBall(lambda model, images, labels, radius, options, generator: fgsm(model, images, labels, radius))
@@ -36,13 +40,19 @@ ATTACKS: dict[str, InBall | Nearest] = {
             model, images, labels, radius, options.steps, options.restarts, generator
         )
     ),
-    "ddn": Nearest(lambda model, images, labels, options, generator: ddn(model, images, labels, options.ddn_steps)),
+    "ddn": Nearest(
+        lambda model, images, labels, options, generator, sought: ddn(model, images, labels, options.ddn_steps, sought)
+    ),
     "fgsm_paper": _FGSM,  # the paper's is one step from the image too
     "pgd_paper": InBall(
         lambda model, images, labels, radius, options, generator: pgd_paper(model, images, labels, radius, generator)
     ),
-    "boundary": Nearest(lambda model, images, labels, options, generator: boundary(model, images, labels, generator)),
-    "pointwise": Nearest(lambda model, images, labels, options, generator: pointwise(model, images, labels, generator)),
+    "boundary": Nearest(
+        lambda model, images, labels, options, generator, sought: boundary(model, images, labels, generator)
+    ),
+    "pointwise": Nearest(
+        lambda model, images, labels, options, generator, sought: pointwise(model, images, labels, generator)
+    ),
     "autoattack": InBall(
         lambda model, images, labels, radius, options, generator: autoattack(model, images, labels, radius, generator)
     ),

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lipnet.attacks.gradient import project
 from lipnet.attacks.isolation import isolated
+from lipnet.certify.radius import at_once
 
 
 def autoattack(model: nn.Module, images: Tensor, labels: Tensor, radius: float, generator: torch.Generator) -> Tensor:
@@ -30,5 +31,5 @@ def autoattack(model: nn.Module, images: Tensor, labels: Tensor, radius: float, 
         )
         others = min(9, model(images[:1]).shape[1] - 1)  # its target classes are nine, however few there are
         attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = others
-        found, _ = attack.run_standard_evaluation(images, labels, batch_size=len(images))
+        found, _ = attack.run_standard_evaluation(images, labels, batch_size=at_once(images.device, images.dtype))
     return project(found.detach(), images, radius)

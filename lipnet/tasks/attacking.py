@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lipnet.attacks import ATTACKS, InBall, Nearest
 from lipnet.certify import margins
-from lipnet.certify.radius import at_once
+from lipnet.certify.radius import model_logits
 from lipnet.checks import radius_value
 from lipnet.data.images import generator
 from lipnet.schema import ATTACKS as NAMES
@@ -23,6 +23,8 @@ from lipnet.schema import FOOLBOX_ATTACKS, Config
 from lipnet.training import distributed
 
 _SHOWN = 16
+_TOGETHER = 512  # in one call of an attack: those that withstand it fill up its batches as others fall
+_MEASURED = 1000
 _BATCHES, _ORDER = 2, 3  # streams of random numbers
 
 
@@ -39,8 +41,7 @@ class Attacked:
         examples: how many it is about: the first of the test split.
         seconds: what it took.
         median_distance: for an attack that looks for the nearest error, the median L2 distance to it over the examples
-            that are correct without it, those attacked though proved standing for all that are proved; ``None`` where
-            it found none for half of them.
+            that are correct without it, or a thousand of them; ``None`` where it found none for half of these.
     """
 
     accuracy: dict[str, float]
@@ -92,37 +93,45 @@ class Attacker:
         started = time.perf_counter()
         if name in FOOLBOX_ATTACKS:
             correct = correct[: self.config.attack.foolbox_examples]
-        distances = self._distances(name, correct)
+        measured = self._drawn(correct, _MEASURED if isinstance(ATTACKS[name], Nearest) else 0)
+        distances = self._distances(name, correct, measured)
         self._check(name, distances)
         nearest[: len(distances)] = nearest[: len(distances)].minimum(distances)
-        median = self._median(distances, correct) if isinstance(ATTACKS[name], Nearest) else None
-        return Attacked(self._accuracy(distances), len(correct), time.perf_counter() - started, median)
+        median = float(distances[measured].median()) if bool(measured.any()) else math.inf
+        seconds = time.perf_counter() - started
+        return Attacked(self._accuracy(distances), len(correct), seconds, median if math.isfinite(median) else None)
 
     def _accuracy(self, distances: Tensor) -> dict[str, float]:
         return {radius: float((distances > radius_value(radius)).double().mean()) for radius in self.radii}
 
-    def _distances(self, name: str, correct: Tensor) -> Tensor:
-        """The L2 distance of the nearest error that the attack found, float64; infinite where it found none."""
-        attack = ATTACKS[name]
+    def _distances(self, name: str, correct: Tensor, measured: Tensor) -> Tensor:
+        """The L2 distance of the nearest error that the attack found, float64; infinite where it found none.
+
+        Those of ``measured`` are searched to the end, the others until it is known on which side of the radii they lie.
+        """
+        attack, sought = ATTACKS[name], self._sought(measured)
         radii = [radius_value(written) for written in self.radii]
         if isinstance(attack, Nearest):
             radii = radii[-1:]
         distances = _nothing_found(correct)
         hidden = self.config.bars_hidden
-        size = at_once(self.images.device, self.images.dtype)
         with tqdm(unit="example", desc=f"attacking ({name})", disable=hidden, leave=False) as bar:
-            for place, largest in enumerate(radii):  # from the smallest: who has fallen is not attacked again
-                attacked = self._undecided(distances, largest)
+            for place, radius in enumerate(radii):  # from the smallest: who has fallen is not attacked again
+                attacked = self._undecided(distances, radius) | measured
                 if name == self.shown:
                     attacked[:_SHOWN] |= distances[:_SHOWN].isinf()
-                radius = math.inf if isinstance(attack, Nearest) else largest
                 bar.reset(int(attacked.sum()))
-                for number, rows in enumerate(attacked.nonzero()[:, 0].split(size)):
+                for number, rows in enumerate(attacked.nonzero()[:, 0].split(_TOGETHER)):
                     if len(rows) and number % distributed.size() == distributed.rank():
                         # A generator for each batch: the same numbers, however many processes share the batches.
                         random = generator(self.config.seed, _BATCHES, NAMES.index(name), place, number)
-                        found = self._find(attack, rows, radius, random)
-                        distances[rows] = self._distance_of_errors(found, rows, radius)
+                        images, labels, options = self.images[rows], self.labels[rows], self.config.attack
+                        if isinstance(attack, InBall):
+                            found = attack.find(self.deployed, images, labels, radius, options, random)
+                        else:
+                            found = attack.find(self.deployed, images, labels, options, random, sought[rows])
+                        within = radius if isinstance(attack, InBall) else math.inf
+                        distances[rows] = self._distance_of_errors(found, rows, within)
                         if name == self.shown:
                             shown = rows < len(self.adversarial)
                             self.adversarial[rows[shown]] = found[shown]
@@ -134,39 +143,34 @@ class Attacker:
         """Who has no error yet and is not proved at the radius; and a share, rounded up, of those that are proved."""
         right = distances.isinf()
         proved = right & (self.certified[: len(distances)] > radius)
-        return (right & ~proved) | self._drawn(proved)
+        return (right & ~proved) | self._drawn(proved, math.ceil(self.config.attack.proved * int(proved.sum())))
 
-    def _drawn(self, proved: Tensor) -> Tensor:
-        rows = proved.nonzero()[:, 0]
-        count = math.ceil(self.config.attack.proved * len(rows))
-        drawn = torch.zeros_like(proved)
+    def _drawn(self, among: Tensor, count: int) -> Tensor:
+        rows = among.nonzero()[:, 0]
+        drawn = torch.zeros_like(among)
         drawn[rows[self.place[rows].argsort()[:count]]] = True
         return drawn
 
-    def _median(self, distances: Tensor, correct: Tensor) -> float | None:
-        """Of those with and without a proof at the largest radius, weighed by how many of them were attacked."""
-        proved = correct & (self.certified[: len(distances)] > radius_value(self.radii[-1]))
-        drawn = self._drawn(proved)
-        weights = (correct & ~proved).double()
-        weights[drawn] = int(proved.sum()) / max(1, int(drawn.sum()))
-        ordered = distances.where(correct, math.inf).sort()
-        reached = weights[ordered.indices].cumsum(0) >= int(correct.sum()) / 2
-        value = float(ordered.values[reached][0]) if bool(reached.any()) else math.inf
-        return value if math.isfinite(value) else None
+    def _sought(self, measured: Tensor) -> Tensor:
+        """Between which two distances the nearest error matters, ``(examples, 2)``, for an attack that looks for it.
 
-    def _find(self, attack: InBall | Nearest, rows: Tensor, radius: float, random: torch.Generator) -> Tensor:
-        images, labels, options = self.images[rows], self.labels[rows], self.config.attack
-        if isinstance(attack, InBall):
-            return attack.find(self.deployed, images, labels, radius, options, random)
-        return attack.find(self.deployed, images, labels, options, random)
+        Where a radius is not proved, an error within the smallest of these decides them all, and so does none within
+        the largest. Every distance matters for the others: those proved at all radii, and those of ``measured``.
+        """
+        radii = torch.tensor([radius_value(written) for written in self.radii]).to(self.certified)
+        smallest = torch.searchsorted(radii, self.certified[: len(measured)])
+        everything = measured | (smallest == len(radii))
+        within = (1 - 1e-5) * radii[smallest.clamp_max(len(radii) - 1)]  # rounded in the search
+        largest = torch.full_like(within, float(radii[-1]))
+        sought = torch.stack((within.masked_fill(everything, 0), largest.masked_fill(everything, math.inf)), 1)
+        return sought.to(self.images)
 
     def _distance_of_errors(self, found: Tensor, rows: Tensor, radius: float) -> Tensor:
         """Infinite unless the certified network errs on the image, which must lie in the ball and in [0, 1]."""
         distance = torch.linalg.vector_norm((found.double() - self.images[rows].double()).flatten(1), dim=1)
         pixels = found.flatten(1)
         valid = (distance <= radius) & (pixels.amin(1) >= 0) & (pixels.amax(1) <= 1)
-        with torch.no_grad():
-            margin = margins(self.exact(found.to(next(self.exact.parameters()).dtype)), self.labels[rows])
+        margin = margins(model_logits(self.exact, found.to(next(self.exact.parameters()).dtype)), self.labels[rows])
         return torch.where(valid & (margin <= 0), distance, math.inf)
 
     def _check(self, name: str, distances: Tensor) -> None:

@@ -165,7 +165,9 @@ def kernel_suite(arguments: argparse.Namespace) -> dict:
         def build(layer: BCOPConv2d = layer, gradient: torch.Tensor = gradient) -> None:
             with torch.no_grad():
                 layer.raw_matrix.add_(0.0)  # a new version: the cached weight is dropped
-            torch.autograd.grad(layer.weight, (layer.raw_matrix, layer.raw_projectors), gradient, allow_unused=True)
+            torch.autograd.grad(
+                layer.effective_weight(), (layer.raw_matrix, layer.raw_projectors), gradient, allow_unused=True
+            )
 
         milliseconds = 1e3 * statistics.median(_interleave({"": build}, arguments.rounds, arguments.seconds)[""])
         count = kernel_multiply_adds(channels, kernel_size)

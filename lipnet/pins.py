@@ -1,7 +1,7 @@
 """Overrides that keep a run as it recorded itself where ``conf/`` has come to say something else. Imports no torch.
 
-A command that starts from a run composes its overrides again, with today's defaults. What was typed stays; what was left
-to defaults must be the run's own value, not that of a later version.
+A command that starts from a run composes its overrides again, with today's defaults. What was typed stays; what was
+left to defaults must be the run's own value, not that of a later version.
 """
 
 import re
@@ -21,7 +21,7 @@ _PLAIN_INTERPOLATION = re.compile(r"\$\{[\w.]+\}")
 
 
 def recorded_keys(directory: Path) -> dict[str, Any]:
-    """Dotted key -> value as ``.hydra/config.yaml`` has it, keys that came later by their defaults; empty without one."""
+    """Dotted key -> value of a run's ``.hydra/config.yaml``, with defaults for keys that came later; empty without one."""
     try:
         content = read_configuration(directory / ".hydra" / "config.yaml")
     except UserError:

@@ -33,11 +33,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lipnet import version
 from lipnet.config import NODES, config_dir, examine, show, unknown_key, unknown_option, unread_keys
+from lipnet.defaults import leaves
 from lipnet.directory import escaping, unusable, unwritable
 from lipnet.errors import UserError
 from lipnet.occupied import occupied, occupied_by_a_run, other_run
 from lipnet.own_files import misread, not_found
 from lipnet.paths import as_meant, path_of, path_override
+from lipnet.pins import key_pins, option_pins, recorded_keys
 from lipnet.processes import shared_by
 from lipnet.saved import RUN_READERS, Origin, origin
 from lipnet.schema import GROUPS, PACKAGES
@@ -56,7 +58,7 @@ def listed_groups() -> str:
     """Every group with its options, for ``--help``: Hydra's list, with long lines broken between names."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
-    listed = hydra.format_config_groups(lambda group: not group.startswith("hydra"))
+    listed = hydra.format_config_groups(lambda group: group.partition("/")[0] not in ("hydra", "usual"))
     return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ") for line in listed.splitlines())
 
 
@@ -99,6 +101,7 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
     run = origin(overrides)
     with _hydra(arguments.config_dir):
         if run is not None:
+            run = _as_recorded(run, overrides)
             own = _own(run, overrides)
             argv = [argument for argument in argv if argument not in own]
             overrides = [override for override in overrides if _text(override) not in own]
@@ -134,6 +137,27 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
     place = argv.index(_text(overrides[0])) if overrides else len(argv)
     added = [*saved, *(launch.overrides if launch else [])]  # before what was typed, which wins
     return [*argv[:place], *added, *argv[place:]], launch
+
+
+def _as_recorded(run: Origin, overrides: list[Override]) -> Origin:
+    """The run with the values that it had from defaults which are others today; of a rerun, less what was typed."""
+    given = {override.key_or_group for override in overrides}
+    recorded = recorded_keys(Path(run.directory))
+    if not recorded or (run.key == "rerun" and "experiment" in given):  # a recipe says what it wants
+        return run
+    texts = list(run.texts)
+    typed = {re.split("[=@]", text.lstrip("+~"))[0] for text in texts}
+    for pins in (option_pins, key_pins):
+        composed = _compose(texts, [])
+        if composed is None:  # the checks will say what is wrong with the run's own overrides
+            return run
+        today = dict(leaves(_plain(composed)))
+        texts += [
+            text
+            for text in pins(recorded, today, typed)
+            if run.key != "rerun" or not {text.partition("=")[0], text.partition(".")[0]} & given
+        ]
+    return dataclasses.replace(run, texts=texts)
 
 
 def _own(run: Origin, overrides: list[Override]) -> set[str]:
@@ -174,6 +198,11 @@ def _changes(override: Override, run: Origin, composed: DictConfig) -> bool | No
     if changed is None:  # it may contradict the run's own overrides alone
         return None if _compose([text], []) is None else True
     return _content(changed) != _content(composed) or _choice(changed, key) != _choice(composed, key)
+
+
+def _plain(composed: DictConfig) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(_without_hydra(composed))
+    return content
 
 
 def _content(composed: DictConfig) -> Any:

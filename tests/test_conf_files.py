@@ -11,6 +11,8 @@ from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, Generator
 from lipnet.data.facts import DATASETS, inputs_and_outputs
 from lipnet.data.images import Split
 from lipnet.data.pairs import Pair, PairBatches
+from lipnet.defaults import leaves
+from lipnet.recorded import differences
 from lipnet.runs import new_model
 from lipnet.schema import AugmentedDataset
 from lipnet.tasks.gan import Adversarial
@@ -26,7 +28,8 @@ GANS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("gan_")]
 GAN_CRITICS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("wasserstein_")]
 CLASSIFIERS = [file for file in EXPERIMENTS if file not in (*CRITICS, *GANS, *GAN_CRITICS)]
 SWEEPS = [file for file in FILES if file.startswith("sweep/")]
-OPTIONS = [file for file in FILES if "/" in file and file not in (*EXPERIMENTS, *SWEEPS)]
+USUAL = [file for file in FILES if file.startswith("usual/")]
+OPTIONS = [file for file in FILES if "/" in file and file not in (*EXPERIMENTS, *SWEEPS, *USUAL)]
 # What an option cannot be chosen without.
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 NEEDS = {
@@ -35,6 +38,7 @@ NEEDS = {
     "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
     "task=gan": ["model=gan_critic", "dataset=mnist"],
 }  # fmt: skip
+OF_OPTIONS = ("activation", "optimizer", "scheduler")  # groups to whose options conf/usual has files
 KEY = re.compile(r"^ *(\w+): *(?P<value>[^#]*)(?:# (?P<comment>.*))?$")
 BOUND = re.compile(r">=? ?\d|[\[(]0, ?\d+[\])]|\bnull\b|\btrue, false\b")
 UNIT = re.compile(r"\bpixels\b|\bchannels?\b|\bfraction\b|\bdecay\b|\bfactor\b|\bepochs?\b")
@@ -50,9 +54,9 @@ def chosen(file):
 
 
 def title(file):
-    """The comment that begins a file; an experiment's or a sweep's first line is for Hydra."""
+    """The comment that begins a file, after a line for Hydra."""
     lines = read(file).splitlines()
-    return lines[1] if file in (*EXPERIMENTS, *SWEEPS) else lines[0]
+    return lines[1] if lines[0].startswith("# @package") else lines[0]
 
 
 def shown_overrides(file):
@@ -78,7 +82,10 @@ def test_a_file_begins_with_what_it_is_and_its_command(file):
     assert what.startswith("# ")
     assert len(what) > 3
     assert colon
-    assert ("KEY=VALUE" if file == "config.yaml" else chosen(file)) in command.split()
+    if file in USUAL:
+        assert f"dataset={file.split('/')[2]}" in command.split()
+    else:
+        assert ("KEY=VALUE" if file == "config.yaml" else chosen(file)) in command.split()
     if file in (*EXPERIMENTS, *SWEEPS):
         assert read(file).startswith("# @package _global_\n")
 
@@ -116,7 +123,77 @@ def test_the_main_file_has_the_keys_of_its_dataclass():
 def test_the_first_declared_option_is_the_default():
     defaults = yaml.safe_load(read("config.yaml"))["defaults"]
     first = [{group: next(iter(options))} for group, options in GROUPS.items()]
-    assert defaults == [*first, "_self_", {"experiment": None}, {"sweep": None}]
+    usual = defaults[len(first) + 1 : -2]
+    assert defaults == [*first, "_self_", *usual, {"experiment": None}, {"sweep": None}]
+    assert all(key.startswith("optional usual@") for entry in usual for key in entry)
+
+
+@pytest.mark.parametrize("file", USUAL)
+def test_what_suits_some_choices_is_what_their_command_gets(file, make_config):
+    config = dataclasses.asdict(make_config(*shown_overrides(file)))
+    loss, dataset, model, *option = file.removeprefix("usual/").removesuffix(".yaml").split("/")
+    assert [config[group]["name"] for group in ("loss", "dataset", "model")] == [loss, dataset, model]
+    content = yaml.safe_load(read(file))
+    assert content
+    for key in option:
+        group = next(group for group in OF_OPTIONS if key in GROUPS[group])
+        assert config[group]["name"] == key
+        content = {group: content}
+    for key, value in content.items():
+        assert config[key] == (config[key] | value if isinstance(value, dict) else value)
+
+
+# What is typed instead of a usual choice, and the keys that then have their options' own values.
+OTHERS = {
+    "task=wasserstein dataset=cone model=cones": {"epochs": 40, "model.cones": 64, "optimizer.lr": 0.003},
+    "task=wasserstein dataset=two_images model=critic": {"model.hidden": [], "batch_size": 64},
+    "task=wasserstein dataset=cone activation=maxmin": {"epochs": 15, "activation.name": "maxmin"},
+    "task=wasserstein dataset=cone activation.group_size=2": {"activation.group_size": 2},
+    "task=wasserstein dataset=cone optimizer=sgd": {"optimizer.lr": 0.1, "model.hidden": [128] * 4},
+    "task=wasserstein dataset=cone epochs=3 model.hidden=[8]": {"epochs": 3, "model.hidden": [8], "batch_size": 256},
+    "dataset=cifar10 scheduler=cosine": {"optimizer.lr": 0.02, "scheduler.final": 0.0},
+    "dataset=cifar10 model=large": {"epochs": 40, "dataset.crop": 4, "optimizer.betas": [0.9, 0.999]},
+    "dataset=mnist loss=margin": {"epochs": 40, "loss.epsilon": 1.5},
+    "dataset=mnist conv=rko": {"epochs": 10, "loss.epsilon": 1.3},
+    "task=gan dataset=mnist": {"epochs": 40, "batch_size": 64, "loss.name": "kantorovich"},
+    "experiment=paper/cifar10_small_bcop": {"dataset.crop": 4, "optimizer.betas": [0.9, 0.999]},
+    "": {"epochs": 40, "batch_size": 64, "loss.name": "margin", "loss.epsilon": 0.5, "optimizer.lr": 0.003},
+}
+
+
+@pytest.mark.parametrize("row", OTHERS)
+def test_what_suits_some_choices_is_left_to_them(row, make_config):
+    found = dict(leaves(dataclasses.asdict(make_config(*row.split()))))
+    assert {key: found[key] for key in OTHERS[row]} == OTHERS[row]
+
+
+# A recipe, and the data set whose defaults are all of it but for the keys that the paper has, or that make it longer.
+BY_DEFAULT = {
+    "quick/mnist_small": ("mnist", set()),
+    "quick/cifar10_small_bcop": ("cifar10", {"eval_radii"}),
+    "wasserstein/three_cones": ("three_cones", {"epochs"}),
+    "wasserstein/discrete_cones": ("discrete", set()),
+    "wasserstein/minfunnel_cones": ("minfunnel", set()),
+    **{
+        f"wasserstein/{pair}": (pair, set())
+        for pair in (
+            "absolute_value", "cone", "translation", "spheres", "scaled_gaussians", "partial_mass", "nuisance",
+            "two_images",
+        )
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", BY_DEFAULT)
+def test_a_data_set_alone_is_its_quick_recipe(recipe, make_config):
+    dataset, differing = BY_DEFAULT[recipe]
+    task = ["task=wasserstein"] if dataset in PAIRS else []
+    alone, whole = (make_config(*overrides) for overrides in ([*task, f"dataset={dataset}"], [f"experiment={recipe}"]))
+    assert {key for key, *_ in differences(dataclasses.asdict(whole), dataclasses.asdict(alone))} == differing
+
+
+def test_every_pair_with_a_known_distance_has_values_of_its_own():
+    assert {file.split("/")[2] for file in USUAL if file.startswith("usual/kantorovich/")} == {*PAIRS} - {"gan"}
 
 
 @pytest.mark.parametrize("file", OPTIONS)

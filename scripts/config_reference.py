@@ -21,9 +21,9 @@ prints a composed configuration, and a mistake is one message before anything st
 """
 USUAL = """## Defaults of some choices together
 
-Where all of these are chosen, typed or by default, their keys have these defaults in place of those above; what a recipe
-or the command line says comes on top. A pair of distributions also chooses the model, the activation and the scheduler
-that suit it, and MNIST and Fashion-MNIST choose `loss=cross_entropy`, where nothing else is chosen.
+Where all of these are chosen, typed or by default, their keys have these defaults in place of those above; what a
+recipe or the command line says comes on top. A pair of distributions also chooses the model, the activation and the
+scheduler that suit it, and MNIST and Fashion-MNIST choose `loss=cross_entropy`, where nothing else is chosen.
 """
 OPTIONS = ("activation", "optimizer", "scheduler")  # groups to whose options conf/usual has files
 

@@ -21,7 +21,10 @@ _PLAIN_INTERPOLATION = re.compile(r"\$\{[\w.]+\}")
 
 
 def recorded_keys(directory: Path) -> dict[str, Any]:
-    """Dotted key -> value of a run's ``.hydra/config.yaml``, with defaults for keys that came later; empty without one."""
+    """Dotted key -> value of a run's ``.hydra/config.yaml``; keys that came later have their defaults.
+
+    Empty where there is none to read: the run's overrides are all that is known.
+    """
     try:
         content = read_configuration(directory / ".hydra" / "config.yaml")
     except UserError:
@@ -49,7 +52,7 @@ def key_pins(recorded: Mapping[str, Any], composed: Mapping[str, Any], typed: Co
     """``key=value`` of every key that nobody set and whose default is another one today; arguments as above."""
     pins = []
     for key, today in composed.items():
-        if key not in recorded or key in (*typed, *_NOT_PINNED) or key.startswith("task.") or key.endswith(".name"):
+        if key not in recorded or key in (*typed, *_NOT_PINNED) or key.endswith(".name"):
             continue
         value = recorded[key]
         if value != today and _text(value, recorded) != _text(today, composed):

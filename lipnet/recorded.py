@@ -75,7 +75,8 @@ def other_results(saved: Config, given: Config) -> str:
     }
     named = {key.removesuffix(".name") for key in found if key.endswith(".name")}
     texts = []
-    for key, (was, now) in found.items():
+    # Another task or data set comes first: it brings a model, rates and more of its own, and not all are shown.
+    for key, (was, now) in sorted(found.items(), key=lambda item: item[0] not in ("task.name", "dataset.name")):
         group = key.partition(".")[0]
         if group not in named:
             texts.append(f"{key}={show(was)}, not {show(now)}")

@@ -172,12 +172,13 @@ BY_DEFAULT = {
     "quick/mnist_small": ("mnist", set()),
     "quick/cifar10_small_bcop": ("cifar10", {"eval_radii"}),
     "wasserstein/three_cones": ("three_cones", {"epochs"}),
+    "wasserstein/scaled_gaussians": ("scaled_gaussians", {"epochs"}),
     "wasserstein/discrete_cones": ("discrete", set()),
     "wasserstein/minfunnel_cones": ("minfunnel", set()),
     **{
         f"wasserstein/{pair}": (pair, set())
         for pair in (
-            "absolute_value", "cone", "translation", "spheres", "scaled_gaussians", "partial_mass", "nuisance",
+            "absolute_value", "cone", "translation", "spheres", "partial_mass", "nuisance",
             "two_images",
         )
     },

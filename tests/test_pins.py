@@ -114,7 +114,7 @@ VALUES = {
     "loss.temperature": (0.125, "loss.temperature=0.125"),
     "dataset.mean": ([0.5], "dataset.mean=[0.5]"),
     "conv.name": ("rko", "conv=rko"),
-    "task.select_by": ("loss", "task.select_by=loss"),
+    "task.select_by": ("loss", "task.select_by='loss'"),
 }
 IMAGES = ["loss=cross_entropy", "epochs=3"]
 

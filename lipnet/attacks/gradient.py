@@ -20,12 +20,11 @@ def pgd(
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent on the margin, with restarts; the best iterate of each example is kept.
 
-    The first restart begins at the image and goes for whichever class is nearest. Restart r > 0 begins twice at a point
-    drawn uniformly from the ball: for the class that is the image's (r + 1)-th likeliest wrong one, then for whichever
-    is nearest. A last descent begins at the best iterate, with half the steps, a quarter as long. The step length falls
-    from ``radius`` to a twentieth of it. An example that is certainly misclassified is left alone from then on; a
-    descent is given up where it cannot succeed to first order, and where the first one was, only other classes are
-    tried.
+    The first restart begins at the image and goes for whichever class is nearest. Restart r > 0 begins at a point drawn
+    uniformly from the ball and goes for the class that is the image's (r + 1)-th likeliest wrong one. A last descent
+    begins at the best iterate, with half the steps, a quarter as long. The step length falls from ``radius`` to a
+    twentieth of it. An example that is certainly misclassified is left alone from then on; a descent is given up where
+    it cannot succeed to first order, and where the first one was, there is no last one.
 
     Args:
         model: maps ``(batch, channels, height, width)`` in [0, 1] to logits, each example on its own.
@@ -35,23 +34,20 @@ def pgd(
         Images in [0, 1] with the lowest margin found for each example.
     """
     best, lowest = images, torch.full(labels.shape, torch.inf, dtype=images.dtype, device=images.device)
-    hopeless = torch.zeros(labels.shape, dtype=torch.bool, device=images.device)  # to go for the nearest class again
 
-    def descend(rows: Tensor, start: Tensor, aim: int | None, length: float, count: int) -> Tensor:
+    def descend(rows: Tensor, start: Tensor, aim: int | None, length: float, steps: int) -> Tensor:
         nonlocal best
         targets = None if aim is None else _wrong_class(model, images[rows], labels[rows], aim)
-        found, margin, given_up = _descend(model, start, images[rows], labels[rows], targets, radius, length, count)
+        found, margin, given_up = _descend(model, start, images[rows], labels[rows], targets, radius, length, steps)
         better = margin < lowest[rows]
         best = best.index_copy(0, rows[better], found[better])
         lowest[rows[better]] = margin[better]
         return given_up
 
-    hopeless |= descend(torch.arange(len(images), device=images.device), images, None, radius, steps)
+    hopeless = descend(torch.arange(len(images), device=images.device), images, None, radius, steps)
     for restart in range(1, restarts):
-        for aim in (restart, None):
-            right = lowest >= 0
-            rows = (right if aim else right & ~hopeless).nonzero()[:, 0]
-            descend(rows, random_start(images[rows], radius, generator), aim, radius, steps)
+        rows = (lowest >= 0).nonzero()[:, 0]
+        descend(rows, random_start(images[rows], radius, generator), restart, radius, steps)
     rows = ((lowest >= 0) & ~hopeless).nonzero()[:, 0]
     descend(rows, best[rows], None, radius / 4, max(1, steps // 2))
     return best

@@ -20,10 +20,11 @@ def pgd(
 ) -> Tensor:  # fmt: skip
     """Projected gradient descent on the margin, with restarts; the best iterate of each example is kept.
 
-    The first restart begins at the image and goes for whichever class is nearest. Restart r > 0 begins twice at a point
-    drawn uniformly from the ball, and goes first for the class that is the image's (r + 1)-th likeliest wrong one, then
-    for whichever is nearest. The step length falls from ``radius`` to a twentieth of it. An example that is certainly
-    misclassified is left alone from then on; a descent is given up where it cannot succeed to first order.
+    The first restart begins at the image and goes for whichever class is nearest. Restart r > 0 begins at a point drawn
+    uniformly from the ball and goes for the class that is the image's (r + 1)-th likeliest wrong one. A last descent
+    begins at the best iterate, with half the steps, a quarter as long. The step length falls from ``radius`` to a
+    twentieth of it. An example that is certainly misclassified is left alone from then on; a descent is given up where
+    it cannot succeed to first order, and where the first one was, there is no last one.
 
     Args:
         model: maps ``(batch, channels, height, width)`` in [0, 1] to logits, each example on its own.
@@ -33,29 +34,33 @@ def pgd(
         Images in [0, 1] with the lowest margin found for each example.
     """
     best, lowest = images, torch.full(labels.shape, torch.inf, dtype=images.dtype, device=images.device)
-    aims: list[int | None] = [None]
+
+    def descend(rows: Tensor, start: Tensor, aim: int | None, length: float, steps: int) -> Tensor:
+        nonlocal best
+        targets = None if aim is None else _wrong_class(model, images[rows], labels[rows], aim)
+        found, margin, given_up = _descend(model, start, images[rows], labels[rows], targets, radius, length, steps)
+        better = margin < lowest[rows]
+        best = best.index_copy(0, rows[better], found[better])
+        lowest[rows[better]] = margin[better]
+        return given_up
+
+    hopeless = descend(torch.arange(len(images), device=images.device), images, None, radius, steps)
     for restart in range(1, restarts):
-        aims += [restart, None]
-    for number, aim in enumerate(aims):
-        active = (lowest >= 0).nonzero()[:, 0]
-        if not len(active):
-            break
-        origin, true = images[active], labels[active]
-        start = random_start(origin, radius, generator) if number else origin
-        targets = None if aim is None else _wrong_class(model, origin, true, aim)
-        found = _descend(model, start, origin, true, targets, radius, steps)
-        better = found[1] < lowest[active]
-        best = best.index_copy(0, active[better], found[0][better])
-        lowest[active[better]] = found[1][better]
+        rows = (lowest >= 0).nonzero()[:, 0]
+        descend(rows, random_start(images[rows], radius, generator), restart, radius, steps)
+    rows = ((lowest >= 0) & ~hopeless).nonzero()[:, 0]
+    descend(rows, best[rows], None, radius / 4, max(1, steps // 2))
     return best
 
 
 def _descend(
-    model: nn.Module, start: Tensor, origin: Tensor, labels: Tensor, targets: Tensor | None, radius: float, steps: int
-) -> tuple[Tensor, Tensor]:
-    """The best iterates and their margins."""
+    model: nn.Module, start: Tensor, origin: Tensor, labels: Tensor, targets: Tensor | None, radius: float,
+    length: float, steps: int,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The best iterates, their margins, and which descents were given up; the first step is ``length``."""
     best, lowest = start.clone(), torch.full(labels.shape, torch.inf, dtype=start.dtype, device=start.device)
     active, current = torch.arange(len(start), device=start.device), start
+    given_up = torch.zeros(labels.shape, dtype=torch.bool, device=start.device)
     for step in range(steps + 1):
         aim = None if targets is None else targets[active]
         margin, gradient = margin_and_gradient(model, current, labels[active], aim)
@@ -63,13 +68,14 @@ def _descend(
         lowest[active[better]], best[active[better]] = margin[better], current[better]
         right = margin >= 0
         if step >= patience(steps):
-            right &= ~out_of_reach(margin, current - origin[active], gradient, radius)
+            given_up[active] = right & out_of_reach(margin, current - origin[active], gradient, radius)
+            right &= ~given_up[active]
         active = active[right]
         if not len(active):
             break
-        length = radius * 0.05 ** (step / max(1, steps - 1))
-        current = project((current - length * unit(gradient))[right], origin[active], radius)
-    return best, lowest
+        move = length * 0.05 ** (step / max(1, steps - 1)) * unit(gradient)
+        current = project((current - move)[right], origin[active], radius)
+    return best, lowest, given_up
 
 
 def patience(steps: int) -> int:

@@ -15,7 +15,8 @@ _OF_RUNS = (
 )  # fmt: skip
 _OF_TRAINING = ("epochs", "train_seconds", "samples_per_second")
 _OF_EVALUATION = ("eval_seconds", "peak_memory_bytes")
-_BESIDES = ("attack_seconds", "rounding_cost", "test_examples", "attacked_examples", "foolbox_examples")
+_BESIDES = ("attack_seconds", "seconds", "rounding_cost", "test_examples", "attacked_examples", "foolbox_examples")
+_PARTS = ("logits", "bounds", "attacks", "jacobian", "diagnostics", "figures")  # of an evaluation, in seconds
 _BOUNDS = ("lipschitz_upper_bound", "lipschitz_lower_bound")
 _OF_GAPS = ("estimate", "ci_low", "ci_high", "true_value")
 _OF_DISTANCES = (
@@ -96,7 +97,13 @@ def _at_radii(config: Config, *names: str) -> list[str]:
 
 
 def _of_export(config: Config) -> list[str]:
-    return ["test_examples", "clean_accuracy", *_at_radii(config, "certified_accuracy")]
+    accuracies = [*_at_radii(config, "certified_accuracy"), *_by_arithmetic(config)]
+    return ["test_examples", "clean_accuracy", *accuracies]
+
+
+def _by_arithmetic(config: Config) -> list[str]:
+    names = [f"certified_accuracy_by_arithmetic.{arithmetic}" for arithmetic in ("float64", "float32")]
+    return _at_radii(config, *names)
 
 
 def _of_validation(config: Config) -> list[str]:
@@ -111,7 +118,10 @@ def _of_classifiers(config: Config) -> Iterator[str]:
     yield from ("clean_accuracy", "mean_certified_radius", "mean_certified_radius_per_pair")
     yield from _at_radii(config, "certified_accuracy", "certified_accuracy_per_pair")
     yield from _at_radii(config, *(f"attacked_accuracy.{name}" for name in attacks))
+    yield from _at_radii(config, *(["attacked_accuracy_worst"] if attacks else []))
+    yield from _by_arithmetic(config)
     yield from (f"median_attack_distance.{name}" for name in attacks if name in NEAREST_ATTACKS)
     yield from (f"attack_seconds.{name}" for name in attacks)
+    yield from (f"seconds.{part}" for part in _PARTS)
     yield from _at_radii(config, *(f"rounding_cost.{arithmetic}" for arithmetic in ("float64", "float32")))
     yield from ("test_examples", "attacked_examples", "foolbox_examples")

@@ -24,7 +24,7 @@ from lipnet.training import distributed
 
 _SHOWN = 16
 _TOGETHER = 512  # in one call of an attack: those that withstand it fill up its batches as others fall
-_MEASURED = 1000
+_MEASURED = 1000  # for a median distance
 _BATCHES, _ORDER = 2, 3  # streams of random numbers
 
 

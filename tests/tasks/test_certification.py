@@ -6,7 +6,7 @@ from torch import nn
 
 from lipnet.attacks import ATTACKS, InBall, Nearest, gradient, pgd
 from lipnet.certify import certificate
-from lipnet.certify import radius as radius_module
+from lipnet.certify import radius as certify_radius
 from lipnet.data.images import Split
 from lipnet.layers import Normalize
 from lipnet.tasks import attacking
@@ -195,7 +195,7 @@ def test_an_example_broken_at_one_radius_is_broken_at_all_larger(config, monkeyp
 
 def test_certificates_do_not_depend_on_the_batch(config, monkeypatch):
     whole = certify_and_attack(_two_sided(), _split(), config())
-    for module in (certificate, gradient, radius_module):
+    for module in (certificate, gradient, certify_radius):
         monkeypatch.setattr(module, "at_once", lambda device, dtype: 3)
     monkeypatch.setattr(attacking, "_TOGETHER", 5)
     parts = certify_and_attack(_two_sided(), _split(), config())

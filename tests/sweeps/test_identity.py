@@ -47,14 +47,9 @@ def later_version(tmp_path, monkeypatch):
 
 
 CHOSEN = (
-    "conv=rko",
-    "dataset=mnist",
-    "loss=margin",
-    "dataset.epsilon=0.7",
-    "optimizer.lr=0.5",
-    "eval_radii=[0.50]",
+    "conv=rko", "dataset=mnist", "loss=margin", "dataset.epsilon=0.7", "optimizer.lr=0.5", "eval_radii=[0.50]",
     "epochs=3",
-)
+)  # fmt: skip
 NEW_KEYS = {
     "of the program": ("config.yaml", "new: 3", "", 3),
     "of an option": ("conv/rko.yaml", "new: [0.5, a]", "conv", [0.5, "a"]),

@@ -29,8 +29,8 @@ TINY = (
 )  # fmt: skip
 # What may differ between two runs of one configuration.
 VOLATILE = (
-    "train_seconds", "eval_seconds", "attack_seconds", "samples_per_second", "peak_memory_bytes", "overrides",
-    "git_commit", "started", "wall_seconds", "rerun_of",
+    "train_seconds", "eval_seconds", "attack_seconds", "seconds", "samples_per_second", "peak_memory_bytes",
+    "overrides", "git_commit", "started", "wall_seconds", "rerun_of",
 )  # fmt: skip
 
 

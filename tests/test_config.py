@@ -92,7 +92,7 @@ PROBLEMS = [
         {"attack.names": ["fgms"]},
         [
             "attack.names=[fgms]: fgms is not there; did you mean fgsm? it must be a list of different names among "
-            "fgsm, pgd, ddn, fgsm_paper, pgd_paper, boundary, pointwise."
+            "fgsm, pgd, ddn, fgsm_paper, pgd_paper, boundary, pointwise, autoattack."
         ],
     ),
     (
@@ -100,11 +100,13 @@ PROBLEMS = [
         {"attack.names": ["pgd", "pgd"]},
         [
             "attack.names=[pgd,pgd]: must be a list of different names among fgsm, pgd, ddn, fgsm_paper, pgd_paper, "
-            "boundary, pointwise."
+            "boundary, pointwise, autoattack."
         ],
     ),
     ([], {"attack.restarts": 0}, ["attack.restarts=0: must be a whole number >= 1."]),
     ([], {"attack.examples": 0}, ["attack.examples=0: must be a whole number >= 1, or null."]),
+    ([], {"attack.proved": 1.1}, ["attack.proved=1.1: must be a finite number >= 0 and <= 1."]),
+    ([], {"attack.proved": -0.1}, ["attack.proved=-0.1: must be a finite number >= 0 and <= 1."]),
     # between keys
     (
         [],
@@ -357,7 +359,7 @@ PROBLEMS = [
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "
             "Keys there: attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, "
-            "attack.foolbox_examples.",
+            "attack.proved, attack.foolbox_examples.",
         ],
     ),
 ]

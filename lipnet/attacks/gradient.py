@@ -37,6 +37,8 @@ def pgd(
 
     def descend(rows: Tensor, start: Tensor, aim: int | None, length: float, steps: int) -> Tensor:
         nonlocal best
+        if not len(rows):
+            return torch.zeros_like(rows, dtype=torch.bool)
         targets = None if aim is None else _wrong_class(model, images[rows], labels[rows], aim)
         found, margin, given_up = _descend(model, start, images[rows], labels[rows], targets, radius, length, steps)
         better = margin < lowest[rows]

@@ -81,6 +81,9 @@ RESULTS = {
     and all(list(by) == list(RADII) and all(map(_is_fraction, by.values())) for by in value.values()),
     "rounding_cost": lambda value: list(value) == ["float64", "float32"]
     and all(list(cost) == list(RADII) and all(map(_is_fraction, cost.values())) for cost in value.values()),
+    "attacked_accuracy_worst": lambda value: list(value) == list(RADII) and all(map(_is_fraction, value.values())),
+    "seconds": lambda value: set(value) == {"bounds", "logits", "attacks", "jacobian", "diagnostics", "figures"}
+    and all(map(_is_positive, value.values())),
     "median_attack_distance": lambda value: list(value) == ["ddn"] and _is_positive(value["ddn"]),
     "attack_seconds": lambda value: list(value) == ["fgsm", "pgd", "ddn"] and all(map(_is_positive, value.values())),
     "mean_certified_radius": _is_positive,

@@ -26,15 +26,15 @@ RECIPES = sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path i
 EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, profile, certify_dtype, device, threads, progress, "
-    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
-    "dataset.root, dataset.download, estimate.confidence, estimate.transport_samples. rerun=DIR starts a new run, with "
-    "any change."
+    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
+    "attack.foolbox_examples, dataset.root, dataset.download, estimate.confidence, estimate.transport_samples. "
+    "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
-    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.foolbox_examples, "
-    "dataset.root, dataset.download, dataset.limit_test, dataset.evaluation_samples, estimate.confidence, "
-    "estimate.transport_samples, objective, fail_fast."
+    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
+    "attack.foolbox_examples, dataset.root, dataset.download, dataset.limit_test, dataset.evaluation_samples, "
+    "estimate.confidence, estimate.transport_samples, objective, fail_fast."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
@@ -131,7 +131,7 @@ BAD = [
         "attack.step=3",
         f"attack.step: {NOT_READ} did you mean attack.steps? "
         "Keys there: attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, "
-        "attack.foolbox_examples.",
+        "attack.proved, attack.foolbox_examples.",
     ),
     ("epochs.x=3", f"epochs.x: {NOT_READ} did you mean epochs?"),
     ("+foo=1", f"foo: {NOT_READ} see --help for the names.{KEYS}"),
@@ -144,7 +144,7 @@ BAD = [
     (
         "attack.names=[fgsn]",
         "attack.names=[fgsn]: fgsn is not there; did you mean fgsm? it must be a list of different names among fgsm, "
-        "pgd, ddn, fgsm_paper, pgd_paper, boundary, pointwise.",
+        "pgd, ddn, fgsm_paper, pgd_paper, boundary, pointwise, autoattack.",
     ),
     # a value of the wrong type
     ("optimizer.lr=fast", f"optimizer.lr=fast: {LR}"),
@@ -614,8 +614,11 @@ def test_config_dir(checkout, expected, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("installed", [True, False])
-@pytest.mark.parametrize("names", ["[boundary]", "[fgsm,pointwise]"])
-def test_an_optional_package_is_asked_for_before_anything_starts(monkeypatch, names, installed):
+@pytest.mark.parametrize(
+    ("names", "package"),
+    [("[boundary]", "foolbox"), ("[fgsm,pointwise]", "foolbox"), ("[pgd,autoattack]", "pyautoattack")],
+)
+def test_an_optional_package_is_asked_for_before_anything_starts(monkeypatch, names, package, installed):
     monkeypatch.setattr(commandline.importlib.util, "find_spec", lambda name: object() if installed else None)
     if installed:
         assert prepare([f"attack.names={names}"]) == [f"attack.names={names}"]
@@ -625,7 +628,8 @@ def test_an_optional_package_is_asked_for_before_anything_starts(monkeypatch, na
     (problem,) = error.value.problems
     name = names.strip("[]").rpartition(",")[2]
     assert problem == (
-        f"attack.names: {name} needs the package foolbox, which is not installed; pip install foolbox, or leave it out."
+        f"attack.names: {name} needs the package {package}, which is not installed; "
+        f"pip install {package}, or leave it out."
     )
 
 

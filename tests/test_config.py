@@ -105,6 +105,8 @@ PROBLEMS = [
     ),
     ([], {"attack.restarts": 0}, ["attack.restarts=0: must be a whole number >= 1."]),
     ([], {"attack.examples": 0}, ["attack.examples=0: must be a whole number >= 1, or null."]),
+    ([], {"attack.proved": 1.1}, ["attack.proved=1.1: must be a finite number >= 0 and <= 1."]),
+    ([], {"attack.proved": -0.1}, ["attack.proved=-0.1: must be a finite number >= 0 and <= 1."]),
     # between keys
     (
         [],

@@ -21,10 +21,11 @@ def pgd(
     """Projected gradient descent on the margin, with restarts; the best iterate of each example is kept.
 
     The first restart begins at the image and goes for whichever class is nearest. Restart r > 0 begins at a point drawn
-    uniformly from the ball and goes for the class that is the image's (r + 1)-th likeliest wrong one. A last descent
+    uniformly from the ball and goes for the class that is the image's (r + 1)-th likeliest wrong one. Where less than a
+    tenth of the image's margin is left, it begins at another such point too, for the nearest class; and a last descent
     begins at the best iterate, with half the steps, a quarter as long. The step length falls from ``radius`` to a
     twentieth of it. An example that is certainly misclassified is left alone from then on; a descent is given up where
-    it cannot succeed to first order, and where the first one was, there is no last one.
+    it cannot succeed to first order.
 
     Args:
         model: maps ``(batch, channels, height, width)`` in [0, 1] to logits, each example on its own.
@@ -35,20 +36,27 @@ def pgd(
     """
     best, lowest = images, torch.full(labels.shape, torch.inf, dtype=images.dtype, device=images.device)
 
-    def descend(rows: Tensor, start: Tensor, aim: int | None, length: float, steps: int) -> Tensor:
+    def descend(rows: Tensor, start: Tensor, aim: int | None, length: float, steps: int) -> None:
         nonlocal best
+        if not len(rows):
+            return
         targets = None if aim is None else _wrong_class(model, images[rows], labels[rows], aim)
-        found, margin, given_up = _descend(model, start, images[rows], labels[rows], targets, radius, length, steps)
+        found, margin = _descend(model, start, images[rows], labels[rows], targets, radius, length, steps)
         better = margin < lowest[rows]
         best = best.index_copy(0, rows[better], found[better])
         lowest[rows[better]] = margin[better]
-        return given_up
 
-    hopeless = descend(torch.arange(len(images), device=images.device), images, None, radius, steps)
+    def left(share: float) -> Tensor:
+        return ((lowest >= 0) & (lowest <= share * at_image)).nonzero()[:, 0]
+
+    with torch.no_grad():
+        at_image = margins(model_logits(model, images), labels)
+    descend(torch.arange(len(images), device=images.device), images, None, radius, steps)
     for restart in range(1, restarts):
-        rows = (lowest >= 0).nonzero()[:, 0]
-        descend(rows, random_start(images[rows], radius, generator), restart, radius, steps)
-    rows = ((lowest >= 0) & ~hopeless).nonzero()[:, 0]
+        for share, aim in ((math.inf, restart), (0.1, None)):
+            rows = left(share)
+            descend(rows, random_start(images[rows], radius, generator), aim, radius, steps)
+    rows = left(0.1)
     descend(rows, best[rows], None, radius / 4, max(1, steps // 2))
     return best
 
@@ -56,11 +64,10 @@ def pgd(
 def _descend(
     model: nn.Module, start: Tensor, origin: Tensor, labels: Tensor, targets: Tensor | None, radius: float,
     length: float, steps: int,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """The best iterates, their margins, and which descents were given up; the first step is ``length``."""
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The best iterates and their margins; the first step is ``length``."""
     best, lowest = start.clone(), torch.full(labels.shape, torch.inf, dtype=start.dtype, device=start.device)
     active, current = torch.arange(len(start), device=start.device), start
-    given_up = torch.zeros(labels.shape, dtype=torch.bool, device=start.device)
     for step in range(steps + 1):
         aim = None if targets is None else targets[active]
         margin, gradient = margin_and_gradient(model, current, labels[active], aim)
@@ -68,14 +75,13 @@ def _descend(
         lowest[active[better]], best[active[better]] = margin[better], current[better]
         right = margin >= 0
         if step >= patience(steps):
-            given_up[active] = right & out_of_reach(margin, current - origin[active], gradient, radius)
-            right &= ~given_up[active]
+            right &= ~out_of_reach(margin, current - origin[active], gradient, radius)
         active = active[right]
         if not len(active):
             break
         move = length * 0.05 ** (step / max(1, steps - 1)) * unit(gradient)
         current = project((current - move)[right], origin[active], radius)
-    return best, lowest, given_up
+    return best, lowest
 
 
 def patience(steps: int) -> int:

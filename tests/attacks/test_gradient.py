@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lipnet.attacks import fgsm, pgd, pgd_paper
+from lipnet.attacks import fgsm, gradient, pgd, pgd_paper
 from lipnet.attacks.gradient import project, random_start
 from lipnet.certify import margins
 
@@ -242,3 +242,45 @@ def test_the_paper_s_steps_are_short():
     labels = model(images).argmax(1)
     found = run_paper(model, images, labels, 0.1)
     torch.testing.assert_close((found - images).flatten(1).norm(dim=1), torch.full((4,), 0.1), rtol=1e-4, atol=0)
+
+
+def test_what_is_given_up_would_not_have_been_broken(monkeypatch):
+    """Nonlinear networks of constant about 1: the same are broken as by descents that always run to their end."""
+    model, images = small_network(), torch.rand(300, *SHAPE)
+    labels, evaluated = model(images).argmax(1), [0, 0]
+    evaluate, reach = gradient.margin_and_gradient, gradient.out_of_reach
+    broken = []
+    for number, rule in enumerate((reach, lambda margin, *_: torch.zeros_like(margin, dtype=torch.bool))):
+
+        def count(model, images, *rest, number=number):
+            evaluated[number] += len(images)
+            return evaluate(model, images, *rest)
+
+        monkeypatch.setattr(gradient, "margin_and_gradient", count)
+        monkeypatch.setattr(gradient, "out_of_reach", rule)
+        found = [run_pgd(model, images, labels, radius) for radius in (0.02, 0.1, 0.3)]
+        broken.append([margins(model(image), labels) < 0 for image in found])
+    assert 10 < sum(int(part.sum()) for part in broken[0]) < 800
+    assert all(torch.equal(*pair) for pair in zip(*broken, strict=True))
+    assert evaluated[0] < 0.6 * evaluated[1]
+
+
+def test_out_of_reach_is_exact_on_linear_networks():
+    model, images = two_classes(), images_near_grey(20)
+    labels = model(images).argmax(1)
+    exact = torch.tensor(distances(model, images, labels))
+    for place in (images, images + 0.01 * torch.randn_like(images)):  # wherever in the ball it is linearised
+        margin, slope = gradient.margin_and_gradient(model, place, labels)
+        assert gradient.out_of_reach(margin, place - images, slope, 0.999 * exact).all()
+        assert not gradient.out_of_reach(margin, place - images, slope, 1.001 * exact).any()
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_margins_and_gradients_do_not_depend_on_the_batch(monkeypatch, targeted):
+    model, images, labels = small_network(), torch.rand(10, *SHAPE), torch.randint(4, (10,))
+    targets = (labels + 1) % 4 if targeted else None
+    whole = gradient.margin_and_gradient(model, images, labels, targets)
+    monkeypatch.setattr(gradient, "at_once", lambda device, dtype: 3)
+    parts = gradient.margin_and_gradient(model, images, labels, targets)
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other)

@@ -109,3 +109,20 @@ def test_the_images_are_left_alone(dtype):
     assert found.dtype == dtype
     assert not found.requires_grad
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize(("within", "furthest"), [(0.02, 0.05), (0.0, torch.inf), (0.05, 0.05)])
+def test_a_search_ends_once_it_is_decided(within, furthest):
+    """On the same side of both distances as a search to the end, and exact where nothing is decided early."""
+    model, images = linear(orthonormal()), (0.5 + 0.02 * torch.randn(64, *SHAPE)).clamp(0, 1)
+    labels = model(images).argmax(1)
+    full = distance(ddn(model, images, labels, STEPS), images)
+    found = ddn(model, images, labels, STEPS, torch.tensor([[within, furthest]]).expand(64, 2))
+    early, exact = distance(found, images), exact_distances(model, images, labels)
+    near, far = exact < 0.98 * within, exact > 1.02 * furthest
+    if within:
+        assert near.sum() > 5
+        assert (early[near] <= within).all()
+    assert ((early[far] == 0) | (early[far] > furthest)).all()
+    between = ~near & ~far & (full > within) & (exact < 0.9 * furthest)
+    assert torch.equal(early[between], full[between])

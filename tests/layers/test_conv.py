@@ -133,3 +133,18 @@ def test_wrapping_has_the_gradients_of_torchs(padding):
     ours, theirs = (torch.autograd.grad(out, images, direction)[0] for out in (_Wrap.apply(images, padding), padded))
     torch.testing.assert_close(ours, theirs)
     assert torch.equal(direction, given)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (4, 2), (2, 2), (5, 1), (1, 1)])
+@pytest.mark.parametrize("padding_mode", ["circular", "zeros"])
+def test_the_gradient_of_grey_images_is_the_convolution_s(kernel, stride, padding_mode):
+    """It is computed by other means where only the images want one."""
+    layer = PaddedConv2d(1, 6, kernel, stride, padding_mode=padding_mode).double()
+    images = torch.randn(3, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn_like(layer(images))
+    (expected,) = torch.autograd.grad((layer(images) * direction).sum(), images)
+    layer.requires_grad_(False)
+    (found,) = torch.autograd.grad((layer(images) * direction).sum(), images)
+    torch.testing.assert_close(found, expected)
+    assert torch.autograd.gradcheck(layer, images)
+    assert torch.autograd.gradgradcheck(layer, images)

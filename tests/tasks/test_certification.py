@@ -12,6 +12,7 @@ from lipnet.layers import Normalize
 from lipnet.tasks import attacking
 from lipnet.tasks.attacking import CertificateViolation
 from lipnet.tasks.certification import certify_and_attack
+from lipnet.tasks.stopwatch import Stopwatch
 
 COUNT = 12
 ATTACKS_BEFORE = dict(ATTACKS)
@@ -303,3 +304,113 @@ def test_foolbox_attacks_the_first_examples_only(config, monkeypatch, name):
     assert attacked == [4]  # example 3 is wrong before any attack
     assert found.attacked[name].examples == 5
     assert found.attacked[name].accuracy["0.3"] == 0.8
+
+
+def _spread_split(count=200):
+    """As ``_split``, with distances between 0.02 and about 1.2: many on either side of a radius of 0.5."""
+    split, model = _split(count), _two_sided()
+    length = torch.linspace(0.02, 1.2, count).view(-1, 1, 1, 1)
+    direction = (model[2].weight[0] - model[2].weight[1]).detach().view(1, 4, 4)
+    images = 255 * (0.5 + length * direction / direction.norm() * (1 - 2 * (torch.arange(count) % 2)).view(-1, 1, 1, 1))
+    images = images.clamp(0, 255).round().to(torch.uint8)
+    with torch.no_grad():
+        labels = model(images.float() / 255).argmax(1)
+    return Split(images, labels, 255, split.indices)
+
+
+def _recorded(monkeypatch, name):
+    """The images of every call of an attack."""
+    calls, attack = [], ATTACKS_BEFORE[name]
+
+    def find(model, images, *rest):
+        calls.append(images)
+        return attack.find(model, images, *rest)
+
+    monkeypatch.setitem(ATTACKS, name, type(attack)(find))
+    return calls
+
+
+@pytest.mark.parametrize(("share", "drawn"), [(0, 0.0), (0.1, 0.1), (1, 1.0)])
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "ddn"])
+def test_what_is_proved_is_attacked_by_a_share_only(config, monkeypatch, name, share, drawn):
+    monkeypatch.setattr(attacking, "_SHOWN", 0)
+    monkeypatch.setattr(attacking, "_MEASURED", 0)
+    calls, split = _recorded(monkeypatch, name), _spread_split()
+    found = certify_and_attack(
+        _two_sided(), split, config(f"attack.names=[{name}]", f"attack.proved={share}", radii=("0.5",))
+    )
+    proved = int((found.radii_per_pair > 0.5).sum())
+    undecided = int(((found.margins > 0) & (found.radii_per_pair <= 0.5)).sum())
+    assert proved > 40
+    assert undecided > 40
+    assert sum(map(len, calls)) == undecided + math.ceil(drawn * proved)
+    everything = certify_and_attack(
+        _two_sided(), split, config(f"attack.names=[{name}]", "attack.proved=1", radii=("0.5",))
+    )
+    assert found.attacked[name].accuracy == everything.attacked[name].accuracy
+
+
+def test_every_attack_takes_the_same_share(config, monkeypatch):
+    monkeypatch.setattr(attacking, "_SHOWN", 0)
+    calls = [_recorded(monkeypatch, name) for name in ("fgsm", "pgd")]
+    certify_and_attack(
+        _two_sided(), _spread_split(), config("attack.names=[fgsm,pgd]", "attack.proved=0.1", radii=("0.5",))
+    )
+    first, second = (torch.cat(images) for images in calls)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "pgd", "ddn"])
+def test_a_wrong_certificate_beyond_every_radius_is_found_by_the_share(config, monkeypatch, attack):
+    """Everything is proved at 0.05 by a bound that is far too small: without the share nothing would be tried."""
+    monkeypatch.setattr(attacking, "_SHOWN", 0)
+    monkeypatch.setattr(attacking, "_MEASURED", 0)
+    monkeypatch.setattr(certificate, "lipschitz_bound", lambda module, shape: 1e-4)
+    overrides = (f"attack.names=[{attack}]",)
+    certify_and_attack(_two_sided(), _spread_split(), config(*overrides, "attack.proved=0", radii=("1.0",)))
+    with pytest.raises(CertificateViolation, match=f"^{attack} fooled"):
+        certify_and_attack(_two_sided(), _spread_split(), config(*overrides, radii=("1.0",)))
+
+
+def test_what_is_shown_is_attacked_though_proved(config):
+    found = certify_and_attack(
+        _two_sided(), _split(), config("attack.names=[pgd]", "attack.proved=0", radii=("0.0001",))
+    )
+    moved = (found.adversarial != found.images).flatten(1).any(1)
+    assert torch.equal(moved, found.margins[: len(moved)] > 0)
+
+
+def test_the_worst_of_all_attacks(config, monkeypatch):
+    """Each attack breaks other examples: together they leave what none of them broke."""
+
+    def only(part):
+        def find(model, images, labels, radius, options, generator):
+            broken = pgd(model, images, labels, radius, 5, 1, generator)
+            return torch.where((images.flatten(1)[:, 0] > 0.5).eq(part).view(-1, 1, 1, 1), broken, images)
+
+        return InBall(find)
+
+    monkeypatch.setitem(ATTACKS, "fgsm", only(True))
+    monkeypatch.setitem(ATTACKS, "pgd_paper", only(False))
+    names = ("fgsm", "pgd_paper", "pgd")
+    found = certify_and_attack(_two_sided(), _split(40), config(f"attack.names=[{','.join(names)}]", radii=("0.05",)))
+    first, second, both = (found.attacked[name].accuracy["0.05"] for name in names)
+    assert both < min(first, second) < found.clean_accuracy
+    assert found.attacked_worst == {"0.05": both}
+    assert certify_and_attack(_two_sided(), _split(), config("attack.names=[]")).attacked_worst == {}
+
+
+def test_a_median_distance_is_of_a_sample(config, monkeypatch):
+    split, distances = _spread_split(), _distances(_spread_split())
+    monkeypatch.setattr(attacking, "_MEASURED", 101)
+    found = certify_and_attack(_two_sided(), split, config("attack.names=[ddn]", "attack.proved=0", radii=("0.1",)))
+    whole = float(distances[distances > 0].median())
+    assert found.attacked["ddn"].median_distance == pytest.approx(whole, rel=0.25)
+    assert found.attacked["ddn"].median_distance != pytest.approx(whole, rel=1e-6)
+
+
+def test_parts_are_timed(config):
+    watch = Stopwatch()
+    certify_and_attack(_two_sided(), _split(), config(), watch)
+    assert list(watch.seconds) == ["logits", "bounds", "attacks", "jacobian"]
+    assert all(seconds > 0 for seconds in watch.seconds.values())

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lipnet.tasks.certification import Certification
 
 _CERTIFIED, _PER_PAIR = "#1f4e79", "#2e9e8f"
-_COLOURS = ("#e59866", "#c0392b", "#7d3c98", "#5d6d7e", "#b7950b", "#d98880", "#117a65")
-_MARKERS = ("s", "v", "o", "^", "D", "p", "*")
+_COLOURS = ("#e59866", "#c0392b", "#7d3c98", "#5d6d7e", "#b7950b", "#d98880", "#117a65", "#2874a6")
+_MARKERS = ("s", "v", "o", "^", "D", "p", "*", "X")
 
 
 def accuracy_against_radius(found: "Certification", title: str) -> "Figure":

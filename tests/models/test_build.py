@@ -239,7 +239,7 @@ def test_the_default_critic_has_the_papers_widths(make_config):
 
 
 def test_vectors_are_read_by_fc_without_normalisation(make_config):
-    config = make_config("task=wasserstein", "dataset=cone", "model.hidden=[8]")
+    config = make_config("task=wasserstein", "dataset=cone", "activation=maxmin", "model.hidden=[8]")
     network = build_model(config, (128,), 1)
     assert [described(layer) for layer in network] == expected_layers(["flatten", (128, 8), (8, 1)], MaxMin)
 

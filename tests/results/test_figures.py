@@ -26,6 +26,7 @@ def found():
             lipschitz=1.0, lower=0.9, predictions=labels, margins=margins, radii=values,
             radii_per_pair=per_pair * values, labels=labels, indices=labels,
             attacked={name: Attacked(points, 6, 1.0) for name, points in ATTACKED.items()},
+            attacked_worst={},
             images=images, adversarial=(images + 0.1).clamp(0, 1), shown="pgd",
             deployments={"float64": values}, without_allowance=values,
         )  # fmt: skip

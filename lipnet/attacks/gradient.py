@@ -86,7 +86,7 @@ def _descend(
 
 def patience(steps: int) -> int:
     """How many of its steps a search takes before it may be given up."""
-    return max(4, steps // 5)
+    return max(3, steps // 6)
 
 
 def out_of_reach(margin: Tensor, change: Tensor, gradient: Tensor, radius: float | Tensor) -> Tensor:

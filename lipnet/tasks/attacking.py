@@ -24,7 +24,7 @@ from lipnet.training import distributed
 
 _SHOWN = 16
 _TOGETHER = 512  # in one call of an attack: those that withstand it fill up its batches as others fall
-_MEASURED = 1000  # for a median distance
+_MEASURED = 500  # for a median distance
 _BATCHES, _ORDER = 2, 3  # streams of random numbers
 
 
@@ -41,7 +41,7 @@ class Attacked:
         examples: how many it is about: the first of the test split.
         seconds: what it took.
         median_distance: for an attack that looks for the nearest error, the median L2 distance to it over the examples
-            that are correct without it, or a thousand of them; ``None`` where it found none for half of these.
+            that are correct without it, or five hundred of them; ``None`` where it found none for half of these.
     """
 
     accuracy: dict[str, float]

@@ -30,6 +30,7 @@ def closing_table(results: dict[str, Any], width: int | None = None) -> str:
         f"at least {results['lipschitz_lower_bound']:.7f} (Jacobian at test examples)"
     )
     below = [
+        *_together(results),
         *([f"median distance of the nearest errors found: {', '.join(medians)}"] if medians else []),
         *_rounding(results.get("rounding_cost", {})),
         lipschitz,
@@ -69,6 +70,14 @@ def _accuracies(title: str, results: dict[str, Any], found: dict[str, float]) ->
 def _fitting(columns: list[Column], width: int | None) -> list[str]:
     titles, rows, below = fitting_table(columns, width, _HIDDEN)
     return [*titles, *rows, *below]
+
+
+def _together(results: dict[str, Any]) -> list[str]:
+    """What all attacks leave together, where there are several."""
+    if len(results["attacked_accuracy"]) < 2 or not results.get("attacked_accuracy_worst"):
+        return []
+    parts = [f"{_percent(accuracy)} at {radius}" for radius, accuracy in results["attacked_accuracy_worst"].items()]
+    return [f"after all attacks together: {', '.join(parts)}"]
 
 
 def _rounding(cost: dict[str, dict[str, float]]) -> list[str]:
@@ -126,6 +135,7 @@ def wasserstein_table(results: dict[str, Any], width: int | None = None) -> str:
         start = f"  {name:<16}  {value:>10.6g}  "
         lines += wrapped(note, width, start, " " * len(start))
     below = [
+        *_together(results),
         *(_gradient_line(side, statistics) for side, statistics in found["gradient"].items()),
         f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f} (the estimates are divided by it), "
         f"at least {results['lipschitz_lower_bound']:.7f} (gradient at samples)",

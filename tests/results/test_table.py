@@ -117,3 +117,11 @@ def test_it_fits_the_terminal(width):
     full = closing_table(results).splitlines()
     assert max(len(line) for line in full) > 120
     assert not any("no room" in line for line in full)
+
+
+def test_what_all_attacks_leave_together_is_said_where_there_are_several():
+    worst = {"attacked_accuracy_worst": {"36/255": 0.66, "1.58": 0.1}}
+    said = "after all attacks together: 66.00 % at 36/255, 10.00 % at 1.58"
+    assert closing_table(RESULTS | worst).splitlines()[-3] == said
+    alone = {"attacked_accuracy": {"fgsm": RESULTS["attacked_accuracy"]["fgsm"]}}
+    assert said not in closing_table(RESULTS | worst | alone)

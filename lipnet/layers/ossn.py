@@ -56,8 +56,7 @@ class OSSNConv2d(EstimatedConv2d):
         return apply_map(partial(self._normalize, scale=scale, image=image, vector=vector), raw_weight)
 
     def _normalize(self, kernel: Tensor, scale: Tensor, image: Tensor, vector: Tensor) -> Tensor:
-        scaled = kernel / scale
-        return at_most_one(scaled, (image * self._convolve(vector, scaled)).sum(), scale)
+        return at_most_one(kernel, (image * self._convolve(vector, kernel / scale)).sum(), scale)
 
     def _convolve(self, image: Tensor, kernel: Tensor) -> Tensor:
         return same_conv2d(

@@ -24,6 +24,6 @@ def unit(vector: Tensor) -> Tensor:
     return vector / torch.linalg.vector_norm(vector).clamp_min(torch.finfo(vector.dtype).tiny)
 
 
-def at_most_one(scaled: Tensor, norm: Tensor, scale: Tensor) -> Tensor:
-    """``W / max(1, |W|)`` of ``W = scale · scaled``, where ``scaled`` has this norm: no product overflows."""
-    return scaled / norm.clamp_min(1 / scale)
+def at_most_one(matrix: Tensor, norm: Tensor, scale: Tensor) -> Tensor:
+    """``W / max(1, |W|)``, where ``W / scale`` has this norm: nothing overflows on the way."""
+    return matrix * (1 / norm.clamp_min(1 / scale) / scale)

@@ -12,3 +12,9 @@ def binary_scale(matrix: Tensor, dim: int | tuple[int, ...] = (-2, -1)) -> Tenso
     """
     largest = matrix.abs().amax(dim, keepdim=True).clamp_min(torch.finfo(matrix.dtype).tiny)
     return largest / (2 * torch.frexp(largest).mantissa)
+
+
+def binary_halves(scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Two powers of 2, as near each other as can be, whose product is the given one."""
+    first = torch.ldexp(torch.ones_like(scale), (torch.frexp(scale).exponent - 1).div(2, rounding_mode="floor"))
+    return first, scale / first

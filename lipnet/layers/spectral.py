@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lipnet.layers.constrained import ConstrainedLinear, Estimated
 from lipnet.layers.orthogonal import apply_map
 from lipnet.layers.power import at_most_one, start_vector, unit
-from lipnet.layers.scale import binary_scale
+from lipnet.layers.scale import binary_halves, binary_scale
 from lipnet.layers.sizes import Device, whole_number
 from lipnet.layers.tracing import constant, is_transformed
 
@@ -43,20 +43,26 @@ class SpectralLinear(Estimated, ConstrainedLinear):
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
         with constant():
-            scale = binary_scale(raw_weight)[0, 0]
-            fixed, vector = raw_weight / scale, start_vector(self.vector, raw_weight.dtype)
+            halves = binary_halves(binary_scale(raw_weight)[0, 0])
+            vector = start_vector(self.vector, raw_weight.dtype)
             for _ in range(self.iterations):
-                vector = unit(fixed.mT @ unit(fixed @ vector))
+                image = unit(_scaled_product(raw_weight, vector, halves))
+                vector = unit(_scaled_product(raw_weight.mT, image, halves))
             if not is_transformed(raw_weight):
                 self.vector.copy_(vector)
-            image = unit(fixed @ vector)
-        return apply_map(partial(_normalize, scale=scale, image=image, vector=vector), raw_weight)
+            image = unit(_scaled_product(raw_weight, vector, halves))
+        return apply_map(partial(_normalize, halves=halves, image=image, vector=vector), raw_weight)
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
         exact = raw_weight.double()
         return (exact / torch.linalg.matrix_norm(exact, ord=2).clamp_min(1.0)).to(raw_weight.dtype)
 
 
-def _normalize(matrix: Tensor, scale: Tensor, image: Tensor, vector: Tensor) -> Tensor:
-    scaled = matrix / scale
-    return at_most_one(scaled, image @ (scaled @ vector), scale)
+def _scaled_product(matrix: Tensor, vector: Tensor, halves: tuple[Tensor, Tensor]) -> Tensor:
+    """``(matrix / scale) @ vector`` without a second matrix: half of the scale before the product, half after it."""
+    before, after = halves
+    return matrix @ (vector / before) / after
+
+
+def _normalize(matrix: Tensor, halves: tuple[Tensor, Tensor], image: Tensor, vector: Tensor) -> Tensor:
+    return at_most_one(matrix, image @ _scaled_product(matrix, vector, halves), halves[0] * halves[1])

@@ -18,7 +18,7 @@ from lipnet.layers import (
     UnitRowLinear,
     bjorck,
 )
-from lipnet.layers.scale import binary_scale
+from lipnet.layers.scale import binary_halves, binary_scale
 
 SIZE = (6, 8)
 INVARIANT: dict[str, Callable[..., nn.Module]] = {
@@ -141,3 +141,11 @@ def test_binary_scale(largest, scale):
 @pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
 def test_binary_scale_of_what_is_not_finite(value):
     assert bool(binary_scale(torch.tensor([[1.0, value]])).isnan().all())
+
+
+@pytest.mark.parametrize("exponent", [-126, -51, -50, -1, 0, 1, 2, 83, 127])
+def test_halves_of_a_scale(exponent):
+    scale = torch.tensor(2.0**exponent)
+    first, second = binary_halves(scale)
+    assert first * second == scale
+    assert second / first in (1, 2)

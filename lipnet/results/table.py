@@ -135,7 +135,6 @@ def wasserstein_table(results: dict[str, Any], width: int | None = None) -> str:
         start = f"  {name:<16}  {value:>10.6g}  "
         lines += wrapped(note, width, start, " " * len(start))
     below = [
-        *_together(results),
         *(_gradient_line(side, statistics) for side, statistics in found["gradient"].items()),
         f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f} (the estimates are divided by it), "
         f"at least {results['lipschitz_lower_bound']:.7f} (gradient at samples)",

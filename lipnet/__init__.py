@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
 
         return to_plain
     if name in ("Run", "load_run"):
-        from lipnet import runs
+        from lipnet.runs import load as runs
 
         return getattr(runs, name)
     raise AttributeError(f"module 'lipnet' has no attribute {name!r}")

@@ -16,19 +16,23 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from lipnet import commandline, processes
-from lipnet.config import parse
-from lipnet.data.facts import trained_on
-from lipnet.debug import apply_debug
+from lipnet.cli.arguments import main_arguments
+from lipnet.cli.composing import given_config_dir, listed_groups
+from lipnet.cli.debug import apply_debug
+from lipnet.cli.ending import fail
+from lipnet.cli.sweeps.job import run_job
+from lipnet.display.terminal import take_everything
 from lipnet.errors import UserError
-from lipnet.pasted import on_run
-from lipnet.schema import GROUPS, Config
-from lipnet.streams import take_everything
-from lipnet.sweeps import names
-from lipnet.sweeps.job import run_job
-from lipnet.sweeps.latest import link_latest
-from lipnet.sweeps.lock import Busy, alone_in
-from lipnet.training.files import read_results
+from lipnet.options.config import GROUPS, Config
+from lipnet.options.facts import trained_on
+from lipnet.options.folder import config_dir
+from lipnet.options.parse import parse
+from lipnet.runs import commands, names
+from lipnet.runs.commands import on_run
+from lipnet.runs.files import read_results
+from lipnet.runs.latest import link_latest
+from lipnet.runs.lock import Busy, alone_in
+from lipnet.training import processes
 
 log = logging.getLogger("lipnet")
 
@@ -39,7 +43,7 @@ OmegaConf.register_new_resolver("lipnet.output_subdir", names.output_subdir, rep
 OmegaConf.register_new_resolver("lipnet.method", lambda *, _root_: names.method(_root_), replace=True)
 OmegaConf.register_new_resolver("lipnet.label", lambda *, _root_: names.run_label(_root_), replace=True)
 OmegaConf.register_new_resolver("lipnet.job_name", lambda *keys, _root_: names.job_name(_root_, *keys), replace=True)
-OmegaConf.register_new_resolver("lipnet.groups", commandline.listed_groups, replace=True)
+OmegaConf.register_new_resolver("lipnet.groups", listed_groups, replace=True)
 
 
 def run(config: DictConfig) -> float | None:
@@ -49,6 +53,7 @@ def run(config: DictConfig) -> float | None:
         in a sweep with an objective, its value.
     """
     hydra_config = HydraConfig.get()
+    commands.given_config_dir = given_config_dir(hydra_config)
     _write_all_of_the_log()
     os.chdir(hydra_config.runtime.cwd)  # under hydra.job.chdir=true too, a path is meant where it was typed
     sweep = hydra_config.mode == RunMode.MULTIRUN
@@ -60,9 +65,9 @@ def run(config: DictConfig) -> float | None:
         with _alone(Path(hydra_config.runtime.output_dir)):
             _run(parse(config), config, hydra_config)
     except Busy as busy:
-        commandline.fail(UserError(f"{busy}; wait for its end, or stop it."))
+        fail(UserError(f"{busy}; wait for its end, or stop it."))
     except UserError as error:
-        commandline.fail(error)
+        fail(error)
     except _Followed:
         sys.exit(1)
     return None
@@ -97,16 +102,16 @@ def _run(config: Config, composed: DictConfig, hydra_config: HydraConf) -> None:
 
 
 def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, directory: Path) -> None:
+    from lipnet.cli.closing import closing_lines
+    from lipnet.errors import CertificateViolation
     from lipnet.layers import OrthogonalizationError
-    from lipnet.results.closing import closing_lines
-    from lipnet.results.record import write_results
-    from lipnet.tasks import DISTRIBUTED, TASKS
-    from lipnet.tasks.attacking import CertificateViolation
+    from lipnet.runs.record import write_results
+    from lipnet.runs.storage import silent_writers, storage_problem
+    from lipnet.tasks import DISTRIBUTED, run_of
     from lipnet.tasks.session import Session
     from lipnet.training import distributed
     from lipnet.training.notices import log_notices
     from lipnet.training.seeding import choose_device, start_clean
-    from lipnet.training.storage import silent_writers, storage_problem
 
     if distributed.size() > 1:
         _check_shared(config, distributed.size(), DISTRIBUTED)
@@ -132,7 +137,7 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
         with silent_writers():
             if distributed.is_main():
                 _save_configuration(directory, composed, session.overrides)
-            TASKS[config.task.name](config, session)
+            run_of(config.task.name)(config, session)
     except Exception as error:
         distributed.outlive_the_others()
         if not distributed.first_to_fail():
@@ -156,7 +161,7 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
 
 def _save_configuration(directory: Path, config: DictConfig, overrides: list[str]) -> None:
     """Once more what Hydra writes, so that no crash leaves a run without the overrides that ``resume=`` reads."""
-    from lipnet.training.files import write_text
+    from lipnet.runs.files import write_text
 
     for name, content in (("config", config), ("overrides", OmegaConf.create(overrides))):
         write_text(directory / ".hydra" / f"{name}.yaml", OmegaConf.to_yaml(content))
@@ -178,7 +183,7 @@ def _check_shared(config: Config, processes: int, tasks: tuple[str, ...]) -> Non
         raise UserError(*problems)
 
 
-@hydra.main(version_base="1.3", config_path=str(commandline.config_dir()), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")
 def _hydra_main(config: DictConfig) -> float | None:
     return run(config)
 
@@ -191,7 +196,7 @@ def main() -> None:
 def launch(program: Callable[[], Any]) -> None:
     """Runs a program of Hydra's on ``sys.argv``, once that holds no mistake."""
     take_everything()
-    sweep = commandline.main_arguments()
+    sweep = main_arguments()
     if sweep is None:
         program()
     else:

@@ -17,3 +17,7 @@ class UserError(Exception):
             return self.problems[0]
         lines = "\n".join(f"  {number}. {problem}" for number, problem in enumerate(self.problems, start=1))
         return f"{len(self.problems)} problems in this configuration:\n{lines}"
+
+
+class CertificateViolation(RuntimeError):
+    """An attack succeeded where a certificate says that none can: an error in lipnet, never in the user's run."""

@@ -30,10 +30,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lipnet.app  # noqa: F401  (registers the resolver that the configuration uses)
 from lipnet.certify import certify
-from lipnet.commandline import config_dir
-from lipnet.config import Config, parse
 from lipnet.layers import BCOPConv2d, PaddedConv2d
 from lipnet.models import build_model, to_plain
+from lipnet.options.folder import config_dir
+from lipnet.options.parse import Config, parse
 
 sys.path.insert(0, str(Path(__file__).parent))
 from peers import available_peers, build_peer
@@ -301,7 +301,7 @@ DRAWN = (*TITLES, "kernel")
 
 
 def _figure(report: dict, path: str) -> None:
-    from lipnet.results.canvas import blank_figure
+    from lipnet.display.canvas import blank_figure
 
     drawn = [suite for suite in DRAWN if suite in report]
     figure = blank_figure(figsize=(10, 3.8 * len(drawn)), layout="constrained")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import yaml
 
-from lipnet.commandline import config_dir
-from lipnet.config import NODES
-from lipnet.defaults import as_text, leaves
-from lipnet.schema import GROUPS, Config
+from lipnet.options.config import GROUPS, Config
+from lipnet.options.defaults import as_text, leaves
+from lipnet.options.folder import config_dir
+from lipnet.options.parse import NODES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 KEY = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)#(?P<comment>.*)$")

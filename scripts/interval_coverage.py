@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from lipnet.certify import lipschitz_bound
-from lipnet.certify.interval import Interval, mean_interval
 from lipnet.data.images import generator
 from lipnet.data.pairs import load_pair
 from lipnet.errors import UserError
 from lipnet.models import to_plain
-from lipnet.runs import load_run
-from lipnet.schema import Pair
-from lipnet.tasks.estimation import critic_values, measure_gap
+from lipnet.options.pairs import Pair
+from lipnet.runs.load import load_run
+from lipnet.tasks.wasserstein.evaluation import critic_values, measure_gap
+from lipnet.tasks.wasserstein.interval import Interval, mean_interval
 
 _CONFIDENCE = 0.95
 _TRUTH_SAMPLES, _CHUNK = 2_000_000, 100_000

@@ -42,10 +42,11 @@ import sklearn.datasets  # noqa: F401
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lipnet.results.canvas import blank_figure
-from lipnet.results.record import git_commit
-from lipnet.tasks import robustness, wasserstein
-from lipnet.training import checkpoint
+from lipnet.display.canvas import blank_figure
+from lipnet.runs import checkpoint
+from lipnet.runs.machine import git_commit
+from lipnet.tasks.robustness import task as robustness
+from lipnet.tasks.wasserstein import task as wasserstein
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 COMMON = ("epochs=4", "batch_size=16", "optimizer.lr=0.03", "progress=off", "threads=1", "device=cpu")

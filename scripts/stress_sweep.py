@@ -28,8 +28,8 @@ from typing import Any
 import sklearn.datasets  # noqa: F401
 import torch
 
+from lipnet.display.canvas import blank_figure
 from lipnet.results.__main__ import main as print_table
-from lipnet.results.canvas import blank_figure
 from lipnet.tasks import TASKS  # noqa: F401
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lipnet.layers.bcop import bcop_kernel
+from lipnet.display.canvas import blank_figure
+from lipnet.layers.convolutions.bcop import bcop_kernel
 from lipnet.layers.orthogonal import cholesky
-from lipnet.results.canvas import blank_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

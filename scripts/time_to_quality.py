@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
-from lipnet.results.canvas import blank_figure
+from lipnet.display.canvas import blank_figure
 from lipnet.results.scores import readable
-from lipnet.training.files import read_csv
+from lipnet.runs.files import read_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,9 +16,9 @@ from hydra.core.hydra_config import HydraConfig
 from torch import Tensor, nn
 
 import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
-from lipnet import commandline
-from lipnet.config import Config, parse
 from lipnet.models import to_plain
+from lipnet.options.folder import config_dir
+from lipnet.options.parse import Config, parse
 
 # As in an activated environment: the program prints the short names of its tools where a shell would find them.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -54,7 +54,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _composed(overrides: tuple[str, ...], data_folder: str | None) -> Config:
     """Composing takes a tenth of a second, and many tests ask for the same; the folder is part of what is composed."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(commandline.config_dir()), version_base="1.3"):
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return parse(compose("config", overrides=list(overrides)))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from stopping import run
 
-from lipnet.tasks import robustness
+from lipnet.tasks.robustness import task as robustness
 
 
 def start(job: dict[str, Any], rank: int, port: int) -> int:

@@ -19,9 +19,10 @@ from typing import Any
 import sklearn.datasets  # noqa: F401
 
 from lipnet import app  # noqa: F401
-from lipnet.results.canvas import blank_figure
-from lipnet.tasks import robustness
-from lipnet.training import checkpoint, tracker
+from lipnet.display.canvas import blank_figure
+from lipnet.runs import checkpoint
+from lipnet.tasks.robustness import task as robustness
+from lipnet.training import tracker
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 EMPTY = blank_figure(figsize=(1, 1))  # matplotlib is imported once, before the forks

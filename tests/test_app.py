@@ -28,7 +28,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import lipnet
 from lipnet.certify import certificate
-from lipnet.checks import radius_value
+from lipnet.options.checks import radius_value
 
 EXAMPLES = 16  # dataset.limit_test
 

@@ -6,18 +6,19 @@ import pytest
 import torch
 import yaml
 
-from lipnet.commandline import config_dir
-from lipnet.config import GROUPS, PAIRS, Attack, Config, Estimate, Generator
-from lipnet.data.facts import DATASETS, inputs_and_outputs
 from lipnet.data.images import Split
 from lipnet.data.pairs import Pair, PairBatches
-from lipnet.defaults import leaves
-from lipnet.recorded import differences
-from lipnet.runs import new_model
-from lipnet.schema import AugmentedDataset
-from lipnet.tasks.gan import Adversarial
-from lipnet.tasks.robustness import Classification
-from lipnet.tasks.wasserstein import Kantorovich
+from lipnet.options.defaults import leaves
+from lipnet.options.facts import DATASETS, inputs_and_outputs
+from lipnet.options.folder import config_dir
+from lipnet.options.images import AugmentedDataset
+from lipnet.options.pairs import PAIRS
+from lipnet.options.parse import GROUPS, Attack, Config, Estimate, Generator
+from lipnet.runs.load import new_model
+from lipnet.runs.recorded import differences
+from lipnet.tasks.gan.task import Adversarial
+from lipnet.tasks.robustness.task import Classification
+from lipnet.tasks.wasserstein.task import Kantorovich
 from lipnet.training.schedules import build_optimizer
 
 FOLDER = config_dir()

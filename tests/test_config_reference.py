@@ -7,8 +7,8 @@ import pytest
 import yaml
 from launching import ROOT
 
-from lipnet.commandline import config_dir
-from lipnet.config import GROUPS
+from lipnet.options.folder import config_dir
+from lipnet.options.parse import GROUPS
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 TOP = PAGE.partition("\n## Keys of every run\n")[2].partition("\n## ")[0]

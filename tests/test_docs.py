@@ -10,7 +10,7 @@ import pytest
 from documented import NEEDS_CLUSTER, NOT_RUN, PAGES, commands
 from launching import ROOT, made_environment
 
-from lipnet.commandline import prepare
+from lipnet.cli.arguments import prepare
 from lipnet.results.__main__ import parser
 
 DATA = os.environ.get("LIPNET_DATA")  # before the tests' own environment hides it

@@ -12,7 +12,7 @@ import pytest
 import torch
 from launching import ROOT, TINY, curves, launch, outcome_of, results, table
 
-from lipnet.training.files import read_csv
+from lipnet.runs.files import read_csv
 
 # The moments (see stopping.py) at which a run, and then each continuation of it, is stopped; 4 steps an epoch.
 STOPS: dict[str, list[tuple[str, str, int]]] = {

@@ -10,7 +10,7 @@ from lipnet.attacks.gradient import fgsm, pgd, pgd_paper
 from lipnet.attacks.minimal import ddn
 from lipnet.attacks.with_autoattack import autoattack
 from lipnet.attacks.with_foolbox import boundary, pointwise
-from lipnet.schema import Attack
+from lipnet.options.tasks import Attack
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch.nn import functional
 from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import composition
 from lipnet.layers import BlockedConv2d, BlockedLinear, Concat, PaddedConv2d, Residual
-from lipnet.layers.composition import each_of
-from lipnet.layers.conv import same_conv2d
+from lipnet.layers.blocks.composition import each_of
+from lipnet.layers.convolutions.padded import same_conv2d
 
 
 def children(module: nn.Module) -> Iterator[nn.Module]:

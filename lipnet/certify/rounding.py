@@ -39,7 +39,7 @@ from lipnet.layers import (
     Residual,
     Scale,
 )
-from lipnet.layers.constrained import EstimatedConv2d
+from lipnet.layers.convolutions.constrained import EstimatedConv2d
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from lipnet.layers import (
     PaddedConv2d,
     SpectralLinear,
 )
-from lipnet.layers.constrained import ConstrainedLinear, EstimatedConv2d
+from lipnet.layers.convolutions.constrained import EstimatedConv2d
+from lipnet.layers.dense.constrained import ConstrainedLinear
 from lipnet.layers.frequency import conv_operator
 
 Shape = tuple[int, ...]

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lipnet.config import show
 from lipnet.data.augment import crop_and_flip
-from lipnet.data.facts import DATASETS
 from lipnet.data.fetching import alone_fetching
 from lipnet.data.files import Layout, explain, layout, meant_root
 from lipnet.errors import UserError
-from lipnet.schema import AugmentedDataset, Dataset
+from lipnet.options.facts import DATASETS
+from lipnet.options.images import AugmentedDataset, Dataset
+from lipnet.options.messages import show
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify.faithful import unfaithful
-from lipnet.checks import Check, boolean, list_of, one_of, optional, whole
 from lipnet.errors import UserError
 from lipnet.layers import Abs, BlockedConv2d, BlockedLinear, GroupSort, MaxMin, Normalize, PaddedConv2d
+from lipnet.options.checks import Check, boolean, list_of, one_of, optional, whole
 
 _COUNT = whole(1, at_most=2**20)
 _SIZE = whole(1, at_most=1024)

@@ -7,7 +7,7 @@ from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.assured import Assured
 from lipnet.export import deployed, deployed_assured
 from lipnet.export.parts import PARTS
-from lipnet.layers.conv import same_padding
+from lipnet.layers.convolutions.padded import same_padding
 
 _PADS = {"circular": "nn.CircularPad2d", "zeros": "nn.ZeroPad2d"}
 

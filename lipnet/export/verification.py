@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from lipnet.certify.assured import assured_constants
 from lipnet.certify.bound import Shape, lipschitz_bound
-from lipnet.checks import list_of, whole
 from lipnet.errors import UserError
 from lipnet.export.certificate import (
     CERTIFICATE,
@@ -27,8 +26,9 @@ from lipnet.export.certificate import (
     split_constants,
 )  # fmt: skip
 from lipnet.export.parts import rebuild
-from lipnet.training.checkpoint import UNREADABLE
-from lipnet.training.weights import check_weights
+from lipnet.options.checks import list_of, whole
+from lipnet.runs.checkpoint import UNREADABLE
+from lipnet.runs.weights import check_weights
 
 _BOUND_TOLERANCE = 1e-9  # relative; eigenvalue solvers differ by less from machine to machine
 _PROBE_TOLERANCE = 1e-6  # relative to the largest output, in float64

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lipnet.layers.conv import PaddedConv2d, pad
+from lipnet.layers.convolutions.padded import PaddedConv2d, pad
 from lipnet.layers.tracing import runs_eagerly, shape_is_known
 
 

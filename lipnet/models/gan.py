@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.models.generator import small_weights
-from lipnet.schema import GanCritic
+from lipnet.options.models import GanCritic
 
 
 class Gan(nn.Sequential):

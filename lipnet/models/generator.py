@@ -5,7 +5,7 @@ import math
 from torch import nn
 
 from lipnet.layers import Normalize
-from lipnet.schema import Generator
+from lipnet.options.models import Generator
 
 
 def build_generator(option: Generator, image_shape: tuple[int, ...]) -> nn.Sequential:

@@ -10,7 +10,8 @@ from lipnet.certify.bound import nearest_type
 from lipnet.certify.faithful import hooked, unfaithful, unreadable
 from lipnet.certify.spectrum import LINEAR_LAYERS
 from lipnet.layers import BlockedConv2d, BlockedLinear, ConstrainedConv2d, PaddedConv2d
-from lipnet.layers.constrained import Constrained, ConstrainedLinear
+from lipnet.layers.constrained import Constrained
+from lipnet.layers.dense.constrained import ConstrainedLinear
 
 _LONG = 256  # terms beyond which sums are taken in blocks, so that float32 rounds them less
 _BLOCK = 128  # terms in each of a convolution's blocks; shorter ones cost too much time

@@ -6,16 +6,16 @@ import sys
 from pathlib import Path
 
 from lipnet import version
+from lipnet.display.fitting import terminal_width
+from lipnet.display.terminal import take_everything
 from lipnet.errors import UserError
 from lipnet.results.collect import find_runs
 from lipnet.results.compare import build_tables, filter_runs
-from lipnet.results.fitting import terminal_width
 from lipnet.results.groups import group_runs
 from lipnet.results.layout import FORMATS, terminal
 from lipnet.results.notes import notes, notes_on_groups
 from lipnet.results.paper import PAPER_NOTES
-from lipnet.streams import take_everything
-from lipnet.training.files import write_atomically
+from lipnet.runs.files import write_atomically
 
 _EPILOG = """\
 A row is a configuration: data set, model, method (the convolution; in fc, the linear layers), and a column for every

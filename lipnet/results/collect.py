@@ -14,13 +14,13 @@ from typing import Any
 
 import yaml
 
-from lipnet.checks import radius_value
-from lipnet.defaults import as_text, completed, leaves, resolved
 from lipnet.errors import UserError
+from lipnet.options.checks import radius_value
+from lipnet.options.defaults import as_text, completed, leaves, resolved
 from lipnet.results.measures import Measure, measures
 from lipnet.results.wellformed import check
-from lipnet.sweeps.identity import NO_RESULT_KEYS
-from lipnet.training.files import read_csv
+from lipnet.runs.files import read_csv
+from lipnet.runs.identity import NO_RESULT_KEYS
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SEED = re.compile(r"^seed: .*$", re.MULTILINE)

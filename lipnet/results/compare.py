@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lipnet.checks import radius_value
 from lipnet.errors import UserError
+from lipnet.options.checks import radius_value
 from lipnet.results.collect import Run
 from lipnet.results.groups import Group, varying_keys, varying_labels
 from lipnet.results.measures import Measure, Statistic

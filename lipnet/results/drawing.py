@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lipnet.results.canvas import blank_figure
+from lipnet.display.canvas import blank_figure
 from lipnet.results.groups import Group
-from lipnet.training.files import read_csv
+from lipnet.runs.files import read_csv
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lipnet.results.collect import Run
-from lipnet.results.measures import Measure, Statistic, certified_in, statistic
+from lipnet.results.measures import Measure, Statistic, statistic
+from lipnet.tasks.robustness.measures import certified_in
 
 _ABSENT = "–"
 

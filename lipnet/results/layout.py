@@ -5,8 +5,8 @@ import io
 import math
 from collections.abc import Callable
 
+from lipnet.display.fitting import Column, fitting_table
 from lipnet.results.compare import Row, Table
-from lipnet.results.fitting import Column, fitting_table
 from lipnet.results.measures import Measure, Statistic
 
 _LATEX = {

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from lipnet.checks import radius_value
+from lipnet.options.checks import radius_value
+from lipnet.tasks.robustness.measures import certified_by_arithmetic, certified_in
 
 _SHORT = {
     "mean_certified_radius": "mean_radius", "lipschitz_upper_bound": "L_upper", "lipschitz_lower_bound": "L_lower",
@@ -95,35 +96,6 @@ def measures(results: dict[str, Any]) -> dict[Measure, float]:
     for name, accuracies in by_radius.items():
         found |= {Measure(f"{name}_accuracy", radius_value(text)): value for text, value in accuracies.items()}
     return {measure: float(value) for measure, value in found.items() if value is not None}
-
-
-def certified_by_arithmetic(results: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Certified accuracy (global) of the network as evaluated in each arithmetic: arithmetic -> radius -> fraction.
-
-    Runs from before ``certified_accuracy_by_arithmetic`` was written tell it by what rounding took: that certified in
-    float64 has a cost in float64 and one in float32, that certified in float32 one in float32 alone.
-    """
-    if "certified_accuracy_by_arithmetic" in results:
-        found: dict[str, dict[str, float]] = results["certified_accuracy_by_arithmetic"]
-        return found
-    costs, certified = results.get("rounding_cost", {}), results.get("certified_accuracy", {})
-    if not costs:
-        return {}
-    own = costs.get("float64", costs.get("float32", {}))
-    return {
-        arithmetic: {
-            radius: accuracy + own[radius] - cost[radius]
-            for radius, accuracy in certified.items()
-            if radius in own and radius in cost
-        }
-        for arithmetic, cost in costs.items()
-    }
-
-
-def certified_in(results: dict[str, Any]) -> str:
-    """The arithmetic of the network that ``certified_accuracy`` is of; empty where the results do not tell."""
-    by_arithmetic = certified_by_arithmetic(results)
-    return str(results.get("certify_dtype", next(iter(by_arithmetic), "")))
 
 
 def _in_other_arithmetics(results: dict[str, Any]) -> dict[str, dict[str, float]]:

@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from lipnet.checks import radius_value
+from lipnet.options.checks import radius_value
 from lipnet.results.groups import Group
 from lipnet.results.measures import Measure, Statistic
-from lipnet.training.files import read_csv
+from lipnet.runs.files import read_csv
 
 PAPER_NOTES = [
     "paper: Li et al., NeurIPS 2019. corrected: its code of 2020-06-25, after an error in large bcop and bcop_fixed "

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lipnet.errors import UserError
 from lipnet.results.collect import Run, find_runs
-from lipnet.training.files import read_csv
+from lipnet.runs.files import read_csv
 
 _METHODS = ("bcop", "rko", "ossn")
 _ACTIVATIONS = ("maxmin", "relu")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lipnet.display.canvas import blank_figure
 from lipnet.errors import UserError
-from lipnet.results.canvas import blank_figure
 from lipnet.results.collect import Run
 from lipnet.results.compare import by_name
 from lipnet.results.drawing import (

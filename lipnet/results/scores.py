@@ -1,6 +1,6 @@
 """By which one number runs are compared: in training, and once they are finished."""
 
-from lipnet.checks import radius_value
+from lipnet.options.checks import radius_value
 from lipnet.results.groups import Group
 from lipnet.results.measures import Measure
 

@@ -4,8 +4,8 @@ import itertools
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from lipnet.checks import radius_value
-from lipnet.results.canvas import blank_figure
+from lipnet.display.canvas import blank_figure
+from lipnet.options.checks import radius_value
 from lipnet.results.drawing import COLOURS, MARKERS, Named, new_panels
 from lipnet.results.groups import Group, varying_keys
 from lipnet.results.measures import Measure, Statistic

@@ -1,17 +1,25 @@
-"""Tasks: what a step is, what is evaluated, what is reported. One file each."""
+"""Tasks: what a step is, what is evaluated, what is reported. A task's code is imported when it is run."""
 
 from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from lipnet.config import Config
-from lipnet.tasks import evaluate, export, gan, robustness, wasserstein
-from lipnet.tasks.session import Session
+if TYPE_CHECKING:
+    from lipnet.options.config import Config
+    from lipnet.tasks.session import Session
 
-TASKS: dict[str, Callable[[Config, Session], dict[str, Any]]] = {
-    "robustness": robustness.train,
-    "wasserstein": wasserstein.train,
-    "gan": gan.train,
-    "evaluate": evaluate.evaluate,
-    "export": export.export,
+TASKS = {
+    "robustness": "lipnet.tasks.robustness.task:train",
+    "wasserstein": "lipnet.tasks.wasserstein.task:train",
+    "gan": "lipnet.tasks.gan.task:train",
+    "evaluate": "lipnet.tasks.evaluate:evaluate",
+    "export": "lipnet.tasks.export:export",
 }
 DISTRIBUTED = ("robustness", "wasserstein", "evaluate")  # tasks that several processes can share
+
+
+def run_of(task: str) -> "Callable[[Config, Session], dict[str, Any]]":
+    """What runs a task, and returns the content of ``results.json``."""
+    module, _, name = TASKS[task].partition(":")
+    run: Callable[[Config, Session], dict[str, Any]] = getattr(import_module(module), name)
+    return run

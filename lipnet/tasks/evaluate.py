@@ -3,14 +3,16 @@
 import logging
 from typing import Any
 
+from lipnet.cli.saved import EVALUATION_KEYS
 from lipnet.data.images import load_splits
 from lipnet.data.pairs import load_pair
 from lipnet.models.summary import count_parameters
-from lipnet.runs import load_run, refuse_changes, refuse_gan
-from lipnet.saved import EVALUATION_KEYS
-from lipnet.schema import Config, Pair
-from lipnet.tasks import robustness, wasserstein
+from lipnet.options.config import Config
+from lipnet.options.pairs import Pair
+from lipnet.runs.load import load_run, refuse_changes, refuse_gan
+from lipnet.tasks.robustness import task as robustness
 from lipnet.tasks.session import Session
+from lipnet.tasks.wasserstein import task as wasserstein
 from lipnet.training import distributed
 from lipnet.training.tracker import open_tracker
 

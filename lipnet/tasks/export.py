@@ -9,26 +9,28 @@ from torch import Tensor, nn
 
 from lipnet.certify import Assured, assured
 from lipnet.certify.assured import assured_layers, evaluated_again
-from lipnet.checks import radius_value
-from lipnet.data.facts import inputs_and_outputs
+from lipnet.cli.saved import EXPORT_KEYS
 from lipnet.data.images import Split, load_splits
+from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.export import certify_export, describe, exported_state, rebuild
 from lipnet.export.certificate import CERTIFICATE, WEIGHTS, sealed, with_constants
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.models import to_plain
 from lipnet.models.summary import count_parameters
-from lipnet.pasted import tool
-from lipnet.results.fitting import Fitting, log_fitting
-from lipnet.results.record import versions, write_results
-from lipnet.results.table import certified_table
-from lipnet.runs import load_run, refuse_changes, refuse_gan
-from lipnet.saved import EXPORT_KEYS
-from lipnet.schema import Config, Dataset
-from lipnet.tasks.certification import Certification, certify_and_attack
-from lipnet.tasks.robustness import accuracy_by_arithmetic
+from lipnet.options.checks import radius_value
+from lipnet.options.config import Config
+from lipnet.options.facts import inputs_and_outputs
+from lipnet.options.images import Dataset
+from lipnet.runs.commands import tool
+from lipnet.runs.files import write_atomically, write_json, write_text
+from lipnet.runs.load import load_run, refuse_changes, refuse_gan
+from lipnet.runs.machine import versions
+from lipnet.runs.record import write_results
+from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
+from lipnet.tasks.robustness.table import certified_table
+from lipnet.tasks.robustness.task import accuracy_by_arithmetic
 from lipnet.tasks.session import Session
-from lipnet.training.files import write_atomically, write_json, write_text
 
 log = logging.getLogger("lipnet")
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from lipnet.results.record import git_commit, hardware, now, versions
-from lipnet.schema import Config
-from lipnet.sweeps.identity import digest
+from lipnet.options.config import Config
+from lipnet.runs.identity import digest
+from lipnet.runs.machine import git_commit, hardware, versions
+from lipnet.runs.record import now
 from lipnet.training import distributed
 
 

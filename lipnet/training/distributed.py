@@ -20,7 +20,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lipnet.errors import UserError
-from lipnet.processes import local_rank
+from lipnet.training.processes import local_rank
 
 T = TypeVar("T")
 

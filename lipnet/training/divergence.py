@@ -13,7 +13,8 @@ from lipnet.layers import OrthogonalizationError
 from lipnet.training import distributed
 
 if TYPE_CHECKING:
-    from lipnet.training.loop import Loop, Objective
+    from lipnet.training.loop import Loop
+    from lipnet.training.protocols import Objective
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -3,10 +3,10 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,72 +15,25 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lipnet.errors import UserError
 from lipnet.layers import OrthogonalizationError, recondition
-from lipnet.schema import Config
-from lipnet.training import checkpoint, distributed, recovery
+from lipnet.options.config import Config
+from lipnet.runs import checkpoint, recovery
+from lipnet.runs.weights import load_weights
+from lipnet.training import distributed
+from lipnet.training.compiled import compiled_network
 from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
+from lipnet.training.lines import epoch_line, short_figures
 from lipnet.training.notices import length_notice
 from lipnet.training.profiling import profiled
+from lipnet.training.progress import Progress, sums_of_main
+from lipnet.training.protocols import Batches, Objective
 from lipnet.training.schedules import build_optimizer, learning_rate, parameter_groups
 from lipnet.training.tracker import Tracker
-from lipnet.training.weights import load_weights
 
 log = logging.getLogger("lipnet")
 
 _CHECKPOINT_SECONDS = 60.0
 _RECONDITION_STEPS = 100
-
-
-class Batches(Protocol):
-    """Where training batches come from: a split of a data set, or samplers; its length is an epoch's, in examples."""
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def __len__(self) -> int: ...
-
-    def training_batches(
-        self, batch_size: int, seed: int, epoch: int, first: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch, from batch number ``first`` on; it depends on the arguments alone, so that runs can resume."""
-
-
-class Objective(Protocol):
-    """What a task asks of the loop."""
-
-    @property
-    def sums(self) -> tuple[str, ...]:
-        """Names of what ``step`` counts; an epoch reports sum / examples as ``train/<name>``."""
-
-    def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss to descend, and a vector of sums over the batch, one for each name in ``sums``."""
-
-    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
-        """Metrics by tag, the score (higher is better) by which ``best.pt`` is chosen, and the score's standard error.
-
-        Of the epochs within one standard error of the best, the latest is chosen.
-        """
-
-
-@dataclass
-class Progress:
-    """Where a run stands; with parameters and optimizer state, all that the rest of it depends on."""
-
-    epoch: int = 0  # finished epochs
-    batch: int = 0  # finished batches of the present epoch
-    totals: Tensor | None = None  # sums over those batches
-    best_score: float = -math.inf
-    best_epoch: int = 0
-    seconds: float = 0.0  # spent in training steps, over all attempts
-    epoch_seconds: float = 0.0  # the part of it in the present epoch
-
-    def __post_init__(self) -> None:
-        counts, sizes = (self.epoch, self.batch, self.best_epoch), (self.best_score, self.seconds, self.epoch_seconds)
-        right = all(type(count) is int and count >= 0 for count in counts) and all(
-            type(size) is float for size in sizes
-        )
-        if not right or not isinstance(self.totals, Tensor | None):
-            raise ValueError(f"no progress of a run: {vars(self)}")
 
 
 @dataclass
@@ -107,7 +60,7 @@ class Loop:
             self.directory / "checkpoints" / f"{name}.pt" for name in ("last", "previous", "best")
         )
         self.eager = distributed.parallel(self.model)
-        self.trained = _compiled(self.eager) if self.config.compile else self.eager
+        self.trained = compiled_network(self.eager) if self.config.compile else self.eager
         self.optimizer = build_optimizer(self.config.optimizer, parameter_groups(self.model, self.rates))
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         steps = self.config.epochs * self.batches
@@ -174,7 +127,7 @@ class Loop:
                 except OrthogonalizationError as error:
                     raise diverged(self, objective) from error
                 metrics = self._finish_epoch(objective, tracker)
-                figures |= _short(metrics)
+                figures |= short_figures(metrics)
                 bar.set_postfix(figures, refresh=False)
                 (number,) = distributed.largest(stop.number or 0)
                 if number:  # asked for during validation; everything is saved
@@ -185,7 +138,7 @@ class Loop:
         progress = self.progress
         if progress.totals is None:
             progress.totals = torch.zeros(len(objective.sums), dtype=torch.float64)
-        totals = _of_main(progress.totals).to(self.split.device)
+        totals = sums_of_main(progress.totals).to(self.split.device)
         started = saved = time.perf_counter()
         batches = self.split.training_batches(
             self.config.batch_size, self.config.seed, progress.epoch, first=progress.batch
@@ -197,7 +150,7 @@ class Loop:
             number, due = distributed.largest(stop.number or 0, now - saved > _CHECKPOINT_SECONDS)
             if number or due:
                 progress.totals, started, saved = distributed.total(totals).cpu(), self._clock(started), now
-                totals = _of_main(progress.totals).to(totals.device)
+                totals = sums_of_main(progress.totals).to(totals.device)
                 self._check_finite(objective)
                 self._save(self.last)
                 if number:
@@ -253,7 +206,7 @@ class Loop:
             self._save(self.best)
         tracker.epoch(progress.epoch, metrics)
         self._save(self.last)
-        log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, _line(metrics))
+        log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, epoch_line(metrics))
         if progress.epoch == 1:
             left = (self.config.epochs - 1) * metrics["time/seconds"]
             if notice := length_notice(left, self.split.device, torch.get_num_threads()):
@@ -278,51 +231,3 @@ class Loop:
             },
             previous=self.previous if path == self.last else None,
         )
-
-
-def _of_main(totals: Tensor) -> Tensor:
-    """Sums over all processes as what each goes on from: the first has them, the others nothing."""
-    return totals if distributed.is_main() else torch.zeros_like(totals)
-
-
-_BAR_TAGS = ("train/loss", "validation/clean_accuracy", "validation/estimate")
-
-
-def _compiled(model: nn.Module) -> Callable:
-    """The model, compiled at its first call.
-
-    Raises:
-        UserError: at that call, where the machine cannot compile.
-    """
-    from torch._dynamo.exc import TorchDynamoException  # two seconds that only this switch should cost
-
-    torch.compiler.reset()  # jobs of a sweep share a process, and its limit of recompilations
-    compiled = torch.compile(model)
-
-    def call(images: Tensor) -> Tensor:
-        try:
-            return compiled(images)
-        except TorchDynamoException as error:
-            reason = " ".join(str(error).split("\n\n")[0].split())
-            raise UserError(f"compile=true: torch cannot compile here ({reason}); use compile=false.") from error
-
-    log.info("compiling the network: the first step takes up to a minute")
-    return call
-
-
-def _short(metrics: dict[str, float]) -> dict[str, str]:
-    """The few figures that fit beside a progress bar: loss, clean and certified accuracy (the last radius)."""
-    certified = [tag for tag in metrics if tag.startswith("validation/certified_accuracy")]
-    tags = [tag for tag in (*_BAR_TAGS, *certified[-1:]) if tag in metrics]
-    return {tag.partition("/")[2].partition("_")[0]: f"{metrics[tag]:.3f}" for tag in tags}
-
-
-def _line(metrics: dict[str, float]) -> str:
-    """An epoch on one line of the log, losses and accuracies first by part: ``train loss 0.1 clean 0.97 | ...``."""
-    parts: dict[str, list[str]] = {}
-    for tag, value in metrics.items():
-        group, name = tag.split("/")
-        if group in ("train", "validation"):
-            parts.setdefault(group, []).append(f"{name.replace('_accuracy', '')} {value:.4f}")
-    speed = f"{metrics['time/seconds']:.1f} s, {metrics['time/samples_per_second']:.0f} samples/s"
-    return " | ".join([*(f"{group} {' '.join(figures)}" for group, figures in parts.items()), speed])

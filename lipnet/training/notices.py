@@ -1,22 +1,17 @@
 """What makes training slow here, said before or early in a run."""
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 
 import torch
 
+from lipnet.runs.cores import available_cores
 from lipnet.training import distributed
 
 log = logging.getLogger("lipnet")
 
 _LONG = 3600.0
-
-
-def cores() -> int:
-    """How many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine_notices() -> Iterator[str]:
@@ -34,7 +29,7 @@ def thread_notices(threads: int, asked: bool) -> Iterator[str]:
     Args:
         asked: whether the user chose the number; what is few may be meant then, as in a sweep of parallel jobs.
     """
-    available = cores()
+    available = available_cores()
     if threads > available:
         yield f"{threads} threads on {available} cores slow each other down; use threads={available}."
     elif threads < available and not asked:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from lipnet.training.files import write_atomically
+from lipnet.runs.files import write_atomically
 
 log = logging.getLogger("lipnet")
 

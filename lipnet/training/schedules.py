@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lipnet.schema import SGD, Adam, AdamW, Cosine, Exponential, Named, OneCycle, Optimizer, RMSprop
+from lipnet.options.option import Named
+from lipnet.options.training import SGD, Adam, AdamW, Cosine, Exponential, OneCycle, Optimizer, RMSprop
 
 
 def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from lipnet.results.canvas import picture
-from lipnet.schema import Config
-from lipnet.sweeps.identity import NO_RESULT_KEYS
+from lipnet.display.canvas import picture
+from lipnet.options.config import Config
+from lipnet.runs.files import read_csv, write_csv
+from lipnet.runs.identity import NO_RESULT_KEYS
 from lipnet.training import distributed
-from lipnet.training.files import read_csv, write_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lipnet.sweeps.lock import alone_in
+from lipnet.runs.lock import alone_in
 from malformed import TINY, Case, lipnet
 
 OTHER = (*TINY, "conv=rko")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lipnet.training import checkpoint
+from lipnet.runs import checkpoint
 from malformed import MARK, Case, flip, lipnet
 
 OVERRIDES = {

@@ -1,5 +1,5 @@
-from lipnet import schema
 from lipnet.attacks import ATTACKS
+from lipnet.options import config as schema
 
 
 def test_the_table_has_the_names_that_the_schema_allows():

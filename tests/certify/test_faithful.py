@@ -26,7 +26,8 @@ from lipnet.layers import (
     SpectralLinear,
     SVCMConv2d,
 )
-from lipnet.layers.constrained import ConstrainedConv2d, ConstrainedLinear
+from lipnet.layers.convolutions.constrained import ConstrainedConv2d
+from lipnet.layers.dense.constrained import ConstrainedLinear
 
 
 def tenfold(module, inputs, output):

@@ -7,7 +7,7 @@ from launching import launch, results
 from lipnet.data.images import generator, load_files
 from lipnet.data.pairs import load_pair
 from lipnet.data.pairs.pair import PARTS
-from lipnet.runs import load_run
+from lipnet.runs.load import load_run
 
 GAN = (
     "task=gan", "dataset.limit_train=64", "dataset.limit_test=16", "batch_size=32", "epochs=1", "model=fc",

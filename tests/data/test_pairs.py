@@ -11,13 +11,13 @@ from scipy.stats import chi
 from scipy.stats import t as student
 from torch import Tensor
 
-from lipnet.certify.transport import transport_cost
-from lipnet.data.facts import inputs_and_outputs
 from lipnet.data.images import generator
 from lipnet.data.pairs import LOADERS, Pair, PairBatches, check_pair, load_pair, rays
 from lipnet.data.pairs.pair import independent
+from lipnet.data.transport import transport_cost
 from lipnet.errors import UserError
-from lipnet.schema import PAIRS
+from lipnet.options.facts import inputs_and_outputs
+from lipnet.options.pairs import PAIRS
 
 # Options that each pair is tested with, beside its default ones; small ones, for speed.
 OPTIONS = {

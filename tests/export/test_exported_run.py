@@ -15,7 +15,7 @@ from lipnet import load_run, to_plain
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.__main__ import main
 from lipnet.export.certificate import sealed
-from lipnet.training import checkpoint
+from lipnet.runs import checkpoint
 
 
 @pytest.fixture(scope="module")

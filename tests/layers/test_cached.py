@@ -94,7 +94,7 @@ def test_evaluation_between_two_losses_costs_no_build(make, shape):
 
 def test_few_rows_factorise_once_a_training_step(monkeypatch):
     """With fewer rows than features the linear layer trains through the factor alone, which is cached likewise."""
-    from lipnet.layers import linear
+    from lipnet.layers.dense import orthogonal as linear
 
     calls, factorise = [], linear.inverse_cholesky_factor
     monkeypatch.setattr(linear, "inverse_cholesky_factor", lambda *given: calls.append(given) or factorise(*given))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from lipnet import commandline
 from lipnet.certify import singular_values
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
+from lipnet.options.folder import config_dir
 
 STEPS, SHAPE = 1000, (2, 8, 8)
 OPTIMIZERS = {
@@ -15,7 +15,7 @@ OPTIMIZERS = {
 
 
 def largest_rate() -> float:
-    experiments = (commandline.config_dir() / "experiment").rglob("*.yaml")
+    experiments = (config_dir() / "experiment").rglob("*.yaml")
     lines = [line.split() for path in experiments for line in path.read_text().splitlines()]
     return max(float(line[1]) for line in lines if line[:1] == ["lr:"])
 

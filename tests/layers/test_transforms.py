@@ -25,7 +25,8 @@ from lipnet.layers import (
     UnitRowLinear,
     bjorck,
 )
-from lipnet.layers.constrained import ConstrainedConv2d, Estimated
+from lipnet.layers.constrained import Estimated
+from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 
 # torch's own forward-mode formulas warn when they are first compiled.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")

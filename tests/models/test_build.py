@@ -3,7 +3,6 @@ import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
-from lipnet.data.facts import DATASETS
 from lipnet.layers import (
     Abs,
     BCOPConv2d,
@@ -22,6 +21,7 @@ from lipnet.layers import (
     UnitRowLinear,
 )
 from lipnet.models import build_model
+from lipnet.options.facts import DATASETS
 
 # The paper's architectures (Li et al. 2019, appendix): (in, out, kernel size, stride) of a convolution, "flatten",
 # (in, out) of a fully connected layer. MaxMin follows every layer with weights but the last.

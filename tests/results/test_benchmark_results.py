@@ -4,7 +4,7 @@ from launching import ROOT
 
 from lipnet.results.collect import find_runs
 from lipnet.results.groups import group_runs
-from lipnet.training.files import write_csv
+from lipnet.runs.files import write_csv
 
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "benchmark_results.py"))
 

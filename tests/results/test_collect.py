@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from lipnet.defaults import as_text
 from lipnet.errors import UserError
+from lipnet.options.defaults import as_text
 from lipnet.results.collect import find_runs
 from lipnet.results.measures import Measure
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from lipnet.defaults import completed
+from lipnet.options.defaults import completed
 from lipnet.results.collect import find_runs
 from lipnet.results.groups import group_runs, varying_keys, varying_labels
 from lipnet.results.measures import Measure, statistic

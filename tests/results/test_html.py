@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import pytest
 
 from lipnet.results.__main__ import main
-from lipnet.training.files import write_csv
+from lipnet.runs.files import write_csv
 
 _VOID = {"meta", "br", "img", "link", "hr", "wbr"}
 

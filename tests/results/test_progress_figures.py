@@ -3,7 +3,7 @@ import pytest
 from lipnet.results.collect import find_runs
 from lipnet.results.groups import group_runs
 from lipnet.results.progress_figures import score_against_seconds, training_curves
-from lipnet.training.files import write_csv
+from lipnet.runs.files import write_csv
 
 
 @pytest.fixture

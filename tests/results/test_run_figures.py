@@ -5,7 +5,7 @@ from lipnet.results.__main__ import main
 from lipnet.results.collect import find_runs
 from lipnet.results.groups import group_runs
 from lipnet.results.run_figures import FIGURES
-from lipnet.training.files import write_csv
+from lipnet.runs.files import write_csv
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import pytest
 from launching import RADII, finished_run, launch, results, table
 
-from lipnet.tasks import robustness
-from lipnet.training import checkpoint
+from lipnet.runs import checkpoint
+from lipnet.tasks.robustness import task as robustness
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from torch.nn import functional
 from lipnet.data.images import Split
 from lipnet.errors import UserError
 from lipnet.layers import OrthogonalizationError
-from lipnet.training import checkpoint, divergence, loop
+from lipnet.runs import checkpoint
+from lipnet.training import divergence, loop
 from lipnet.training.divergence import all_finite
 from lipnet.training.loop import Loop
 from lipnet.training.tracker import Tracker

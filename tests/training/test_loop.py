@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from lipnet.data.images import Split
 from lipnet.errors import UserError
-from lipnet.training import checkpoint, loop
+from lipnet.runs import checkpoint
+from lipnet.training import loop
 from lipnet.training.interrupt import Interrupted
 from lipnet.training.loop import Loop
 from lipnet.training.tracker import Tracker

@@ -9,7 +9,7 @@ from lipnet.training import notices
     [(4, False, ""), (4, True, ""), (1, True, ""), (1, False, "threads=4 uses all"), (8, True, "use threads=4")],
 )
 def test_threads(monkeypatch, threads, asked, said):
-    monkeypatch.setattr(notices, "cores", lambda: 4)
+    monkeypatch.setattr(notices, "available_cores", lambda: 4)
     found = list(notices.thread_notices(threads, asked))
     assert len(found) == bool(said)
     assert all(said in notice for notice in found)
@@ -32,4 +32,4 @@ def test_a_long_run_is_told_how_long():
 
 
 def test_cores_are_at_least_one():
-    assert notices.cores() >= 1
+    assert notices.available_cores() >= 1

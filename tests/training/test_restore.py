@@ -8,8 +8,8 @@ from launching import finished_run, launch
 
 from lipnet.data.images import load_splits
 from lipnet.errors import UserError
-from lipnet.runs import load_run, new_model
-from lipnet.training import checkpoint
+from lipnet.runs import checkpoint
+from lipnet.runs.load import load_run, new_model
 from lipnet.training.loop import Loop
 
 

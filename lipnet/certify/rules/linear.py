@@ -9,7 +9,8 @@ from lipnet.certify.convolution import Geometry, conv_bound, geometry_of, geomet
 from lipnet.certify.norm import norm_bound
 from lipnet.certify.spectrum import DENSE_LAYERS
 from lipnet.layers import BlockedConv2d, ConstrainedConv2d, PaddedConv2d
-from lipnet.layers.constrained import Estimated, EstimatedConv2d
+from lipnet.layers.constrained import Estimated
+from lipnet.layers.convolutions.constrained import EstimatedConv2d
 
 
 @register_rule(*DENSE_LAYERS)

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from lipnet.data.facts import inputs_and_outputs
 from lipnet.data.pairs.cones import cone, nuisance, scaled_gaussians, spheres, three_cones
 from lipnet.data.pairs.finite import discrete, two_classes, two_images
 from lipnet.data.pairs.gan import gan
 from lipnet.data.pairs.lines import absolute_value, partial_mass, translation
 from lipnet.data.pairs.pair import Pair, PairBatches, check_pair
 from lipnet.data.pairs.rays import minfunnel, nearest_anchor
+from lipnet.options.facts import inputs_and_outputs
 
 __all__ = ["LOADERS", "Pair", "PairBatches", "check_pair", "load_pair"]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from lipnet.data.images import generator
 from lipnet.data.pairs.lines import gaussian
 from lipnet.data.pairs.pair import Pair, Potential, Sampler, independent
-from lipnet.schema import ConePair, Nuisance, ScaledGaussians, Spheres
+from lipnet.options.pairs import ConePair, Nuisance, ScaledGaussians, Spheres
 
 
 def cone(option: ConePair) -> Pair:

@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor
 
-from lipnet.certify.transport import assignment, cost_matrix
-from lipnet.data.facts import DATASETS
 from lipnet.data.images import generator
 from lipnet.data.pairs.cones import distances
 from lipnet.data.pairs.lines import gaussian
 from lipnet.data.pairs.pair import Pair, Potential, Sampler, independent
 from lipnet.data.pairs.rays import source_files, source_images
+from lipnet.data.transport import assignment, cost_matrix
 from lipnet.errors import UserError
-from lipnet.schema import Discrete, TwoClasses, TwoImages
+from lipnet.options.facts import DATASETS
+from lipnet.options.pairs import Discrete, TwoClasses, TwoImages
 
 
 def discrete(option: Discrete) -> Pair:

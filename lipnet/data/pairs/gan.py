@@ -9,8 +9,8 @@ from lipnet.data.images import Split, generator, load_files
 from lipnet.data.pairs.pair import Pair
 from lipnet.errors import UserError
 from lipnet.models.gan import Gan, generate, latent_vectors
-from lipnet.runs import load_run
-from lipnet.schema import GanPair
+from lipnet.options.pairs import GanPair
+from lipnet.runs.load import load_run
 
 
 def gan(option: GanPair) -> Pair:

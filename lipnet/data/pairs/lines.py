@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lipnet.data.images import generator
 from lipnet.data.pairs.pair import Pair, Sampler, independent
-from lipnet.schema import PartialMass, ShiftPair
+from lipnet.options.pairs import PartialMass, ShiftPair
 
 
 def absolute_value(option: ShiftPair) -> Pair:

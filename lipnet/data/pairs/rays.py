@@ -12,7 +12,7 @@ from lipnet.data.images import Split, generator, load_files
 from lipnet.data.pairs.cones import distances
 from lipnet.data.pairs.pair import Pair
 from lipnet.errors import UserError
-from lipnet.schema import ImagePair, MinFunnel, NearestAnchor
+from lipnet.options.pairs import ImagePair, MinFunnel, NearestAnchor
 
 _BOX = 2.5  # the funnels' base law is uniform on [-2.5, 2.5]^dimension
 _TRUTH_SAMPLES = 2**17

@@ -1,0 +1,31 @@
+"""The last lines of a run: where everything is, and what to type next."""
+
+from pathlib import Path
+
+from lipnet.runs.commands import on_run, tool
+
+_LISTED = {
+    "results.json": "all numbers", "metrics.csv": "a row an epoch", "certificates.csv": "a row a test example",
+    "certified_accuracy.png": "accuracy against radius", "wasserstein.png": "the estimate and its critic",
+    "profile.json.gz": "the trace, for ui.perfetto.dev", "checkpoints/best.pt": "the network",
+}  # fmt: skip
+
+
+def closing_lines(directory: Path, task: str) -> str:
+    """Names the files that are there, and the next commands."""
+    there = [f"{name} ({what})" for name, what in _LISTED.items() if (directory / name).exists()]
+    commands = {
+        tool("tensorboard", "--logdir", directory.parent): "curves of this run and its neighbours",
+        tool("lipnet-results", directory.parent): "a table of them; --html FILE: a report",
+    }
+    if task == "robustness":
+        commands[on_run("run", directory, "task=evaluate") + " attack.steps=100"] = "stronger attacks, other radii"
+    width = max(map(len, commands))
+    return "\n".join(
+        [
+            f"everything is in {directory}",
+            *([f"  {', '.join(there)}"] if there else []),
+            "next:",
+            *(f"  {command:<{width}}  # {what}" for command, what in commands.items()),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Sweeps: how they are planned, launched, recorded and counted. Nothing here imports torch."""

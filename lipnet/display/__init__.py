@@ -1,0 +1,1 @@
+"""Terminals and pictures: tables that fit, text that every terminal takes, figures without a display."""

@@ -1,0 +1,1 @@
+"""Modules made of modules, and networks in one layer."""

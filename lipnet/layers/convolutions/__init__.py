@@ -1,0 +1,1 @@
+"""Convolutions, one file each, and what they share."""

@@ -1,0 +1,1 @@
+"""Fully connected layers, one file each, and what they share."""

@@ -1,0 +1,1 @@
+"""Losses of classifiers, one file each."""

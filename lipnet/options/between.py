@@ -1,0 +1,198 @@
+"""What must hold between keys and between options."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from lipnet.options.config import GROUPS
+from lipnet.options.facts import DATASETS, inputs_and_outputs
+from lipnet.options.images import Dataset
+from lipnet.options.messages import option_name, show
+from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic
+from lipnet.options.pairs import PAIRS, Estimate, GanPair, Pair
+from lipnet.options.tasks import Export
+
+
+def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
+    """Labelled images are classified, pairs of laws are told apart: task, data set and loss must agree on which."""
+    if dataset not in GROUPS["dataset"]:
+        return
+    if dataset in PAIRS and task == "robustness":
+        yield (
+            f"dataset={dataset}: a pair of laws without labels, and task=robustness classifies; use task=wasserstein, "
+            f"or dataset={', '.join(DATASETS)}."
+        )
+    if dataset in PAIRS and task == "gan":
+        yield f"dataset={dataset}: a pair of laws, and task=gan learns images; use dataset={', '.join(DATASETS)}."
+    if dataset in DATASETS and task == "wasserstein":
+        yield (
+            f"dataset={dataset}: labelled images, and task=wasserstein compares two laws; choose a pair, "
+            f"dataset={', '.join(PAIRS)}."
+        )
+    if dataset in PAIRS and loss in ("margin", "cross_entropy"):
+        yield f"loss={loss}: needs labels, and dataset={dataset} is a pair of laws; use loss=kantorovich."
+    if dataset in DATASETS and task == "gan" and loss != "kantorovich":
+        yield f"loss={loss}: task=gan trains with the critic's, kantorovich; leave it out."
+    if dataset in DATASETS and task != "gan" and loss == "kantorovich":
+        yield f"loss=kantorovich: needs a pair of laws, not dataset={dataset}; use loss=margin, cross_entropy."
+
+
+def unread_keys(config: Any) -> dict[str, str]:
+    """Keys (or groups of them) that a run of this configuration would not read, each with the reason."""
+    task, dataset = option_name(config.get("task")), option_name(config.get("dataset"))
+    of_classifiers = ("attack", "certify_dtype", "eval_radii")
+    if task == "gan":
+        return dict.fromkeys((*of_classifiers, "estimate"), "task=gan does not read it")
+    unread = {} if task in ("evaluate", "export") else {"generator": "only task=gan reads it"}  # its message says more
+    if dataset in PAIRS:
+        reason = f"only classifiers read it, and dataset={dataset} is a pair of laws"
+        return unread | dict.fromkeys(of_classifiers, reason)
+    return unread | {"estimate": f"only task=wasserstein reads it, and dataset={dataset} holds labelled images"}
+
+
+def check_between_keys(config: Any) -> Iterator[str]:
+    """What must hold between keys, as far as the keys themselves are right (a wrong one is ``None``)."""
+    if config.debug == "overfit" and isinstance(config.dataset, Pair):
+        yield f"debug=overfit: needs labels, and dataset={config.dataset.name} is a pair of laws; use debug=fast."
+    if config.task is not None:
+        yield from _check_task(config)
+    if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
+        yield _no_gan(config.dataset.run)
+    elif config.dataset is not None:
+        shape, _ = inputs_and_outputs(config.dataset)
+        if isinstance(config.dataset, Dataset):
+            yield from _check_normalisation(config.dataset, shape[0])
+        elif config.estimate is not None:
+            yield from _check_pair(config.dataset, config.estimate)
+        if isinstance(config.model, ConvNet):
+            yield from _check_conv_net(config.model, config.dataset.name, shape)
+        if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
+            yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
+        if config.task is not None and config.task.name == "gan":
+            yield from _check_gan(config, shape)
+    if config.activation is not None and config.model is not None:
+        yield from _check_activation(config)
+
+
+def _check_task(config: Any) -> Iterator[str]:
+    task = config.task.name
+    reads_run = task in ("evaluate", "export")
+    if reads_run and not config.run:
+        yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
+    if reads_run and config.resume:
+        yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."
+    if not reads_run and config.run and not isinstance(config.dataset, GanPair):
+        yield (
+            f"run={config.run}: only task=evaluate, task=export and dataset=gan read it; to continue a run use "
+            "resume=DIR."
+        )
+    if isinstance(config.task, Export) and config.task.assured and isinstance(config.dataset, Pair):
+        yield f"task.assured=true: a critic of dataset={config.dataset.name} predicts no class; leave it out."
+    if isinstance(config.model, GanCritic) and config.task.name != "gan":
+        yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
+
+
+def _no_gan(run: str | None) -> str:
+    if run is None:
+        return "run=null: dataset=gan needs run=DIR, the directory of a finished run of task=gan."
+    return (
+        f"dataset.run={run}: not the directory of a run of task=gan; train one with task=gan dataset=mnist, and give "
+        "its directory."
+    )
+
+
+def _check_gan(config: Any, shape: tuple[int, ...]) -> Iterator[str]:
+    """What the generator and the critics of a GAN need of the image and of each other."""
+    if config.generator is not None:
+        yield from _check_doublings("generator.channels", config.generator.channels, shape)
+    if isinstance(config.model, GanCritic):
+        yield from _check_doublings("model.channels", config.model.channels, shape)
+    else:
+        layers = ("conv", "linear") if isinstance(config.model, ConvNet) else ("linear",)
+        plain = [f"{group}=plain" for group in layers if getattr(getattr(config, group), "name", None) == "plain"]
+        if plain:
+            yield (
+                f"{', '.join(plain)}: nothing bounds such a critic, and its loss has no minimum; use constrained "
+                "layers, or model=gan_critic, whose gradient is penalised."
+            )
+    if config.debug == "overfit":
+        yield "debug=overfit: a GAN has no loss that one batch would bring to its minimum; use debug=fast."
+    if config.batch_size == 1:
+        yield "batch_size=1: the generator normalises over a batch; use at least 2."
+    if config.compile or config.amp == "bf16":
+        yield "compile=true or amp=bf16: task=gan does not read them; leave them out."
+
+
+def _check_doublings(key: str, channels: list[int], shape: tuple[int, ...]) -> Iterator[str]:
+    factor = 2 ** len(channels)
+    if any(size % factor for size in shape[1:]):
+        yield (
+            f"{key} has {len(channels)} entries: each halves the image, and {shape[1]}x{shape[2]} cannot be divided "
+            f"by {factor}; use fewer."
+        )
+
+
+def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
+    for key in ("mean", "std"):
+        count = len(getattr(dataset, key))
+        if count != channels:
+            yield f"dataset.{key} has {count} entries: {dataset.name} has {channels} channels, one entry each."
+
+
+def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
+    for key in ("radii", "scales", "classes"):
+        if len(set(getattr(pair, key, (0, 1)))) == 1:
+            yield f"dataset.{key}={show(getattr(pair, key))}: two equal laws, at distance 0; use different numbers."
+    # Below this number the range term of the empirical Bernstein bound alone exceeds the range.
+    least = 2 + math.floor(7 * math.log(4 / (1 - estimate.confidence)) / 3)
+    if pair.evaluation_samples < least:
+        yield (
+            f"dataset.evaluation_samples={pair.evaluation_samples}: too few to prove anything with "
+            f"estimate.confidence={estimate.confidence}; use at least {least}."
+        )
+
+
+def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, ...]) -> Iterator[str]:
+    if len(shape) != 3:
+        yield f"model={model.name}: needs images, and dataset={dataset} draws vectors; use model=fc."
+        return
+    counts = {key: len(getattr(model, key)) for key in ("channels", "kernel_sizes", "strides")}
+    if len(set(counts.values())) > 1 or not model.channels:
+        listed = ", ".join(f"model.{key} has {count}" for key, count in counts.items())
+        yield f"{listed}: these lists describe the convolutions and must have one entry for each."
+        return
+    size = max(shape[1], model.image_size) if isinstance(model, Critic) else shape[1]
+    for index, (kernel_size, stride) in enumerate(zip(model.kernel_sizes, model.strides, strict=True)):
+        place = f"model.kernel_sizes[{index}]={kernel_size}"
+        if kernel_size < stride:
+            yield f"{place}: a kernel smaller than its stride {stride} skips pixels; use at least {stride}."
+            return
+        if kernel_size % stride:
+            yield f"{place}: must be a multiple of its stride, model.strides[{index}]={stride}."
+            return
+        if size % stride:
+            yield (
+                f"model.strides[{index}]={stride}: does not divide the image, which is {size}x{size} there "
+                f"({dataset} starts at {shape[1]}x{shape[2]}); use a stride that does, or fewer strided layers."
+            )
+            return
+        if kernel_size > size:
+            yield (
+                f"{place}: larger than the image, which is {size}x{size} there ({dataset} starts at "
+                f"{shape[1]}x{shape[2]}); use a kernel of at most {size - size % stride}, or fewer strided layers."
+            )
+            return
+        size //= stride
+
+
+def _check_activation(config: Any) -> Iterator[str]:
+    groups = {"maxmin": 2, "groupsort": getattr(config.activation, "group_size", None)}.get(config.activation.name)
+    if groups is None or isinstance(config.model, GanCritic):
+        return
+    for key in ("channels", "hidden"):
+        for index, width in enumerate(getattr(config.model, key, [])):
+            if width % groups:
+                yield (
+                    f"model.{key}[{index}]={width}: activation={config.activation.name} sorts groups of {groups}, so "
+                    f"this must be a multiple of {groups}; the nearest is {groups * max(1, round(width / groups))}."
+                )

@@ -1,0 +1,35 @@
+"""Keys of the sets of labelled images among the options of ``dataset``."""
+
+from dataclasses import dataclass
+
+from lipnet.options.checks import boolean, checked, list_of, number, optional, path, radii, whole
+from lipnet.options.option import Named
+
+
+@dataclass(frozen=True)
+class Dataset(Named):
+    validation: float = checked(number(at_least=0, at_most=0.5))
+    limit_train: int | None = checked(optional(whole(1)))
+    limit_test: int | None = checked(optional(whole(1)))
+    crop: int = checked(whole(0))
+    mean: list[float] = checked(list_of(number(), at_least=1))
+    std: list[float] = checked(list_of(number(above=0), at_least=1))
+    epsilon: float = checked(number(above=0, fractions=True))
+    eval_radii: list[str] = checked(radii)
+
+
+@dataclass(frozen=True)
+class StoredDataset(Dataset):
+    root: str = checked(path)
+    download: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
+class AugmentedDataset(StoredDataset):
+    augment: bool = checked(boolean)
+
+
+IMAGE_SETS: dict[str, type] = {
+    "digits": Dataset, "mnist": StoredDataset, "fashion_mnist": StoredDataset, "cifar10": AugmentedDataset,
+    "stl10": AugmentedDataset,
+}  # fmt: skip

@@ -1,0 +1,61 @@
+"""Values as one would type them, and names that are nearly right."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from lipnet.options.config import GROUPS
+
+
+def option_name(raw: Any) -> Any:
+    """An option\'s name, if the value of its group has one."""
+    name = raw.get("name") if isinstance(raw, Mapping) else raw
+    return name if name is None or isinstance(name, str) else show(name)
+
+
+def show(value: Any) -> str:
+    """A value as one would type it."""
+    if isinstance(value, list):
+        return f"[{','.join(show(entry) for entry in value)}]"
+    return (
+        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
+
+
+def unknown_option(group: str, given: str, options: Iterable[str]) -> str:
+    """The message for ``group=given``, with the nearest option."""
+    options = list(options)
+    return f"{group}={given}: no such option;{_nearest(given, options)} {group} takes {', '.join(options)}."
+
+
+def unknown_key(given: str, known: Iterable[str]) -> str:
+    """The message for a key that nothing reads: with the key that was meant, or the option that has it."""
+    known = [key for key in known if key != "name" and not key.endswith(".name")]
+    group, _, name = given.rpartition(".")
+    beside = [key for key in known if key.rpartition(".")[0] == group]
+    elsewhere = [key for key in known if key.rpartition(".")[2] == name]
+    others = list(_options_with(name, group))
+    if elsewhere:
+        hint = f" did you mean {elsewhere[0]}?"
+    elif others:
+        hint = f" {others[0]} has {others[0].partition('=')[0]}.{name}."
+    else:
+        names = [key.rpartition(".")[2] for key in beside] if group else beside
+        cutoff = 0.5 if group else 0.55  # among many names, one is near by chance
+        hint = _nearest(name, names, f"{group}." if group else "", cutoff) if beside else _nearest(given, known)
+    listed = f" Keys there: {', '.join(beside)}." if beside else ""
+    return f"{given}: no such key, nothing would read it;{hint}{listed}"
+
+
+def _options_with(name: str, group: str) -> Iterator[str]:
+    """``group=option`` of every option that has a key of this name, in the given group or, without one, in any."""
+    for other, options in GROUPS.items():
+        for option, schema in options.items():
+            if group in ("", other) and name != "name" and name in {field.name for field in dataclasses.fields(schema)}:
+                yield f"{other}={option}"
+
+
+def _nearest(given: str, names: list[str], prefix: str = "", cutoff: float = 0.5) -> str:
+    close = difflib.get_close_matches(given, names, n=1, cutoff=cutoff)
+    return f" did you mean {prefix}{close[0]}?" if close else " see --help for the names."

@@ -1,0 +1,49 @@
+"""Keys of the options of ``model``, and of the generator of a GAN."""
+
+from dataclasses import dataclass
+
+from lipnet.options.checks import checked, list_of, number, one_of, whole
+from lipnet.options.option import Named
+
+
+@dataclass(frozen=True)
+class ConvNet(Named):
+    channels: list[int] = checked(list_of(whole(1)))
+    kernel_sizes: list[int] = checked(list_of(whole(1)))
+    strides: list[int] = checked(list_of(whole(1)))
+    hidden: list[int] = checked(list_of(whole(1)))
+    head: str = checked(one_of("same", "normalized"))
+
+
+@dataclass(frozen=True)
+class Critic(ConvNet):
+    image_size: int = checked(whole(1))
+
+
+@dataclass(frozen=True)
+class FullyConnected(Named):
+    hidden: list[int] = checked(list_of(whole(1)))
+    head: str = checked(one_of("same", "normalized"))
+
+
+@dataclass(frozen=True)
+class GanCritic(Named):
+    """Unconstrained, with batch normalisation: of ``task=gan`` only."""
+
+    channels: list[int] = checked(list_of(whole(1), at_least=1))
+    hidden: list[int] = checked(list_of(whole(1)))
+    penalty: float = checked(number(above=0))
+
+
+@dataclass(frozen=True)
+class ConesModel(Named):
+    cones: int = checked(whole(1))
+    apices: str = checked(one_of("first", "second"))
+
+
+@dataclass(frozen=True)
+class Generator:
+    latent: int = checked(whole(1))
+    hidden: list[int] = checked(list_of(whole(1)))
+    channels: list[int] = checked(list_of(whole(1), at_least=1))
+    lr: float = checked(number(above=0, at_most=100))

@@ -1,0 +1,111 @@
+"""Keys of the pairs of distributions among the options of ``dataset``, and of estimates of their distance."""
+
+from dataclasses import dataclass
+
+from lipnet.options.checks import boolean, checked, list_of, number, one_of, optional, path, whole
+from lipnet.options.images import IMAGE_SETS
+from lipnet.options.option import Named
+
+
+@dataclass(frozen=True)
+class Pair(Named):
+    """Two laws between which a Wasserstein distance is estimated; every one has these keys."""
+
+    seed: int = checked(whole(0, at_most=2**63 - 1))
+    steps_per_epoch: int = checked(whole(1))
+    selection_samples: int = checked(whole(2))
+    evaluation_samples: int = checked(whole(2))
+
+
+@dataclass(frozen=True)
+class VectorPair(Pair):
+    dimension: int = checked(whole(1))
+
+
+@dataclass(frozen=True)
+class ShiftPair(VectorPair):
+    distance: float = checked(number(above=0))
+
+
+@dataclass(frozen=True)
+class PartialMass(ShiftPair):
+    fraction: float = checked(number(above=0, at_most=1))
+
+
+@dataclass(frozen=True)
+class ConePair(VectorPair):
+    radius: float = checked(number(above=0))
+
+
+@dataclass(frozen=True)
+class Nuisance(ConePair):
+    dimension: int = checked(whole(2))
+    scale: float = checked(number(at_least=0))
+
+
+@dataclass(frozen=True)
+class Spheres(VectorPair):
+    radii: list[float] = checked(list_of(number(above=0), length=2))
+
+
+@dataclass(frozen=True)
+class ScaledGaussians(VectorPair):
+    scales: list[float] = checked(list_of(number(above=0), length=2))
+
+
+@dataclass(frozen=True)
+class Discrete(VectorPair):
+    atoms: int = checked(whole(1, at_most=2000))
+
+
+@dataclass(frozen=True)
+class MinFunnel(VectorPair):
+    funnels: int = checked(whole(1))
+    degree: float = checked(number(at_least=1))
+
+
+@dataclass(frozen=True)
+class ImagePair(Pair):
+    source: str = checked(one_of(*IMAGE_SETS))
+    root: str = checked(path)
+    download: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
+class NearestAnchor(ImagePair):
+    anchors: int = checked(whole(1))
+    shrink: float = checked(number(above=0, at_most=1))
+
+
+@dataclass(frozen=True)
+class TwoClasses(ImagePair):
+    classes: list[int] = checked(list_of(whole(0), length=2))
+    atoms: int = checked(whole(1, at_most=5000))
+
+
+@dataclass(frozen=True)
+class TwoImages(ImagePair):
+    first: int = checked(whole(0))
+    second: int = checked(whole(0))
+
+
+@dataclass(frozen=True)
+class GanPair(Pair):
+    source: str | None = checked(optional(one_of(*IMAGE_SETS)))  # None: ``run`` does not say
+    root: str = checked(path)
+    download: bool = checked(boolean)
+    run: str | None = checked(optional(path))
+
+
+PAIRS: dict[str, type] = {
+    "absolute_value": ShiftPair, "three_cones": ConePair, "cone": ConePair, "translation": ShiftPair,
+    "spheres": Spheres, "scaled_gaussians": ScaledGaussians, "partial_mass": PartialMass, "nuisance": Nuisance,
+    "nearest_anchor": NearestAnchor, "discrete": Discrete, "two_images": TwoImages, "minfunnel": MinFunnel,
+    "two_classes": TwoClasses, "gan": GanPair,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Estimate:
+    confidence: float = checked(number(at_least=0.5, below=1))
+    transport_samples: int = checked(whole(1, at_most=10_000))

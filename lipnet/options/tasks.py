@@ -1,0 +1,47 @@
+"""Keys of the options of ``task``, and of attacks."""
+
+from dataclasses import dataclass
+
+from lipnet.options.checks import boolean, checked, number, one_of, optional, some_of, whole
+from lipnet.options.option import Named
+
+
+@dataclass(frozen=True)
+class Robustness(Named):
+    select_by: str = checked(one_of("certified_accuracy", "certified_accuracy_per_pair", "clean_accuracy", "loss"))
+
+
+@dataclass(frozen=True)
+class GanTraining(Named):
+    critic_steps: int = checked(whole(1))
+    samples_every: int = checked(whole(0))
+
+
+@dataclass(frozen=True)
+class Export(Named):
+    onnx: bool = checked(boolean)
+    assured: bool = checked(boolean)
+
+
+FOOLBOX_ATTACKS = ("boundary", "pointwise")
+
+
+NEAREST_ATTACKS = ("ddn", *FOOLBOX_ATTACKS)  # they look for the nearest error, whatever the radius
+
+
+# Attacks that need an optional package, and which.
+PACKAGES = dict.fromkeys(FOOLBOX_ATTACKS, "foolbox") | {"autoattack": "pyautoattack"}
+
+
+ATTACKS = ("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", *PACKAGES)
+
+
+@dataclass(frozen=True)
+class Attack:
+    names: list[str] = checked(some_of(*ATTACKS))
+    steps: int = checked(whole(1))
+    restarts: int = checked(whole(1))
+    ddn_steps: int = checked(whole(1))
+    examples: int | None = checked(optional(whole(1)))
+    proved: float = checked(number(at_least=0, at_most=1))
+    foolbox_examples: int = checked(whole(1))

@@ -1,0 +1,61 @@
+"""Keys of the options of ``loss``, ``optimizer`` and ``scheduler``."""
+
+from dataclasses import dataclass
+
+from lipnet.options.checks import checked, list_of, number
+from lipnet.options.option import Named
+
+
+@dataclass(frozen=True)
+class Margin(Named):
+    epsilon: float = checked(number(above=0, fractions=True))
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Named):
+    epsilon: float = checked(number(at_least=0, fractions=True))
+    temperature: float = checked(number(above=0))
+
+
+@dataclass(frozen=True)
+class Optimizer(Named):
+    lr: float = checked(number(above=0, at_most=100))
+    weight_decay: float = checked(number(at_least=0))
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    betas: list[float] = checked(list_of(number(at_least=0, below=1), length=2))
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Decoupled decay. A constrained layer has the same weight at every norm of its parameters, which grows in training
+    and shortens what a step does; L2 regularisation would only change the gradient that Adam divides by.
+    """
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    momentum: float = checked(number(at_least=0, below=1))
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    alpha: float = checked(number(at_least=0, below=1))
+
+
+@dataclass(frozen=True)
+class OneCycle(Named):
+    warmup: float = checked(number(above=0, below=1))
+    final: float = checked(number(at_least=0, at_most=1))
+
+
+@dataclass(frozen=True)
+class Cosine(Named):
+    final: float = checked(number(at_least=0, at_most=1))
+
+
+@dataclass(frozen=True)
+class Exponential(Named):
+    gamma: float = checked(number(above=0, at_most=1))

@@ -1,0 +1,92 @@
+"""Configurations that runs recorded, and how another one differs from them. Imports no torch."""
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lipnet.errors import UserError
+from lipnet.options.config import GROUPS, Config
+from lipnet.options.folder import config_dir
+from lipnet.options.messages import show
+from lipnet.options.parse import NODES, parse
+from lipnet.options.trust import read_configuration
+from lipnet.runs.identity import NO_RESULT_KEYS
+
+_PATHS = ("run", "dataset.run")  # of results; one directory has many names
+_SHOWN = 6
+
+
+def saved_config(saved: dict[str, Any]) -> Config:
+    """A checkpoint's configuration; keys that came later, in a group too, have their defaults."""
+    for key, value in saved["config"].items():
+        if "${" in str(value):
+            raise UserError(f"{key}={value}: a saved configuration holds values, no interpolations.")
+    return _completed(saved["config"])
+
+
+def recorded_config(directory: Path) -> Config:
+    """A run directory's configuration, ``.hydra/config.yaml``; keys that came later have their defaults.
+
+    Raises:
+        UserError: it is missing, cannot be read, or is none of this program's.
+    """
+    return _completed(read_configuration(directory / ".hydra" / "config.yaml"))
+
+
+def _completed(content: dict[str, Any]) -> Config:
+    defaults = _read("config.yaml")
+    config = {field.name: defaults[field.name] for field in dataclasses.fields(Config) if field.name in defaults}
+    for key, value in content.items():
+        if key in GROUPS and isinstance(value, dict) and str(value.get("name")) in GROUPS[key]:
+            value = _read(f"{key}/{value['name']}.yaml") | value
+        elif key in NODES and isinstance(value, dict):
+            value = config[key] | value
+        config[key] = value
+    try:
+        return parse(OmegaConf.create(config))
+    except OmegaConfBaseException as error:
+        raise UserError(f"the saved configuration cannot be read ({str(error).splitlines()[0]}).") from None
+
+
+def _read(file: str) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / file))
+    return {key: value for key, value in content.items() if key != "defaults"}  # those are for composing
+
+
+def differences(saved: Any, given: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """``(dotted key, saved value, given value)`` of every leaf that differs."""
+    if isinstance(saved, dict) and isinstance(given, dict):
+        for key in {**saved, **given}:
+            yield from differences(saved.get(key), given.get(key), f"{path}.{key}".lstrip("."))
+    elif saved != given:
+        yield path, saved, given
+
+
+def other_results(saved: Config, given: Config) -> str:
+    """What differs of two configurations that ask for different results, as ``conv=bcop, not rko``; else nothing."""
+    found = {
+        key: (was, now)
+        for key, was, now in differences(dataclasses.asdict(saved), dataclasses.asdict(given))
+        if key not in NO_RESULT_KEYS
+        and not (key in _PATHS and was and now and os.path.realpath(was) == os.path.realpath(now))
+    }
+    named = {key.removesuffix(".name") for key in found if key.endswith(".name")}
+    texts = []
+    # Another task or data set comes first: it brings a model, rates and more of its own, and not all are shown.
+    for key, (was, now) in sorted(found.items(), key=lambda item: item[0] not in ("task.name", "dataset.name")):
+        group = key.partition(".")[0]
+        if group not in named:
+            texts.append(f"{key}={show(was)}, not {show(now)}")
+        elif key == f"{group}.name":  # the keys of two options say no more
+            texts.append(f"{group}={was}, not {now}")
+    more = [f"and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
+    return "; ".join([*texts[:_SHOWN], *more])
+
+
+def _same_place(first: str | None, second: str | None) -> bool:
+    return None not in (first, second) and os.path.realpath(str(first)) == os.path.realpath(str(second))

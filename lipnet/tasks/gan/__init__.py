@@ -1,0 +1,1 @@
+"""Generative adversarial networks with a 1-Lipschitz critic."""

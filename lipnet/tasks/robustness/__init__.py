@@ -1,0 +1,1 @@
+"""Provable robustness: its training, evaluation, attacks, figures and table."""

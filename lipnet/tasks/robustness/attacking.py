@@ -1,0 +1,187 @@
+"""Attacks on the test split: accuracy by attack and radius, checked against the certificates example by example.
+
+An attack is spared where its outcome is known: an example that is misclassified, that this attack broke at a smaller
+radius, or that is proved at this one. A share of the proved ones is attacked all the same, so that a wrong certificate
+is found. What one attack found never spares another: the accuracy under each is that of the attack alone.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from lipnet.attacks import ATTACKS, InBall, Nearest
+from lipnet.certify import margins
+from lipnet.certify.radius import model_logits
+from lipnet.data.images import generator
+from lipnet.errors import CertificateViolation
+from lipnet.options.checks import radius_value
+from lipnet.options.config import Config
+from lipnet.options.tasks import ATTACKS as NAMES
+from lipnet.options.tasks import FOOLBOX_ATTACKS
+from lipnet.training import distributed
+
+_SHOWN = 16
+_TOGETHER = 512  # in one call of an attack: those that withstand it fill up its batches as others fall
+_MEASURED = 500  # for a median distance
+_BATCHES, _ORDER = 2, 3  # streams of random numbers
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What one attack found.
+
+    Attributes:
+        accuracy: radius as written -> accuracy among the examples, whatever other attacks found.
+        examples: how many it is about: the first of the test split.
+        seconds: what it took.
+        median_distance: for an attack that looks for the nearest error, the median L2 distance to it over the examples
+            that are correct without it, or five hundred of them; ``None`` where it found none for half of these.
+    """
+
+    accuracy: dict[str, float]
+    examples: int
+    seconds: float
+    median_distance: float | None = None
+
+
+class Attacker:
+    """Runs the attacks of ``attack.names``.
+
+    Args:
+        deployed: the network that attacks search on, float32.
+        exact: the certified network, which must be fooled.
+        certified: each example's largest certified radius.
+
+    Attributes:
+        adversarial, shown: see ``Certification``.
+    """
+
+    def __init__(
+        self, deployed: nn.Module, exact: nn.Module, images: Tensor, labels: Tensor, certified: Tensor, config: Config
+    ) -> None:
+        self.deployed, self.exact, self.config = deployed, exact, config
+        self.images, self.labels, self.certified = images, labels, certified
+        self.radii = sorted(config.eval_radii, key=radius_value)
+        in_ball = [name for name in config.attack.names if isinstance(ATTACKS[name], InBall)]
+        self.shown = in_ball[-1] if in_ball else None
+        self.adversarial = images[:_SHOWN].clone()
+        # Who is attacked though proved: the first in this order, the same for every attack.
+        order = torch.randperm(len(images), generator=generator(config.seed, _ORDER))
+        self.place = order.argsort().to(certified.device)
+
+    def run(self, correct: Tensor) -> tuple[dict[str, Attacked], dict[str, float]]:
+        """What every attack found, given which examples are classified correctly without one.
+
+        Returns:
+            Attack -> what it found; radius as written -> accuracy after all of them together.
+
+        Raises:
+            CertificateViolation: an attack succeeded inside a certified radius.
+        """
+        nearest = _nothing_found(correct)
+        attacked = {name: self._run(name, correct, nearest) for name in self.config.attack.names}
+        return attacked, self._accuracy(nearest) if attacked else {}
+
+    def _run(self, name: str, correct: Tensor, nearest: Tensor) -> Attacked:
+        """One attack; ``nearest`` is lowered to the distances of what it found."""
+        started = time.perf_counter()
+        if name in FOOLBOX_ATTACKS:
+            correct = correct[: self.config.attack.foolbox_examples]
+        measured = self._drawn(correct, _MEASURED if isinstance(ATTACKS[name], Nearest) else 0)
+        distances = self._distances(name, correct, measured)
+        self._check(name, distances)
+        nearest[: len(distances)] = nearest[: len(distances)].minimum(distances)
+        median = float(distances[measured].median()) if bool(measured.any()) else math.inf
+        seconds = time.perf_counter() - started
+        return Attacked(self._accuracy(distances), len(correct), seconds, median if math.isfinite(median) else None)
+
+    def _accuracy(self, distances: Tensor) -> dict[str, float]:
+        return {radius: float((distances > radius_value(radius)).double().mean()) for radius in self.radii}
+
+    def _distances(self, name: str, correct: Tensor, measured: Tensor) -> Tensor:
+        """The L2 distance of the nearest error that the attack found, float64; infinite where it found none.
+
+        Those of ``measured`` are searched to the end, the others until it is known on which side of the radii they lie.
+        """
+        attack, sought = ATTACKS[name], self._sought(measured)
+        radii = [radius_value(written) for written in self.radii]
+        if isinstance(attack, Nearest):
+            radii = radii[-1:]
+        distances = _nothing_found(correct)
+        hidden = self.config.bars_hidden
+        with tqdm(unit="example", desc=f"attacking ({name})", disable=hidden, leave=False) as bar:
+            for place, radius in enumerate(radii):  # from the smallest: who has fallen is not attacked again
+                attacked = self._undecided(distances, radius) | measured
+                if name == self.shown:
+                    attacked[:_SHOWN] |= distances[:_SHOWN].isinf()
+                bar.reset(int(attacked.sum()))
+                for number, rows in enumerate(attacked.nonzero()[:, 0].split(_TOGETHER)):
+                    if len(rows) and number % distributed.size() == distributed.rank():
+                        # A generator for each batch: the same numbers, however many processes share the batches.
+                        random = generator(self.config.seed, _BATCHES, NAMES.index(name), place, number)
+                        images, labels, options = self.images[rows], self.labels[rows], self.config.attack
+                        if isinstance(attack, InBall):
+                            found = attack.find(self.deployed, images, labels, radius, options, random)
+                        else:
+                            found = attack.find(self.deployed, images, labels, options, random, sought[rows])
+                        within = radius if isinstance(attack, InBall) else math.inf
+                        distances[rows] = self._distance_of_errors(found, rows, within)
+                        if name == self.shown:
+                            shown = rows < len(self.adversarial)
+                            self.adversarial[rows[shown]] = found[shown]
+                    bar.update(len(rows))
+                distances = distributed.smallest(distances)
+        return distances
+
+    def _undecided(self, distances: Tensor, radius: float) -> Tensor:
+        """Who has no error yet and is not proved at the radius; and a share, rounded up, of those that are proved."""
+        right = distances.isinf()
+        proved = right & (self.certified[: len(distances)] > radius)
+        return (right & ~proved) | self._drawn(proved, math.ceil(self.config.attack.proved * int(proved.sum())))
+
+    def _drawn(self, among: Tensor, count: int) -> Tensor:
+        rows = among.nonzero()[:, 0]
+        drawn = torch.zeros_like(among)
+        drawn[rows[self.place[rows].argsort()[:count]]] = True
+        return drawn
+
+    def _sought(self, measured: Tensor) -> Tensor:
+        """Between which two distances the nearest error matters, ``(examples, 2)``, for an attack that looks for it.
+
+        Where a radius is not proved, an error within the smallest of these decides them all, and so does none within
+        the largest. Every distance matters for the others: those proved at all radii, and those of ``measured``.
+        """
+        radii = torch.tensor([radius_value(written) for written in self.radii]).to(self.certified)
+        smallest = torch.searchsorted(radii, self.certified[: len(measured)])
+        everything = measured | (smallest == len(radii))
+        within = (1 - 1e-5) * radii[smallest.clamp_max(len(radii) - 1)]  # rounded in the search
+        largest = torch.full_like(within, float(radii[-1]))
+        sought = torch.stack((within.masked_fill(everything, 0), largest.masked_fill(everything, math.inf)), 1)
+        return sought.to(self.images)
+
+    def _distance_of_errors(self, found: Tensor, rows: Tensor, radius: float) -> Tensor:
+        """Infinite unless the certified network errs on the image, which must lie in the ball and in [0, 1]."""
+        distance = torch.linalg.vector_norm((found.double() - self.images[rows].double()).flatten(1), dim=1)
+        pixels = found.flatten(1)
+        valid = (distance <= radius) & (pixels.amin(1) >= 0) & (pixels.amax(1) <= 1)
+        margin = margins(model_logits(self.exact, found.to(next(self.exact.parameters()).dtype)), self.labels[rows])
+        return torch.where(valid & (margin <= 0), distance, math.inf)
+
+    def _check(self, name: str, distances: Tensor) -> None:
+        broken = (distances < self.certified[: len(distances)]).nonzero()[:, 0]
+        if len(broken):
+            raise CertificateViolation(
+                f"{name} fooled the network inside the certified radius of {len(broken)} test examples (first: example "
+                f"{int(broken[0])}, at distance {float(distances[broken[0]]):.6g}, certified to "
+                f"{float(self.certified[broken[0]]):.6g}). This is an error in lipnet; please report it with the run "
+                "directory."
+            )
+
+
+def _nothing_found(correct: Tensor) -> Tensor:
+    """The distance of the nearest error before any attack, float64: 0 where the example itself is one."""
+    return torch.where(correct, math.inf, 0.0).double()

@@ -1,0 +1,32 @@
+"""What is measured of a classifier, in its ``results.json``. Imports no torch."""
+
+from typing import Any
+
+
+def certified_by_arithmetic(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Certified accuracy (global) of the network as evaluated in each arithmetic: arithmetic -> radius -> fraction.
+
+    Runs from before ``certified_accuracy_by_arithmetic`` was written tell it by what rounding took: that certified in
+    float64 has a cost in float64 and one in float32, that certified in float32 one in float32 alone.
+    """
+    if "certified_accuracy_by_arithmetic" in results:
+        found: dict[str, dict[str, float]] = results["certified_accuracy_by_arithmetic"]
+        return found
+    costs, certified = results.get("rounding_cost", {}), results.get("certified_accuracy", {})
+    if not costs:
+        return {}
+    own = costs.get("float64", costs.get("float32", {}))
+    return {
+        arithmetic: {
+            radius: accuracy + own[radius] - cost[radius]
+            for radius, accuracy in certified.items()
+            if radius in own and radius in cost
+        }
+        for arithmetic, cost in costs.items()
+    }
+
+
+def certified_in(results: dict[str, Any]) -> str:
+    """The arithmetic of the network that ``certified_accuracy`` is of; empty where the results do not tell."""
+    by_arithmetic = certified_by_arithmetic(results)
+    return str(results.get("certify_dtype", next(iter(by_arithmetic), "")))

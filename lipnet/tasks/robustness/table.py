@@ -1,0 +1,100 @@
+"""The table at the end of a run."""
+
+from typing import Any
+
+from lipnet.display.fitting import Column, fitting_table, wrapped
+from lipnet.options.tasks import FOOLBOX_ATTACKS
+from lipnet.tasks.robustness.measures import certified_by_arithmetic, certified_in
+
+_HIDDEN = "lipnet.log in the run directory shows every column."
+
+
+def closing_table(results: dict[str, Any], width: int | None = None) -> str:
+    """Clean, certified and attacked accuracy, a line for each radius; and the two Lipschitz bounds.
+
+    Args:
+        width: what a line of the terminal holds.
+    """
+    own = certified_in(results)
+    columns = _certified_columns(results)
+    columns.append(_accuracies(_title("per pair", own), results, results["certified_accuracy_per_pair"]))
+    columns += [_accuracies(f"{name} <=", results, found) for name, found in results["attacked_accuracy"].items()]
+    medians = [f"{name} {distance:.4f}" for name, distance in results["median_attack_distance"].items()]
+    summary = (
+        f"clean accuracy {_percent(results['clean_accuracy'])} on {results['test_examples']:,} test examples; "
+        f"mean certified radius {results['mean_certified_radius']:.4f} "
+        f"(per pair {results['mean_certified_radius_per_pair']:.4f}){_attacked(results)}"
+    )
+    lipschitz = (
+        f"Lipschitz constant: at most {results['lipschitz_upper_bound']:.7f}, "
+        f"at least {results['lipschitz_lower_bound']:.7f} (Jacobian at test examples)"
+    )
+    below = [
+        *_together(results),
+        *([f"median distance of the nearest errors found: {', '.join(medians)}"] if medians else []),
+        *_rounding(results.get("rounding_cost", {})),
+        lipschitz,
+    ]
+    lines = [*wrapped(summary, width), *_fitting(columns, width)]
+    for text in below:
+        lines += wrapped(text, width)
+    return "\n".join(lines)
+
+
+def certified_table(results: dict[str, Any], width: int | None = None) -> str:
+    """Clean and certified accuracy alone, of each arithmetic that the network may be evaluated in."""
+    return "\n".join(_fitting(_certified_columns(results), width))
+
+
+def _certified_columns(results: dict[str, Any]) -> list[Column]:
+    """The radii, and the certified accuracies of the network: in the run's own arithmetic, then in others."""
+    own, certified = certified_in(results), results["certified_accuracy"]
+    others = {name: found for name, found in certified_by_arithmetic(results).items() if name != own}
+    return [
+        Column("radius", ["0", *certified]),
+        _accuracies(_title("certified", own), results, certified),
+        *(_accuracies(_title("certified", name), results, found) for name, found in others.items()),
+    ]
+
+
+def _title(name: str, arithmetic: str) -> str:
+    """``certified >= (float64)``: of the network as evaluated in float64."""
+    return f"{name} >= ({arithmetic})" if arithmetic else f"{name} >="
+
+
+def _accuracies(title: str, results: dict[str, Any], found: dict[str, float]) -> Column:
+    shown = [_percent(found[radius]) if radius in found else "–" for radius in results["certified_accuracy"]]
+    return Column(title, [_percent(results["clean_accuracy"]), *shown])
+
+
+def _fitting(columns: list[Column], width: int | None) -> list[str]:
+    titles, rows, below = fitting_table(columns, width, _HIDDEN)
+    return [*titles, *rows, *below]
+
+
+def _together(results: dict[str, Any]) -> list[str]:
+    """What all attacks leave together, where there are several."""
+    if len(results["attacked_accuracy"]) < 2 or not results.get("attacked_accuracy_worst"):
+        return []
+    parts = [f"{_percent(accuracy)} at {radius}" for radius, accuracy in results["attacked_accuracy_worst"].items()]
+    return [f"after all attacks together: {', '.join(parts)}"]
+
+
+def _rounding(cost: dict[str, dict[str, float]]) -> list[str]:
+    """What the allowance for rounding takes of certified accuracy, at the radius where it takes the most."""
+    parts = [f"{_percent(max(taken.values()))} in {arithmetic}" for arithmetic, taken in cost.items() if taken]
+    return [f"certified accuracy that rounding takes: at most {', '.join(parts)}"] if parts else []
+
+
+def _attacked(results: dict[str, Any]) -> str:
+    """On how many examples, where not on all."""
+    attacked, few = results["attacked_examples"], results.get("foolbox_examples")
+    notes = [f"attacks: on the first {attacked:,} only"] if attacked < results["test_examples"] else []
+    if few is not None and few < attacked:
+        names = [name for name in FOOLBOX_ATTACKS if name in results["attacked_accuracy"]]
+        notes.append(f"{', '.join(names)}: on the first {few:,} only")
+    return f" ({'; '.join(notes)})" if notes else ""
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"

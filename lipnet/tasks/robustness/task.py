@@ -1,0 +1,214 @@
+"""Provable robustness: train with a margin loss, then certify and attack on the test split."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.certify import certified_radii, lipschitz_bound, pairwise_certified_radii, pairwise_lipschitz_bounds
+from lipnet.certify.radius import model_logits
+from lipnet.data.images import Split, load_splits
+from lipnet.display.fitting import Fitting, log_fitting
+from lipnet.losses.margin import build_loss
+from lipnet.options.checks import radius_value
+from lipnet.options.config import Config
+from lipnet.options.facts import DATASETS
+from lipnet.options.tasks import FOOLBOX_ATTACKS
+from lipnet.runs.files import write_csv
+from lipnet.runs.machine import peak_memory_bytes
+from lipnet.runs.record import write_results
+from lipnet.runs.storage import dispensable
+from lipnet.tasks.driver import track_singular_values, train_and_evaluate
+from lipnet.tasks.robustness.diagnostics import write_diagnostics
+from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
+from lipnet.tasks.robustness.figures import accuracy_against_radius, adversarial_examples
+from lipnet.tasks.robustness.table import closing_table
+from lipnet.tasks.session import Session
+from lipnet.tasks.stopwatch import Stopwatch
+from lipnet.training import distributed
+from lipnet.training.tracker import Tracker
+
+log = logging.getLogger("lipnet")
+
+_CHARTS = {
+    "training and validation": {
+        "loss": ["Multiline", ["(train|validation)/loss"]],
+        "clean_accuracy": ["Multiline", ["(train|validation|test)/clean_accuracy"]],
+    },
+    "certificates": {
+        "certified_accuracy": ["Multiline", ["(validation|test)/certified_accuracy@.*"]],
+        "lipschitz": ["Multiline", ["lipschitz/.*"]],
+    },
+}
+
+
+class Classification:
+    """The loop's objective: a margin loss on logits, and certified accuracy on the validation split."""
+
+    sums = ("loss", "clean_accuracy")
+
+    def __init__(self, config: Config, validation: Split, tracker: Tracker) -> None:
+        self.config, self.validation, self.tracker = config, validation, tracker
+        # Constrained layers have constant 1; what is left is the normalisation's.
+        self.loss = build_loss(config.loss, lipschitz=1 / min(config.dataset.std))
+        if tracker.fresh:
+            tracker.layout(_CHARTS)
+
+    def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = model(images).to(images.dtype)  # under amp=bf16 the loss is float32 all the same
+        losses = self.loss(logits, labels)
+        with torch.no_grad():
+            sums = torch.stack((losses.sum(), (logits.argmax(1) == labels).sum().to(losses.dtype)))
+        return losses.mean(), sums
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
+        shape, _ = DATASETS[self.config.dataset.name]
+        bound = lipschitz_bound(model, shape)
+        track_singular_values(model, self.config, epoch, self.tracker)
+        metrics = {"lipschitz/upper_bound": bound}
+        if not len(self.validation):
+            return metrics, float(epoch), 0.0
+        labels = self.validation.labels
+        logits = distributed.in_parts(lambda images: model_logits(model, images), self.validation.pixels())
+        losses = self.loss(logits, labels)
+        metrics["validation/loss"] = float(losses.mean())
+        metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
+        metrics |= self._certified("certified_accuracy", certified_radii(logits, labels, bound))
+        select_by = self.config.task.select_by
+        if select_by == "certified_accuracy_per_pair":
+            constants = pairwise_lipschitz_bounds(model, shape)
+            metrics |= self._certified(select_by, pairwise_certified_radii(logits, labels, constants))
+        if select_by == "loss":
+            return metrics, -metrics["validation/loss"], float(losses.std(correction=0)) / math.sqrt(len(losses))
+        shares = [value for tag, value in metrics.items() if tag.partition("@")[0] == f"validation/{select_by}"]
+        share = sum(shares) / len(shares)
+        return metrics, share, math.sqrt(share * (1 - share) / len(labels))
+
+    def _certified(self, name: str, radii: Tensor) -> dict[str, float]:
+        return {
+            _tag(f"validation/{name}", written): float((radii > radius_value(written)).double().mean())
+            for written in self.config.eval_radii
+        }
+
+
+def train(config: Config, session: Session) -> dict[str, Any]:
+    """Trains (or continues) one classifier and evaluates it; returns the content of ``results.json``."""
+    splits = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed))
+    validation, test = splits.validation.to(session.device), splits.test.to(session.device)
+    return train_and_evaluate(
+        config,
+        session,
+        splits.train.to(session.device),
+        objective=lambda tracker: Classification(config, validation, tracker),
+        evaluate=lambda model, tracker, results: evaluate(model, test, config, session, tracker, results),
+        metrics=compared_metrics(config),
+    )
+
+
+def compared_metrics(config: Config) -> list[str]:
+    """The tags of the results by which runs are compared, for the HPARAMS page."""
+    return ["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in config.eval_radii)]
+
+
+def evaluate(
+    model: nn.Module, test: Split, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
+) -> dict[str, Any]:
+    """Certifies and attacks on the test split; writes the table, the figures and ``results.json``."""
+    started, watch = time.perf_counter(), Stopwatch()
+    found = certify_and_attack(model, test, config, watch)
+    results |= {
+        "status": "completed",
+        "test_examples": len(test),
+        "clean_accuracy": found.clean_accuracy,
+        "certified_accuracy": {radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii},
+        "certified_accuracy_per_pair": {
+            radius: found.certified_accuracy_per_pair(radius_value(radius)) for radius in config.eval_radii
+        },
+        "certify_dtype": config.certify_dtype,
+        "certified_accuracy_by_arithmetic": accuracy_by_arithmetic(found, config),
+        "rounding_cost": {
+            arithmetic: {radius: found.rounding_cost(arithmetic, radius_value(radius)) for radius in config.eval_radii}
+            for arithmetic in found.deployments
+        },
+        "attacked_accuracy": {
+            name: {radius: attacked.accuracy[radius] for radius in config.eval_radii}
+            for name, attacked in found.attacked.items()
+        },
+        "attacked_accuracy_worst": {
+            radius: found.attacked_worst[radius] for radius in config.eval_radii if found.attacked
+        },
+        "attacked_examples": min(len(test), config.attack.examples or len(test)),
+        "foolbox_examples": next(
+            (found.attacked[name].examples for name in FOOLBOX_ATTACKS if name in found.attacked), None
+        ),
+        "attack_seconds": {name: attacked.seconds for name, attacked in found.attacked.items()},
+        "median_attack_distance": {
+            name: attacked.median_distance
+            for name, attacked in found.attacked.items()
+            if attacked.median_distance is not None
+        },
+        "mean_certified_radius": float(found.radii.mean()),
+        "mean_certified_radius_per_pair": float(found.radii_per_pair.mean()),
+        "lipschitz_upper_bound": found.lipschitz,
+        "lipschitz_lower_bound": found.lower,
+        "eval_seconds": time.perf_counter() - started,
+        "seconds": watch.seconds,  # of the parts; those after this one are still to come
+        "peak_memory_bytes": peak_memory_bytes(session.device),
+    }
+    if distributed.is_main():
+        with watch.part("diagnostics"), dispensable("singular_values.csv, gradient_norms.csv", session.directory):
+            write_diagnostics(session.directory, model, test)
+        write_csv(session.directory / "certificates.csv", found.rows())
+        step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
+        with watch.part("figures"), dispensable("figures", session.directory):
+            _draw(found, config, session, tracker, step)
+        with watch.part("figures"), dispensable("TensorBoard", session.directory):
+            _track(found, tracker, results, step)
+        table = Fitting(lambda width: closing_table(results, width))
+        with dispensable("TensorBoard's table", session.directory):
+            tracker.text("results", closing_table(results), step)
+        log_fitting(log, "test split, weights of epoch %d\n%s", results["best_epoch"], table)
+        write_results(session.directory, results)
+    return results
+
+
+def accuracy_by_arithmetic(found: Certification, config: Config) -> dict[str, dict[str, float]]:
+    """Certified accuracy of the network as evaluated in each arithmetic that it has certificates for, by radius."""
+    return {
+        arithmetic: {
+            radius: found.certified_accuracy_in(arithmetic, radius_value(radius)) for radius in config.eval_radii
+        }
+        for arithmetic in found.deployments
+    }
+
+
+def _draw(found: Certification, config: Config, session: Session, tracker: Tracker, step: int) -> None:
+    title = f"{config.dataset.name}, {config.model.name}, {config.conv.name}"
+    figure = accuracy_against_radius(found, title)
+    figure.savefig(session.directory / "certified_accuracy.png", dpi=150)
+    tracker.figure("test/accuracy_against_radius", figure, step)
+    if found.shown:
+        largest = max(config.eval_radii, key=radius_value)
+        tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
+
+
+def _track(found: Certification, tracker: Tracker, results: dict[str, Any], step: int) -> None:
+    tracker.writer.add_scalar("test/clean_accuracy", results["clean_accuracy"], step)
+    for key in ("certified_accuracy", "certified_accuracy_per_pair"):
+        for radius, accuracy in results[key].items():
+            tracker.writer.add_scalar(_tag(f"test/{key}", radius), accuracy, step)
+    for name, accuracies in results["attacked_accuracy"].items():
+        for radius, accuracy in accuracies.items():
+            tracker.writer.add_scalar(_tag(f"test/{name}_accuracy", radius), accuracy, step)
+    for name, distance in results["median_attack_distance"].items():
+        tracker.writer.add_scalar(f"test/{name}_median_distance", distance, step)
+    tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
+
+
+def _tag(name: str, radius: str) -> str:
+    return f"{name}@{radius.replace('/', '_')}"

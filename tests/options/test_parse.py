@@ -1,0 +1,492 @@
+import copy
+import dataclasses
+import functools
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from lipnet.cli.saved import RUN_READERS
+from lipnet.errors import UserError
+from lipnet.options.facts import DATASETS
+from lipnet.options.folder import config_dir
+from lipnet.options.pairs import PAIRS
+from lipnet.options.parse import GROUPS, Attack, Config, Estimate, Generator, examine, parse
+
+NUMBER = "must be a finite number"
+FRACTION = ", or a fraction such as 36/255"
+FOR_GANS = ["model=gan_critic"]
+A_GAN = ["run=somewhere", "dataset.source=mnist"]
+OF_RUNS = [f"task={name}" for name in RUN_READERS]
+FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
+OPTION_SETS = [
+    ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
+    if f"{group}={option}" in FOR_PAIRS
+    else ["task=gan", f"{group}={option}"] if f"{group}={option}" in FOR_GANS
+    else [f"{group}={option}"]
+    for group, options in GROUPS.items()
+    for option in options
+    if f"{group}={option}" not in OF_RUNS
+] + [[task, "run=somewhere"] for task in OF_RUNS]  # fmt: skip
+
+# (options, changed keys, every problem)
+PROBLEMS = [
+    # top level
+    ([], {"epochs": 0}, ["epochs=0: must be a whole number >= 1."]),
+    ([], {"epochs": None}, ["epochs=null: must be a whole number >= 1."]),
+    ([], {"batch_size": 1.0}, ["batch_size=1.0: must be a whole number >= 1."]),
+    ([], {"seed": -1}, ["seed=-1: must be a whole number >= 0."]),
+    ([], {"threads": 0}, ["threads=0: must be a whole number >= 1, or null."]),
+    ([], {"device": "gpu"}, ["device=gpu: must be one of auto, cpu, cuda."]),
+    ([], {"progress": "maybe"}, ["progress=maybe: must be one of auto, on, off."]),
+    ([], {"certify_dtype": "float16"}, ["certify_dtype=float16: must be one of float64, float32."]),
+    ([], {"singular_values_every": -1}, ["singular_values_every=-1: must be a whole number >= 0."]),
+    ([], {"resume": ""}, ["resume=: must be a non-empty text, or null."]),
+    # each option's own keys
+    (
+        [],
+        {"task.select_by": "accuracy"},
+        [
+            "task.select_by=accuracy: must be one of certified_accuracy, certified_accuracy_per_pair, clean_accuracy, "
+            "loss."
+        ],
+    ),
+    ([], {"conv.padding_mode": "same"}, ["conv.padding_mode=same: must be one of circular, zeros."]),
+    (["conv=plain"], {"conv.padding_mode": "same"}, ["conv.padding_mode=same: must be one of circular, zeros."]),
+    ([], {"conv.orthogonalizer": "qr"}, ["conv.orthogonalizer=qr: must be one of cholesky, bjorck."]),
+    (["linear=bjorck"], {"linear.iterations": 0}, ["linear.iterations=0: must be a whole number >= 1."]),
+    (
+        ["activation=groupsort"],
+        {"activation.group_size": 1},
+        ["activation.group_size=1: must be a whole number >= 2, or null."],
+    ),
+    ([], {"dataset.validation": 0.51}, [f"dataset.validation=0.51: {NUMBER} >= 0 and <= 0.5."]),
+    ([], {"dataset.limit_train": 0}, ["dataset.limit_train=0: must be a whole number >= 1, or null."]),
+    ([], {"dataset.limit_test": 0}, ["dataset.limit_test=0: must be a whole number >= 1, or null."]),
+    ([], {"dataset.mean": ["a"]}, [f"dataset.mean=[a]: every entry {NUMBER}."]),
+    ([], {"dataset.std": [-1]}, [f"dataset.std=[-1]: every entry {NUMBER} > 0."]),
+    ([], {"dataset.epsilon": 0}, [f"dataset.epsilon=0: {NUMBER} > 0{FRACTION}."]),
+    (["dataset=mnist"], {"dataset.root": ""}, ["dataset.root=: must be a non-empty text."]),
+    (["dataset=mnist"], {"dataset.download": "yes"}, ["dataset.download=yes: must be true or false."]),
+    (["dataset=cifar10"], {"dataset.augment": "yes"}, ["dataset.augment=yes: must be true or false."]),
+    ([], {"dataset.crop": -1}, ["dataset.crop=-1: must be a whole number >= 0."]),
+    ([], {"loss.epsilon": 0}, [f"loss.epsilon=0: {NUMBER} > 0{FRACTION}."]),
+    (["loss=cross_entropy"], {"loss.epsilon": -1}, [f"loss.epsilon=-1: {NUMBER} >= 0{FRACTION}."]),
+    (["loss=cross_entropy"], {"loss.temperature": 0}, [f"loss.temperature=0: {NUMBER} > 0."]),
+    ([], {"optimizer.lr": 101}, [f"optimizer.lr=101: {NUMBER} > 0 and <= 100."]),
+    ([], {"optimizer.weight_decay": -0.1}, [f"optimizer.weight_decay=-0.1: {NUMBER} >= 0."]),
+    (
+        [],
+        {"optimizer.betas": [0.9, 1]},
+        [f"optimizer.betas=[0.9,1]: every entry {NUMBER} >= 0 and < 1."],
+    ),
+    (["optimizer=sgd"], {"optimizer.momentum": 1}, [f"optimizer.momentum=1: {NUMBER} >= 0 and < 1."]),
+    (["optimizer=rmsprop"], {"optimizer.alpha": 1}, [f"optimizer.alpha=1: {NUMBER} >= 0 and < 1."]),
+    ([], {"scheduler.warmup": 0}, [f"scheduler.warmup=0: {NUMBER} > 0 and < 1."]),
+    ([], {"scheduler.warmup": 1}, [f"scheduler.warmup=1: {NUMBER} > 0 and < 1."]),
+    ([], {"scheduler.final": 1.1}, [f"scheduler.final=1.1: {NUMBER} >= 0 and <= 1."]),
+    (["scheduler=cosine"], {"scheduler.final": -1}, [f"scheduler.final=-1: {NUMBER} >= 0 and <= 1."]),
+    (["scheduler=exponential"], {"scheduler.gamma": 0}, [f"scheduler.gamma=0: {NUMBER} > 0 and <= 1."]),
+    ([], {"attack.steps": 0}, ["attack.steps=0: must be a whole number >= 1."]),
+    (
+        [],
+        {"attack.names": ["fgms"]},
+        [
+            "attack.names=[fgms]: fgms is not there; did you mean fgsm? it must be a list of different names among "
+            "fgsm, pgd, ddn, fgsm_paper, pgd_paper, boundary, pointwise, autoattack."
+        ],
+    ),
+    (
+        [],
+        {"attack.names": ["pgd", "pgd"]},
+        [
+            "attack.names=[pgd,pgd]: must be a list of different names among fgsm, pgd, ddn, fgsm_paper, pgd_paper, "
+            "boundary, pointwise, autoattack."
+        ],
+    ),
+    ([], {"attack.restarts": 0}, ["attack.restarts=0: must be a whole number >= 1."]),
+    ([], {"attack.examples": 0}, ["attack.examples=0: must be a whole number >= 1, or null."]),
+    ([], {"attack.proved": 1.1}, ["attack.proved=1.1: must be a finite number >= 0 and <= 1."]),
+    ([], {"attack.proved": -0.1}, ["attack.proved=-0.1: must be a finite number >= 0 and <= 1."]),
+    # between keys
+    (
+        [],
+        {"run": "somewhere"},
+        ["run=somewhere: only task=evaluate, task=export and dataset=gan read it; to continue a run use resume=DIR."],
+    ),
+    (["task=evaluate"], {}, ["run=null: task=evaluate needs run=DIR, the directory of a finished run."]),
+    (
+        ["task=evaluate", "run=a"],
+        {"resume": "b"},
+        ["resume and task=evaluate do not go together: evaluate a run with run=DIR alone."],
+    ),
+    ([], {"dataset.mean": [0.0, 0.0, 0.0]}, ["dataset.mean has 3 entries: digits has 1 channels, one entry each."]),
+    (
+        ["dataset=cifar10"],
+        {"dataset.std": [1.0]},
+        ["dataset.std has 1 entries: cifar10 has 3 channels, one entry each."],
+    ),
+    (
+        [],
+        {"model.channels": [], "model.kernel_sizes": [], "model.strides": []},
+        [
+            "model.channels has 0, model.kernel_sizes has 0, model.strides has 0: "
+            "these lists describe the convolutions and must have one entry for each."
+        ],
+    ),
+    (
+        ["dataset=mnist"],
+        {"model.strides": [2, 4]},
+        [
+            "model.strides[1]=4: does not divide the image, which is 14x14 there (mnist starts at 28x28); "
+            "use a stride that does, or fewer strided layers."
+        ],
+    ),
+    (
+        [],
+        {"model.kernel_sizes": [4, 8]},
+        [
+            "model.kernel_sizes[1]=8: larger than the image, which is 4x4 there (digits starts at 8x8); "
+            "use a kernel of at most 4, or fewer strided layers."
+        ],
+    ),
+    (
+        ["model=fc"],
+        {"model.hidden": [1]},
+        ["model.hidden[0]=1: activation=maxmin sorts groups of 2, so this must be a multiple of 2; the nearest is 2."],
+    ),
+    (
+        [],
+        {"model.channels": [16, 31], "model.hidden": [99]},
+        [
+            f"model.{key}: activation=maxmin sorts groups of 2, so this must be a multiple of 2; the nearest is {near}."
+            for key, near in (("channels[1]=31", 32), ("hidden[0]=99", 100))
+        ],
+    ),
+    # a group that is not one
+    ([], {"attack": 3}, ["attack=3: must be a group of keys; choose an option or override a key in it."]),
+    ([], {"attack": None}, ["attack=null: must be a group of keys; choose an option or override a key in it."]),
+    ([], {"model": "small"}, ["model=small: must be a group of keys; choose an option or override a key in it."]),
+    (
+        [],
+        {"model": 3},
+        ["model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones, gan_critic."],
+    ),
+    (
+        [],
+        {"conv": {"name": "bcopp"}},
+        ["conv=bcopp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain."],
+    ),
+    (
+        [],
+        {"conv": {"padding_mode": "zeros"}},
+        [
+            "conv=null: no such option; see --help for the names. "
+            "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain."
+        ],
+    ),
+    # pairs of laws
+    *(
+        (["task=wasserstein", f"dataset={name}"], {f"dataset.{key}": value}, [f"dataset.{key}={shown}: {must}."])
+        for name, key, value, shown, must in (
+            ("cone", "dimension", 0, "0", "must be a whole number >= 1"),
+            ("cone", "radius", 0, "0", f"{NUMBER} > 0"),
+            ("cone", "steps_per_epoch", 0, "0", "must be a whole number >= 1"),
+            ("cone", "selection_samples", 1, "1", "must be a whole number >= 2"),
+            ("cone", "seed", -1, "-1", "must be a whole number >= 0"),
+            (
+                "cone",
+                "evaluation_samples",
+                11,
+                "11",
+                "too few to prove anything with estimate.confidence=0.95; use at least 12",
+            ),
+            ("nuisance", "dimension", 1, "1", "must be a whole number >= 2"),
+            ("spheres", "radii", [1.0], "[1.0]", "must have 2 entries"),
+            ("spheres", "radii", [2, 2], "[2.0,2.0]", "two equal laws, at distance 0; use different numbers"),
+            (
+                "scaled_gaussians",
+                "scales",
+                [1, 1.0],
+                "[1.0,1.0]",
+                "two equal laws, at distance 0; use different numbers",
+            ),
+            ("partial_mass", "fraction", 1.5, "1.5", f"{NUMBER} > 0 and <= 1"),
+            ("nearest_anchor", "source", "cone", "cone", "must be one of digits, mnist, fashion_mnist, cifar10, stl10"),
+            ("discrete", "atoms", 3000, "3000", "must be a whole number <= 2000"),
+            ("two_classes", "atoms", 6000, "6000", "must be a whole number <= 5000"),
+            ("two_classes", "classes", [3], "[3]", "must have 2 entries"),
+            ("two_classes", "classes", [3, 3], "[3,3]", "two equal laws, at distance 0; use different numbers"),
+            ("minfunnel", "degree", 0.5, "0.5", f"{NUMBER} >= 1"),
+        )
+    ),
+    (
+        ["task=wasserstein", "dataset=cone"],
+        {"estimate.confidence": 1},
+        [f"estimate.confidence=1: {NUMBER} >= 0.5 and < 1."],
+    ),
+    (
+        ["task=wasserstein", "dataset=cone"],
+        {"estimate.transport_samples": 0},
+        ["estimate.transport_samples=0: must be a whole number >= 1."],
+    ),
+    (
+        ["task=wasserstein", "dataset=cone", "model=large"],
+        {},
+        ["model=large: needs images, and dataset=cone draws vectors; use model=fc."],
+    ),
+    (
+        ["dataset=cone"],
+        {},
+        [
+            "dataset=cone: a pair of laws without labels, and task=robustness classifies; use task=wasserstein, "
+            "or dataset=digits, mnist, fashion_mnist, cifar10, stl10."
+        ],
+    ),
+    (
+        ["task=wasserstein"],
+        {},
+        [
+            f"dataset=digits: labelled images, and task=wasserstein compares two laws; choose a pair, "
+            f"dataset={', '.join(PAIRS)}."
+        ],
+    ),
+    # GANs
+    (["task=gan"], {"task.critic_steps": 0}, ["task.critic_steps=0: must be a whole number >= 1."]),
+    (["task=gan"], {"task.samples_every": -1}, ["task.samples_every=-1: must be a whole number >= 0."]),
+    (["task=gan"], {"generator.latent": 0}, ["generator.latent=0: must be a whole number >= 1."]),
+    (["task=gan"], {"generator.lr": 0}, [f"generator.lr=0: {NUMBER} > 0 and <= 100."]),
+    (["task=gan", "model=gan_critic"], {"model.penalty": 0}, [f"model.penalty=0: {NUMBER} > 0."]),
+    (
+        ["task=gan"],
+        {"generator.channels": [8] * 4},
+        ["generator.channels has 4 entries: each halves the image, and 8x8 cannot be divided by 16; use fewer."],
+    ),
+    (
+        ["task=gan", "model=gan_critic", "dataset=mnist"],
+        {"model.channels": [8] * 3},
+        ["model.channels has 3 entries: each halves the image, and 28x28 cannot be divided by 8; use fewer."],
+    ),
+    (
+        ["task=gan", "conv=plain", "linear=plain"],
+        {},
+        [
+            "conv=plain, linear=plain: nothing bounds such a critic, and its loss has no minimum; use constrained "
+            "layers, or model=gan_critic, whose gradient is penalised."
+        ],
+    ),
+    (["task=gan"], {"batch_size": 1}, ["batch_size=1: the generator normalises over a batch; use at least 2."]),
+    (["task=gan"], {"amp": "bf16"}, ["compile=true or amp=bf16: task=gan does not read them; leave them out."]),
+    (
+        ["task=gan", "dataset=cone"],
+        {},
+        [
+            "dataset=cone: a pair of laws, and task=gan learns images; use dataset=digits, mnist, fashion_mnist, "
+            "cifar10, stl10."
+        ],
+    ),
+    (["task=gan", "loss=margin"], {}, ["loss=margin: task=gan trains with the critic's, kantorovich; leave it out."]),
+    (
+        ["model=gan_critic"],
+        {},
+        ["model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."],
+    ),
+    (
+        ["task=wasserstein", "dataset=gan"],
+        {},
+        ["run=null: dataset=gan needs run=DIR, the directory of a finished run of task=gan."],
+    ),
+    (
+        ["task=wasserstein", "dataset=gan", "run=nowhere"],
+        {},
+        [
+            "dataset.run=nowhere: not the directory of a run of task=gan; train one with task=gan dataset=mnist, and "
+            "give its directory."
+        ],
+    ),
+    (
+        ["loss=kantorovich"],
+        {},
+        ["loss=kantorovich: needs a pair of laws, not dataset=digits; use loss=margin, cross_entropy."],
+    ),
+    ([], {"eval_radii": None}, ["eval_radii=null: a classifier is certified at radii > 0, such as [0.3,36/255]."]),
+    (
+        ["task=wasserstein", "dataset=cone", "model=cones"],
+        {"model.cones": 0, "model.apices": "third"},
+        ["model.cones=0: must be a whole number >= 1.", "model.apices=third: must be one of first, second."],
+    ),
+    (["model=cones"], {}, ["model=cones: has one output, and dataset=digits has classes; use small, large, fc."]),
+    (["model=critic"], {"model.image_size": 0}, ["model.image_size=0: must be a whole number >= 1."]),
+    (
+        ["model=critic"],
+        {"model.image_size": 8},
+        [
+            "model.kernel_sizes[2]=4: larger than the image, which is 2x2 there (digits starts at 8x8); "
+            "use a kernel of at most 2, or fewer strided layers."
+        ],
+    ),
+    # several at once: every one is reported, and what hangs on a wrong value is not guessed at
+    (
+        [],
+        {"epochs": 0, "seed": "x", "optimizer.lr": -1, "model.channels": [15, 31], "eval_radii": []},
+        [
+            "optimizer.lr=-1: must be a finite number > 0 and <= 100.",
+            "seed=x: must be a whole number >= 0.",
+            "epochs=0: must be a whole number >= 1.",
+            "eval_radii=[]: must be a list of different radii > 0, numbers or fractions such as [0.3,36/255].",
+            "model.channels[0]=15: activation=maxmin sorts groups of 2, so this must be a multiple of 2; "
+            "the nearest is 16.",
+            "model.channels[1]=31: activation=maxmin sorts groups of 2, so this must be a multiple of 2; "
+            "the nearest is 32.",
+        ],
+    ),
+    (
+        [],
+        {"model.channels": [0, 15], "dataset.mean": "grey"},
+        [
+            "model.channels=[0,15]: every entry must be a whole number >= 1.",
+            "dataset.mean=grey: must be a list, such as [1,2].",
+        ],
+    ),
+    (
+        [],
+        {"attack.step": 1, "colour": "red", "optimizer.momentum": 0.5},
+        [
+            "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
+            "linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, seed, epochs, "
+            "batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, "
+            "debug, profile, bell, resume, run, rerun, objective, fail_fast.",
+            "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
+            "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
+            "attack.step: no such key, nothing would read it; did you mean attack.steps? "
+            "Keys there: attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, "
+            "attack.proved, attack.foolbox_examples.",
+        ],
+    ),
+]
+
+# The ends of each range, and unusual values that make sense.
+ACCEPTED = [
+    ([], {"seed": 0, "epochs": 1, "batch_size": 1, "threads": 1, "singular_values_every": 0}),
+    ([], {"seed": 2**64 - 1, "attack.examples": 1, "attack.steps": 1, "attack.restarts": 1}),
+    ([], {"dataset.validation": 0, "dataset.limit_train": 1, "dataset.limit_test": 1}),
+    ([], {"dataset.validation": 0.5, "optimizer.lr": 100, "optimizer.betas": [0, 0]}),
+    ([], {"scheduler.warmup": 1e-9, "scheduler.final": 1}),
+    (["optimizer=sgd"], {"optimizer.momentum": 0}),
+    (["optimizer=rmsprop"], {"optimizer.alpha": 0}),
+    (["scheduler=exponential"], {"scheduler.gamma": 1}),
+    (["loss=cross_entropy"], {"loss.epsilon": 0}),
+    ([], {"model.hidden": []}),
+    (["model=fc"], {"model.hidden": []}),
+    ([], {"model.kernel_sizes": [8, 4]}),
+    ([], {"model.strides": [8, 1], "model.kernel_sizes": [8, 1]}),
+    (["activation=relu"], {"model.channels": [15, 31], "model.hidden": [7]}),
+    (["activation=groupsort"], {"activation.group_size": None, "model.channels": [15, 31], "model.hidden": [7]}),
+    (["activation=groupsort"], {"activation.group_size": 4}),
+    (["dataset=cifar10"], {"dataset.mean": [0.49, 0.48, 0.45], "dataset.std": [0.2, 0.2, 0.2]}),
+]
+
+
+@functools.cache
+def composed(options):
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return OmegaConf.to_container(compose("config", overrides=list(options)), resolve=True)
+
+
+def raw(options, changes):
+    """A composed configuration with some keys changed, as plain dicts."""
+    config = copy.deepcopy(composed(tuple(options)))
+    for key, value in changes.items():
+        *groups, name = key.split(".")
+        functools.reduce(dict.__getitem__, groups, config)[name] = value
+    return config
+
+
+def identify(part):
+    return str(part)[:60]
+
+
+@pytest.mark.parametrize(("options", "changes", "problems"), PROBLEMS, ids=identify)
+def test_problems(options, changes, problems):
+    config = raw(options, changes)
+    assert examine(config) == (None, problems)
+    with pytest.raises(UserError) as error:
+        parse(config)
+    assert list(error.value.problems) == problems
+
+
+@pytest.mark.parametrize(("options", "changes"), ACCEPTED, ids=identify)
+def test_accepted(options, changes):
+    parsed = dataclasses.asdict(parse(raw(options, changes)))
+    for key, value in changes.items():
+        assert functools.reduce(dict.__getitem__, key.split("."), parsed) == value
+
+
+@pytest.mark.parametrize("key", ["seed", "resume", "model", "attack", "optimizer.lr", "attack.steps", "model.channels"])
+def test_no_key_may_be_missing(key):
+    config = raw([], {})
+    *groups, name = key.split(".")
+    del functools.reduce(dict.__getitem__, groups, config)[name]
+    assert examine(config) == (None, [f"{key}: this key is missing; it may not be deleted."])
+
+
+def test_defaults():
+    config = parse(raw([], {}))
+    assert {group: getattr(config, group).name for group in GROUPS} == {
+        "task": "robustness",
+        "model": "small",
+        "conv": "bcop",
+        "linear": "orthogonal",
+        "activation": "maxmin",
+        "dataset": "digits",
+        "loss": "margin",
+        "optimizer": "adam",
+        "scheduler": "onecycle",
+    }
+    assert (config.seed, config.device, config.resume, config.run) == (0, "auto", None, None)
+    assert (config.eval_radii, config.loss.epsilon) == (["0.1", "0.3", "0.5", "1.0"], config.dataset.epsilon)
+
+
+@pytest.mark.parametrize("options", OPTION_SETS, ids=identify)
+def test_a_parsed_configuration_parses_to_itself(options):
+    """Checkpoints keep ``asdict(config)`` and are read back by ``parse``."""
+    config = parse(raw(options, {} if "task=wasserstein" in options else {"eval_radii": ["36/255", 0.5]}))
+    assert parse(dataclasses.asdict(config)) == config
+
+
+def test_a_loss_for_labels_is_refused_before_it_looks_for_the_radius_of_a_pair():
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", overrides=["task=wasserstein", "dataset=cone", "loss=margin"])
+    assert examine(config) == (
+        None,
+        ["loss=margin: needs labels, and dataset=cone is a pair of laws; use loss=kantorovich."],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epochs: ${nothing}", ["epochs", "nothing"]),
+        ("eval_radii: ${dataset.radii}", ["eval_radii", "dataset.radii"]),
+        ("threads: ${oc.env:NO_SUCH_VARIABLE}", ["threads", "NO_SUCH_VARIABLE"]),
+    ],
+)
+def test_a_value_that_does_not_resolve_is_named(text, words):
+    config = OmegaConf.merge(raw([], {}), OmegaConf.create(text))
+    parsed, problems = examine(config)
+    assert parsed is None
+    assert len(problems) == 1
+    assert [word for word in words if word not in problems[0]] == []
+
+
+def test_every_data_set_has_an_option():
+    assert set(GROUPS["dataset"]) == set(DATASETS) | set(PAIRS)
+
+
+def test_every_group_is_a_field():
+    fields = [field.name for field in dataclasses.fields(Config)]
+    assert fields[: len(GROUPS)] == list(GROUPS)
+    assert dataclasses.fields(Attack)
+    assert dataclasses.fields(Estimate)
+    assert dataclasses.fields(Generator)
+    assert all("check" in field.metadata for field in dataclasses.fields(Config)[len(GROUPS) + 3 :])

@@ -1,0 +1,148 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lipnet.data.images import Split
+from lipnet.layers import OrthogonalLinear
+from lipnet.tasks.robustness.task import Classification
+
+RADII = {"36/255": 36 / 255, "0.02": 0.02}
+
+
+class _Notes:
+    """Stands for the tracker: notes what is given to it."""
+
+    fresh = False
+
+    def __init__(self):
+        self.noted = []
+
+    def singular_values(self, layer, values, epoch):
+        self.noted.append((layer, epoch, values))
+
+
+def _split(count=20):
+    """Three of four labels are what the model says."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 17, (count, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    labels = _model()(images / 16).argmax(1)
+    labels[::4] = 9 - labels[::4]
+    return Split(images, labels, 16, torch.arange(count))
+
+
+def _model(dtype=torch.float32):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), OrthogonalLinear(64, 16), nn.ReLU(), nn.Linear(16, 10)).to(dtype).eval()
+
+
+@pytest.fixture
+def classification(make_config):
+    def build(*overrides, count=20):
+        config = make_config(f"eval_radii=[{','.join(RADII)}]", *overrides)
+        return Classification(config, _split(count), _Notes())
+
+    return build
+
+
+def test_a_step_gives_the_mean_loss_and_sums(classification):
+    task, split, model = classification("loss.epsilon=0.5"), _split(), _model()
+    images, labels = split.pixels(), split.labels
+    loss, sums = task.step(model, images, labels)
+    logits = model(images)
+    each = [
+        sum(max(0.0, math.sqrt(0.5) - z[y] + z[j]) for j in range(10) if j != y) / 10
+        for z, y in zip(logits.tolist(), labels.tolist(), strict=True)
+    ]
+    assert float(loss.detach()) == pytest.approx(sum(each) / 20, rel=1e-5)
+    correct = sum(int(z.argmax()) == y for z, y in zip(logits, labels.tolist(), strict=True))
+    assert dict(zip(task.sums, sums.tolist(), strict=True)) == {
+        "loss": pytest.approx(sum(each), rel=1e-5), "clean_accuracy": correct,
+    }  # fmt: skip
+    assert loss.requires_grad
+    assert not sums.requires_grad
+
+
+@pytest.mark.parametrize("std", [0.5, 2.0])
+def test_the_margin_grows_with_the_constant_of_the_normalisation(classification, std):
+    margin = math.sqrt(2) * 0.5 / std
+    loss = classification("loss.epsilon=0.5", f"dataset.std=[{std}]").loss
+    logits = torch.zeros(2, 10)
+    logits[0, 0], logits[1, 0] = 1.001 * margin, 0.999 * margin
+    enough, short = loss(logits, torch.zeros(2, dtype=torch.int64))
+    assert enough == 0
+    assert short > 0
+
+
+def test_validation_by_definition(classification):
+    task, split, model = classification(), _split(), _model()
+    metrics, *_ = task.validate(model, 1)
+    with torch.no_grad():
+        logits = model(split.pixels()).double()
+    others = logits.scatter(1, split.labels[:, None], -math.inf).amax(1)
+    gaps = logits.gather(1, split.labels[:, None])[:, 0] - others
+    bound = float(torch.linalg.svdvals(model[3].weight.detach().double())[0])  # the orthogonal layer's is 1
+    assert metrics["lipschitz/upper_bound"] == pytest.approx(bound, rel=1e-5)
+    assert metrics["validation/clean_accuracy"] == float((gaps > 0).double().mean()) > 0
+    for written, radius in RADII.items():
+        certified = float((gaps / (math.sqrt(2) * bound) > radius).double().mean())
+        assert metrics[f"validation/certified_accuracy@{written.replace('/', '_')}"] == certified
+    assert metrics["validation/certified_accuracy@0.02"] > 0
+
+
+@pytest.mark.parametrize(
+    ("select_by", "expected"),
+    [
+        ("certified_accuracy", lambda metrics: sum(v for k, v in metrics.items() if "certified" in k) / len(RADII)),
+        ("clean_accuracy", lambda metrics: metrics["validation/clean_accuracy"]),
+        ("loss", lambda metrics: -metrics["validation/loss"]),
+    ],
+    ids=["certified_accuracy", "clean_accuracy", "loss"],
+)
+def test_the_score_is_what_select_by_names(classification, select_by, expected):
+    metrics, score, error = classification(f"task.select_by={select_by}").validate(_model(), 1)
+    assert score == pytest.approx(expected(metrics), rel=1e-12)
+    assert error > 0
+
+
+def test_the_score_of_more_examples_is_surer(classification):
+    errors = [classification("task.select_by=clean_accuracy", count=count).validate(_model(), 1) for count in (50, 200)]
+    for (_, share, error), count in zip(errors, (50, 200), strict=True):
+        assert error == pytest.approx(math.sqrt(share * (1 - share) / count))
+
+
+def test_without_a_validation_split_the_last_epoch_is_best(classification):
+    task = classification(count=0)
+    found = [task.validate(_model(), epoch) for epoch in (1, 2)]
+    assert [list(metrics) for metrics, *_ in found] == [["lipschitz/upper_bound"]] * 2
+    assert found[0][1] < found[1][1]
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4]), (2, [2, 4]), (5, []), (0, [])])
+def test_singular_values_are_tracked_every_so_many_epochs(classification, every, epochs):
+    task = classification(f"singular_values_every={every}")
+    for epoch in range(1, 5):
+        task.validate(_model(), epoch)
+    noted = task.tracker.noted
+    assert [epoch for layer, epoch, _ in noted if layer == "1_OrthogonalLinear"] == epochs
+    assert [epoch for layer, epoch, _ in noted if layer == "3_Linear"] == epochs
+    for layer, _, values in noted:
+        expected = torch.ones(16) if layer.startswith("1") else torch.linalg.svdvals(_model()[3].weight.detach())
+        torch.testing.assert_close(values.sort().values, expected.double().sort().values, atol=1e-5, rtol=0)
+
+
+def test_selection_by_pairs_of_classes(classification):
+    """The last row is twice the others, so that most pairs are certified farther than all together."""
+    model = _model()
+    with torch.no_grad():
+        model[3].weight[-1] *= 2
+    global_metrics, *_ = classification("task.select_by=certified_accuracy").validate(model, 1)
+    metrics, score, _ = classification("task.select_by=certified_accuracy_per_pair").validate(model, 1)
+    assert not any("per_pair" in tag for tag in global_metrics)
+    found = [metrics[f"validation/certified_accuracy_per_pair@{written.replace('/', '_')}"] for written in RADII]
+    assert score == pytest.approx(sum(found) / len(found))
+    assert global_metrics.items() <= metrics.items()
+    for written, accuracy in zip(RADII, found, strict=True):
+        assert accuracy >= metrics[f"validation/certified_accuracy@{written.replace('/', '_')}"]
+    assert sum(found) > sum(value for tag, value in metrics.items() if "certified_accuracy@" in tag)

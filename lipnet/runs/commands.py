@@ -27,7 +27,7 @@ def program(config_dir: str | None = None) -> str:
 def quoted(text: str) -> str:
     """A text as Hydra's overrides read it back, whatever is in it."""
     escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation for OmegaConf
-    escaped = re.sub(r"(\\+)(?='|$)", r"\1\1", escaped)  # a quote, or the end, would take the last of them for itself
+    escaped = re.sub(r"(\\+)(?='|\Z)", r"\1\1", escaped)  # a quote, or the end, would take the last of them for itself
     return "'" + escaped.replace("'", "\\'") + "'"
 
 

@@ -1,7 +1,7 @@
 from lipnet.attacks import ATTACKS
-from lipnet.options import config as schema
+from lipnet.options import tasks as schema
 
 
 def test_the_table_has_the_names_that_the_schema_allows():
-    assert tuple(ATTACKS) == schema.ATTACKS
+    assert tuple(ATTACKS) == tasks.ATTACKS
     assert set(schema.FOOLBOX_ATTACKS) < set(ATTACKS)

@@ -10,7 +10,7 @@ from lipnet.display.canvas import blank_figure, picture
 
 DRAW = """
 import sys
-from lipnet.results.canvas import blank_figure, picture
+from lipnet.display.canvas import blank_figure, picture
 figure = blank_figure(figsize=(2, 1))
 figure.add_subplot().plot([1, 2])
 figure.savefig(sys.argv[1] + ".png")

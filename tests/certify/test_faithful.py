@@ -173,6 +173,14 @@ IMAGES = {
     "another padding of BCOP": (lambda: with_attribute(BCOPConv2d(3, 3, 3), "padding_mode", "reflect"), "'reflect'"),
     "training OSSN": (lambda: OSSNConv2d(3, 3, 3, image_size=(6, 6)), "estimate of its norm"),
     "training SVCM": (lambda: SVCMConv2d(3, 3, 3, image_size=(6, 6)), "estimate of its norm"),
+    "no stride": (
+        lambda: with_attribute(nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular"), "stride", (0, 1)),
+        "does not take inputs of shape .3, 6, 6.",
+    ),
+    "negative stride": (
+        lambda: with_attribute(nn.Conv2d(3, 3, 3, padding=1), "stride", (-1, 1)),
+        "does not take inputs of shape .3, 6, 6.",
+    ),
     "factor that is a tensor": (lambda: Scale(torch.ones(3, 1, 1)), "use a number"),
 }
 

@@ -15,6 +15,8 @@ from lipnet.certify import certify, lipschitz_bound, pairwise_lipschitz_bounds, 
 from lipnet.certify.faithful import unfaithful
 from lipnet.layers import (
     BCOPConv2d,
+    BlockedConv2d,
+    BlockedLinear,
     Concat,
     MaxMin,
     Normalize,
@@ -145,6 +147,22 @@ def test_to_plain_refuses_what_it_would_lose(name):
 def test_to_plain_refuses_constrained_layers_that_compute_something_else(make):
     with pytest.raises(TypeError, match=r"to_plain cannot convert Sequential\.1 \((MyOrth|Orth|MySpec)"):
         to_plain(nn.Sequential(nn.Flatten(), make()))
+
+
+@pytest.mark.parametrize(
+    ("layer", "made"),
+    [
+        (OrthogonalLinear(8, 4), nn.Linear), (OrthogonalLinear(300, 4), BlockedLinear),
+        (BCOPConv2d(2, 2, 3), PaddedConv2d), (BCOPConv2d(40, 2, 3), BlockedConv2d),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_to_plain_refuses_to_make_modules_of_a_patched_class(monkeypatch, layer, made):
+    """The constrained layer computes as it did; its plain form would not."""
+    forward = made.forward
+    monkeypatch.setattr(made, "forward", lambda self, inputs: 10 * forward(self, inputs))
+    with pytest.raises(TypeError, match=f"to_plain cannot convert .* to {made.__name__}: .*forward"):
+        to_plain(nn.Sequential(layer))
 
 
 def test_to_plain_refuses_constrained_layers_without_a_plain_form():

@@ -1,7 +1,10 @@
+#!/usr/bin/env python
 """How much more of a distance one kind of critic proves than another, on the same samples.
 
-``python -m lipnet.results.ratios DIR...``: of the runs of ``task=wasserstein`` below DIR, the best learning rate for
-each method and activation, and the ratios between them beside the paper's.
+    python scripts/wasserstein_ratios.py DIR...
+
+Of the runs of ``task=wasserstein`` below DIR: the best learning rate for each method and activation, and the ratios
+between them beside the paper's (``wasserstein_paper.csv``). Runs that are damaged or lack a table are named and left out.
 """
 
 import argparse
@@ -9,7 +12,7 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy
@@ -17,11 +20,29 @@ from numpy.typing import NDArray
 
 from lipnet.errors import UserError
 from lipnet.results.collect import Run, find_runs
+from lipnet.results.notes import notes
 from lipnet.training.files import read_csv
 
 _METHODS = ("bcop", "rko", "ossn")
 _ACTIVATIONS = ("maxmin", "relu")
 Values = NDArray[numpy.float64]
+
+
+@dataclass(frozen=True)
+class Critic:
+    """What is read of one run.
+
+    Attributes:
+        selection: its estimate on the samples that chose the epoch.
+        values: ``(2, samples)``: ``f / L`` at the samples of the first law and at those of the second.
+        samples: a digest of those samples.
+    """
+
+    run: Run
+    selection: float
+    figures: dict[str, float]
+    values: Values
+    samples: str
 
 
 @dataclass(frozen=True)
@@ -31,20 +52,16 @@ class Critics:
     method: str
     activation: str
     rate: str
-    runs: dict[str, Run]
+    by_seed: dict[str, Critic]
 
     @property
     def selection(self) -> float:
         """Mean estimate on the samples that chose the epochs: the learning rate may not be chosen by the others."""
-        return _mean(_selected(run) for run in self.runs.values())
+        return _mean(critic.selection for critic in self.by_seed.values())
 
-    def mean(self, key: str) -> float:
-        """The mean over seeds of a figure of ``results.json``, or of the distance in it."""
-        return _mean(run.results[key] if key in run.results else self._of(run)[key] for run in self.runs.values())
-
-    @staticmethod
-    def _of(run: Run) -> dict[str, float]:
-        return run.results["wasserstein"]
+    def mean(self, name: str) -> float:
+        """The mean over seeds of a figure."""
+        return _mean(critic.figures[name] for critic in self.by_seed.values())
 
 
 @dataclass(frozen=True)
@@ -63,23 +80,89 @@ class Comparison:
     seeds: int
 
 
-def best_critics(runs: list[Run]) -> dict[tuple[str, str], Critics]:
-    """``(method, activation) -> `` the critics of the learning rate with the best estimates on selection samples.
-
-    Raises:
-        UserError: there is no finished run of ``task=wasserstein`` among them.
-    """
-    found: dict[tuple[str, str, str], dict[str, Run]] = defaultdict(dict)
+def read_critics(runs: list[Run]) -> tuple[list[Critic], list[Run]]:
+    """The critics among the runs, and all runs, with what is wrong with those that cannot be read."""
+    critics, told = [], []
     for run in runs:
         if not run.problem and "wasserstein" in run.results:
-            found[run.method, run.config.get("activation", "?"), run.config.get("optimizer.lr", "?")][run.seed] = run
-    if not found:
-        raise UserError("no finished run of task=wasserstein is there.")
+            try:
+                critics.append(_critic(run))
+            except _Damage as damage:
+                run = replace(run, problem=str(damage))
+        told.append(run)
+    return critics, told
+
+
+class _Damage(Exception):
+    """A run lacks something, or it cannot be read."""
+
+
+def _critic(run: Run) -> Critic:
+    figures = {
+        name: _number(table, name)
+        for table, names in (
+            (run.results["wasserstein"], ("estimate", "certified_lower_bound")),
+            (run.results, ("lipschitz_upper_bound", "train_seconds")),
+        )
+        for name in names
+    }
+    values = numpy.array(_values(run.directory / "critic_values.csv")).T
+    samples = str(run.results["wasserstein"].get("samples_sha256"))
+    return Critic(run, _selection(run), figures, values, samples)
+
+
+def _number(table: dict, name: str) -> float:
+    value = table.get(name)
+    if not isinstance(value, int | float):
+        raise _Damage(f"results.json has no {name}")
+    return float(value)
+
+
+def _values(path: Path) -> list[tuple[float, float]]:
+    rows = _rows(path)
+    if len(rows) < 2:
+        raise _Damage(f"{path.name} is {'empty' if path.exists() else 'missing'}; task=evaluate run=DIR writes it again")
+    return [(_finite(row, "first", path), _finite(row, "second", path)) for row in rows]
+
+
+def _selection(run: Run) -> float:
+    path, epoch = run.directory / "metrics.csv", str(run.results.get("best_epoch"))
+    row = next((row for row in _rows(path) if row.get("epoch") == epoch), None)
+    if row is None:
+        raise _Damage(f"{path.name} has no epoch {epoch}, its best")
+    return _finite(row, "validation_estimate", path)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        return read_csv(path)
+    except (OSError, ValueError) as error:
+        raise _Damage(f"{path.name} cannot be read ({error})") from None
+
+
+def _finite(row: dict[str, str], column: str, path: Path) -> float:
+    text = row.get(column)
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise _Damage(f"{path.name}: {column}={text!r:.40} is no finite number")
+    return number
+
+
+def best_critics(critics: list[Critic]) -> dict[tuple[str, str], Critics]:
+    """``(method, activation) -> `` the critics of the learning rate with the best estimates on selection samples."""
+    found: dict[tuple[str, str, str], dict[str, Critic]] = defaultdict(dict)
+    for critic in critics:
+        config = critic.run.config
+        place = critic.run.method, config.get("activation", "?"), config.get("optimizer.lr", "?")
+        found[place][critic.run.seed] = critic
     best: dict[tuple[str, str], Critics] = {}
     for (method, activation, rate), by_seed in found.items():
-        critics, place = Critics(method, activation, rate, by_seed), (method, activation)
-        if place not in best or critics.selection > best[place].selection:
-            best[place] = critics
+        same, kind = Critics(method, activation, rate, by_seed), (method, activation)
+        if kind not in best or same.selection > best[kind].selection:
+            best[kind] = same
     return best
 
 
@@ -92,26 +175,21 @@ def compare(one: Critics, other: Critics) -> Comparison:
     Raises:
         UserError: they have no seed in common, or were not evaluated on the same samples.
     """
-    seeds = sorted(one.runs.keys() & other.runs.keys())
-    pairs = [(one.runs[seed], other.runs[seed]) for seed in seeds]
+    seeds = sorted(one.by_seed.keys() & other.by_seed.keys())
+    pairs = [(one.by_seed[seed], other.by_seed[seed]) for seed in seeds]
     for first, second in pairs:
-        digests = [run.results["wasserstein"].get("samples_sha256") for run in (first, second)]
-        if None in digests or digests[0] != digests[1]:
-            raise UserError(f"{first.directory} and {second.directory} were not evaluated on the same samples.")
+        if "None" in (first.samples, second.samples) or first.samples != second.samples:
+            raise UserError(f"{first.run.directory} and {second.run.directory} were not evaluated on the same samples.")
     if not pairs:
         raise UserError(f"{one.method}, {one.activation} and {other.method}, {other.activation} share no seed.")
-    ours, theirs = (numpy.mean([_values(run) for run in column], axis=0) for column in zip(*pairs, strict=True))
+    if len({critic.values.shape for pair in pairs for critic in pair}) > 1:
+        raise UserError(f"{one.method} and {other.method}: their tables critic_values.csv differ in length.")
+    ours, theirs = (numpy.mean([critic.values for critic in column], axis=0) for column in zip(*pairs, strict=True))
+    if not _gap(theirs):
+        raise UserError(f"{other.method}, {other.activation}: it tells nothing apart, and nothing compares with that.")
     ratio = _gap(ours) / _gap(theirs)
     ratio_error = _error(ours - ratio * theirs) / _gap(theirs)
     return Comparison(_gap(ours) - _gap(theirs), _error(ours - theirs), ratio, ratio_error, len(seeds))
-
-
-def _values(run: Run) -> Values:
-    """``(2, samples)``: ``f / L`` at the samples of the first law and at those of the second."""
-    rows = read_csv(run.directory / "critic_values.csv")
-    if not rows:
-        raise UserError(f"{run.directory}: critic_values.csv is missing; task=evaluate run=DIR writes it again.")
-    return numpy.array([[float(row[side]) for row in rows] for side in ("first", "second")])
 
 
 def _gap(values: Values) -> float:
@@ -123,26 +201,29 @@ def _error(values: Values) -> float:
     return math.sqrt(float(values.var(axis=1, ddof=1).sum()) / values.shape[1])
 
 
-def _selected(run: Run) -> float:
-    epoch = str(run.results["best_epoch"])
-    return next(float(row["validation_estimate"]) for row in read_csv(run.directory / "metrics.csv")
-                if row["epoch"] == epoch)  # fmt: skip
-
-
 def _mean(numbers: Iterator[float]) -> float:
     found = list(numbers)
     return math.fsum(found) / len(found)
 
 
-def report(best: dict[tuple[str, str], Critics]) -> str:
-    """Both tables as text."""
-    return "\n\n".join([_table(best), _ratios(best)]) + "\n"
+def report(runs: list[Run]) -> str:
+    """Both tables as text, and what is not in them.
+
+    Raises:
+        UserError: there is no finished run of ``task=wasserstein`` among them that can be read.
+    """
+    critics, told = read_critics(runs)
+    missing = notes([], told)
+    if not critics:
+        raise UserError("\n".join(["no finished run of task=wasserstein is there.", *missing]))
+    best = best_critics(critics)
+    return "\n\n".join([_table(best), _ratios(best), *missing]) + "\n"
 
 
 def _table(best: dict[tuple[str, str], Critics]) -> str:
     header = ("method", "activation", "lr", "seeds", "estimate", "at least", "L <=", "train s")
     rows = [
-        (critics.method, critics.activation, critics.rate, str(len(critics.runs)), f"{critics.mean('estimate'):.4f}",
+        (critics.method, critics.activation, critics.rate, str(len(critics.by_seed)), f"{critics.mean('estimate'):.4f}",
          f"{critics.mean('certified_lower_bound'):.4f}", f"{critics.mean('lipschitz_upper_bound'):.7f}",
          f"{critics.mean('train_seconds'):.0f}")
         for _, critics in sorted(best.items(), key=_order)
@@ -154,17 +235,22 @@ def _ratios(best: dict[tuple[str, str], Critics]) -> str:
     paper = _paper()
     datasets = sorted({dataset for dataset, *_ in paper})
     header = ("ratio", "seeds", "ours", "±", "difference", "±", *(f"paper, {dataset}" for dataset in datasets))
-    rows = []
+    rows, refused = [], []
     for name, one, other in _pairs():
-        if one in best and other in best:
+        if one not in best or other not in best:
+            continue
+        try:
             found = compare(best[one], best[other])
-            published = [paper[(dataset, *one)] / paper[(dataset, *other)] for dataset in datasets]
-            rows.append(
-                (name, str(found.seeds), f"{found.ratio:.4f}", f"{found.ratio_error:.4f}", f"{found.difference:.4f}",
-                 f"{found.difference_error:.4f}", *(f"{ratio:.3f}" for ratio in published))
-            )  # fmt: skip
+        except UserError as error:
+            refused.append(f"{name} is left out: {error}")
+            continue
+        published = [paper[(dataset, *one)] / paper[(dataset, *other)] for dataset in datasets]
+        rows.append(
+            (name, str(found.seeds), f"{found.ratio:.4f}", f"{found.ratio_error:.4f}", f"{found.difference:.4f}",
+             f"{found.difference_error:.4f}", *(f"{ratio:.3f}" for ratio in published))
+        )  # fmt: skip
     note = "±: standard error of what is compared on the same samples; it does not tell how training varies."
-    return f"{_aligned([header, *rows])}\n{note}"
+    return "\n".join([_aligned([header, *rows]), note, *refused])
 
 
 def _pairs() -> Iterator[tuple[str, tuple[str, str], tuple[str, str]]]:
@@ -192,20 +278,17 @@ def _aligned(rows: list[tuple[str, ...]]) -> str:
     return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
-def main(argv: list[str] | None = None) -> None:
-    """The command; a user's mistake ends it with exit code 1."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lipnet.results.ratios", description=(__doc__ or "").splitlines()[0]
-    )
+def main(argv: list[str] | None = None) -> int:
+    """Prints both tables; a user's mistake is one message and exit code 1."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="run directories, or folders above")
     try:
-        sys.stdout.write(report(best_critics(find_runs(parser.parse_args(argv).directories))))
+        sys.stdout.write(report(find_runs(parser.parse_args(argv).directories)))
     except UserError as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
-        sys.exit(1)
-    except SystemExit as stop:  # argparse leaves with 2; a user's mistake is 1 here
-        sys.exit(1 if stop.code else 0)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

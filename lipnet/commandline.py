@@ -282,12 +282,18 @@ def _without_option(argv: list[str], *names: str) -> list[str]:
 def _plan(overrides: list[Override], arguments: argparse.Namespace) -> Plan | None:
     """The sweep that the overrides ask for, by -m or by ``sweep=NAME``; none for a single run."""
     chosen = [_text(override) for override in overrides if override.key_or_group.startswith(("sweep", "hydra"))]
-    if not (chosen or arguments.multirun):
-        return None
+    if not arguments.multirun and not any(map(_may_start_a_sweep, overrides)):
+        return None  # composing takes a tenth of a second
     composed = _compose(chosen, [])
     if composed is None or not (arguments.multirun or composed.hydra.mode == RunMode.MULTIRUN):
         return None
     return plan_sweep(overrides, composed.hydra.sweeper, lambda override: _values(override, arguments.config_dir))
+
+
+def _may_start_a_sweep(override: Override) -> bool:
+    """``sweep=NAME``, an option of Hydra's own, which may hold anything, or its mode; not ``hydra.run.dir``."""
+    key = override.key_or_group
+    return key == "hydra.mode" or key.startswith("sweep") or (key.startswith("hydra") and not key.startswith("hydra."))
 
 
 def _launch(plan: Plan, composed: DictConfig) -> Launch:

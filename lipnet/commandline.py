@@ -34,7 +34,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lipnet import version
 from lipnet.config import NODES, config_dir, examine, show, unknown_key, unknown_option, unread_keys
 from lipnet.defaults import leaves
-from lipnet.directory import escaping, unusable, unwritable
+from lipnet.directory import escaping, unresolved, unusable, unwritable
 from lipnet.errors import UserError
 from lipnet.occupied import occupied, occupied_by_a_run, other_run
 from lipnet.own_files import misread, not_found
@@ -119,13 +119,14 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         problems.append(_RESUMED_SWEEP)
     if swept and not plan and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
-    problems += escaping(composed)
+    unnamed = list(unresolved(composed))  # Hydra would end with a traceback
+    problems += [*escaping(composed), *unnamed]
     problems += [] if problems else unusable(composed)
     if not problems and plan and plan.optimises and composed is not None and composed.objective is None:
         problems.append(
             "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
         )
-    launch = _launch(plan, composed) if plan and composed is not None else None
+    launch = _launch(plan, composed) if plan and composed is not None and not unnamed else None
     if not problems and not arguments.cfg:
         if plan and launch:
             problems += _occupied_by_jobs(plan, launch, arguments.config_dir)

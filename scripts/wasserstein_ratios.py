@@ -4,7 +4,7 @@
     python scripts/wasserstein_ratios.py DIR...
 
 Of the runs of ``task=wasserstein`` below DIR: the best learning rate for each method and activation, and the ratios
-between them beside the paper's (``wasserstein_paper.csv``). Runs that are damaged or lack a table are named and left out.
+between them beside the paper's (``wasserstein_paper.csv``). Runs that are damaged are named and left out.
 """
 
 import argparse
@@ -121,7 +121,9 @@ def _number(table: dict, name: str) -> float:
 def _values(path: Path) -> list[tuple[float, float]]:
     rows = _rows(path)
     if len(rows) < 2:
-        raise _Damage(f"{path.name} is {'empty' if path.exists() else 'missing'}; task=evaluate run=DIR writes it again")
+        raise _Damage(
+            f"{path.name} is {'empty' if path.exists() else 'missing'}; task=evaluate run=DIR writes it again"
+        )
     return [(_finite(row, "first", path), _finite(row, "second", path)) for row in rows]
 
 

@@ -153,7 +153,11 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(make_critic, tmp_path, 
 INCOMPARABLE = {
     "other samples": ({"digest": "b"}, lambda run: None, "were not evaluated on the same samples"),
     "another seed": ({"seed": 1}, lambda run: None, "share no seed"),
-    "fewer samples": ({}, rewritten(VALUES, lambda content: content[: content.rindex(b"\n", 0, -2)]), "differ in length"),
+    "fewer samples": (
+        {},
+        rewritten(VALUES, lambda content: content[: content.rindex(b"\n", 0, -2)]),
+        "differ in length",
+    ),
     "nothing": ({}, rewritten(VALUES, lambda content: b"first,second\n" + b"1,1\n" * SAMPLES), "tells nothing apart"),
 }
 

@@ -28,7 +28,7 @@ mkdir -p "$root"
 only_one "$root/.lock" "$root"
 trap stop INT TERM
 
-so_far="python -m lipnet.results.ratios $root" number=0 failed=()
+so_far="python scripts/wasserstein_ratios.py $root" number=0 failed=()
 total=$((${#seeds[@]} * ${#rates[@]} * ${#methods[@]} * ${#activations[@]}))
 gan=${GAN:-${OUTPUTS:-outputs}/$kind-wasserstein/gan_$dataset}
 if [[ -z ${GAN:-} ]]; then
@@ -47,5 +47,5 @@ for seed in "${seeds[@]}"; do
     done
   done
 done
-python -m lipnet.results.ratios "$root"
+python scripts/wasserstein_ratios.py "$root"
 finish ${failed[@]+"${failed[@]}"}

@@ -46,7 +46,7 @@ def test_the_gan_comes_first_and_then_every_critic_and_the_ratios(start):
     for command, kind in zip(critics, kinds, strict=True):
         assert command.startswith("python train.py experiment=quick/wasserstein_mnist seed=0 ")
         assert f"run={gan} {kind} optimizer.lr=1e-3 epochs=1" in command
-    assert last.startswith("python -m lipnet.results.ratios ")
+    assert last.startswith("python scripts/wasserstein_ratios.py ")
     code, output, commands = start("mnist", "--quick", "--", "epochs=1", RATES="1e-3")
     assert (code, len(commands)) == (0, 1)  # everything is completed: the table alone
     assert output.count("completed in") == 7

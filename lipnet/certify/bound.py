@@ -10,7 +10,7 @@ from torch import nn
 
 from lipnet.certify.faithful import remember, unfaithful
 from lipnet.certify.norm import up
-from lipnet.certify.probe import misfit, refute
+from lipnet.certify.probe import MISFITS, misfit, refute
 from lipnet.layers import Concat, OrthogonalizationError, Residual
 
 Shape = tuple[int, ...]
@@ -99,7 +99,7 @@ def _of_rule(module: nn.Module, shape: Shape, kind: Any) -> float:
         bound = _RULES[kind](module, shape)
     except (Refusal, OrthogonalizationError):
         raise
-    except (RuntimeError, ValueError, TypeError, IndexError):
+    except MISFITS:
         _refuse(misfit(module, shape))
         raise
     if math.isnan(bound) or not _is_finite(module):

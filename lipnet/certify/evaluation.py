@@ -33,14 +33,14 @@ class Evaluation:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         parts = [part for part in network.modules() if type(part) in _LINEAR]
-        self.sums = {part: _absolute_sums(part) for part in parts}
+        self.sums = {part: _sums_of_products(part) for part in parts}
 
     def run(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The outputs, and float64 ``(examples, 2 · count)``, rounded up: a norm and a sum for each of count places.
+        """The outputs, and float64 ``(examples, PLACE · count)``, rounded up: three numbers for each of count places.
 
-        The norm is that of the inputs of a module that is no composition, of the result of an addition, or, at the end,
-        of the outputs; places are in the order of evaluation. The sum is ``|(|W| |x|)|`` at linear layers, infinite
-        elsewhere.
+        The first is the norm of the inputs of a module that is no composition, of the result of an addition, or, at
+        the end, of the outputs; places are in the order of evaluation. The others are ``_sums_of_products`` at linear
+        layers, infinite elsewhere.
         """
         places: list[Tensor] = []
         with plain_sums():
@@ -68,31 +68,58 @@ class Evaluation:
         self._note(inputs, self.sums.get(module), places)
         return module(inputs)
 
-    def _note(self, inputs: Tensor, sums: Callable[[Tensor], Tensor] | None, places: list[Tensor]) -> None:
+    def _note(self, inputs: Tensor, sums: "_Sums | None", places: list[Tensor]) -> None:
         norms = norm_of_each(inputs)
-        places.extend((norms, torch.full_like(norms, math.inf) if sums is None else sums(inputs)))
+        unknown = torch.full_like(norms, math.inf)
+        places.extend((norms, *((unknown, unknown) if sums is None else sums(inputs))))
 
 
+PLACE = 3  # numbers for each place
 _LINEAR = (nn.Linear, BlockedLinear, PaddedConv2d, BlockedConv2d)
+_Sums = Callable[[Tensor], tuple[Tensor, Tensor]]
+_MANY = 4000  # terms, of whose sums the errors of errors are not small
 
 
-def _absolute_sums(layer: Any) -> Callable[[Tensor], Tensor]:
-    """``|(|W| |x|)|`` of each of a layer's inputs, float64, rounded up but for what float32 flushes to 0."""
-    weight = layer.weight.detach().abs()
+def _sums_of_products(layer: Any) -> _Sums:
+    """What a layer's rounding is relative to, for each of its inputs: two norms, float64, rounded up.
+
+    The first is that of ``A = |W| |x|``: whatever the order of sums, they err by at most ``γ A``. The second, no
+    larger, is for float32. No sum of some of a block's products is larger than that of all products of one sign, which
+    is half of A's part in the block and half of the block's own sum, in absolute value. And no sum of some blocks' sums
+    is larger than ``B``, the sum of their absolute values. Numbers that float32 flushes to 0 are in neither.
+    """
+    weight, terms = layer.weight.detach(), layer.weight[0].numel()
     if weight.device.type == "cpu" and not coarse_products():
         weight = weight.float()  # a few digits suffice
-    slack = 1 + 4 * (weight[0].numel() + 8) * torch.finfo(weight.dtype).eps  # of sums without cancellation
+    absolute = weight.abs()
+    off = 4 * (terms + 8) * torch.finfo(weight.dtype).eps  # of A as it is computed here, and A's part that B may be off
+    blocked = isinstance(layer, BlockedLinear | BlockedConv2d)
+    within, among = layer.stages(torch.float32) if blocked else (terms, 0)
+    count, unit = within + among, torch.finfo(torch.float32).eps / 2
+    errors = count**2 * unit / (1 - count * unit)  # of what the sums themselves have lost so far
 
-    def sums(inputs: Tensor) -> Tensor:
-        inputs = inputs.abs().to(weight.dtype)
-        if isinstance(layer, nn.Linear):
-            return slack * norm_of_each(functional.linear(inputs, weight))
-        conv, padding = layer.conv, layer.padding
-        dilation, stride = conv.dilation[0], conv.stride[0]
-        images = same_conv2d(inputs, weight, None, padding, layer.padding_mode, stride, dilation, conv.groups)
-        return slack * norm_of_each(images)
+    def sums(inputs: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = inputs.detach().to(weight.dtype)
+        products = _product(layer, inputs.abs(), absolute)
+        whole = norm_of_each(products) * (1 + off)
+        if count > _MANY:
+            return whole, whole
+        blocks = products * off
+        for part in layer.partial_sums(inputs, weight) if blocked else (_product(layer, inputs, weight),):
+            blocks += part.abs_()
+        relative = (1 + errors + within / 2) * products + (within / 2 + among) * blocks
+        return whole, torch.minimum(norm_of_each(relative) * (1 + off) / (count + 2), whole)
 
     return sums
+
+
+def _product(layer: Any, inputs: Tensor, weight: Tensor) -> Tensor:
+    """A layer's, without its bias and as a whole, of another weight."""
+    if isinstance(layer, nn.Linear):
+        return functional.linear(inputs, weight)
+    conv = layer.conv
+    stride, dilation = conv.stride[0], conv.dilation[0]
+    return same_conv2d(inputs, weight, None, layer.padding, layer.padding_mode, stride, dilation, conv.groups)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from lipnet.layers.constrained import Constrained
 
 Shape = tuple[int, ...]
 _EXAMPLES = 4
+# What a module raises where it is set up wrongly or its inputs do not fit, and a rule that reads what it is set to.
+MISFITS = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
 _STEPS = 3  # of power iteration, towards the steepest direction
 
 
@@ -32,7 +34,7 @@ def misfit(module: nn.Module, shape: Shape) -> str | None:
     try:
         with torch.no_grad():
             module(_inputs(module, shape))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except MISFITS as error:
         return f"it does not take inputs of shape {shape} ({' '.join(str(error).split())[:200]})"
     return None
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lipnet.certify.bound import Shape, composition, lipschitz_bound, nearest_type, output_shape
 from lipnet.certify.convolution import bias_norm, conv_gain
-from lipnet.certify.evaluation import Evaluation, children, norm_of_each
+from lipnet.certify.evaluation import PLACE, Evaluation, children, norm_of_each
 from lipnet.certify.faithful import unfaithful
 from lipnet.certify.norm import nonnegative_norm_bound
 from lipnet.certify.rules.linear import geometry
@@ -159,7 +159,7 @@ def rounding_in_balls(
                 f"only float32 and float64 forward passes are certified, not {dtype}: it rounds too coarsely"
             )
     with torch.no_grad():
-        walk = _Walk(iter(norms.unflatten(1, (-1, 2)).unbind(1)), torch.finfo(observed), torch.finfo(deployed))
+        walk = _Walk(iter(norms.unflatten(1, (-1, PLACE)).unbind(1)), torch.finfo(observed), torch.finfo(deployed))
         end = walk.through(model, shape, _Passes(1.0, 0.0, Line(0.0, 0.0), Line(0.0, 0.0)))
         return Rounding(end.error, end.size(next(walk.norms)[:, 0]), end.peak, end.seen)
 
@@ -226,13 +226,17 @@ class _Walk:
     def _after(self, before: _Passes, lipschitz: float, step_in: Callable[[torch.finfo], Step]) -> _Passes:
         step = step_in(self.deployed)
         there = step if self.observed == self.deployed else step_in(self.observed)
-        norms = _reach(next(self.norms), step.gain)
-        size = before.size(norms)
-        own = size * step.relative + Line(0.0, step.absolute)
-        largest = size * max(step.gain, lipschitz) + Line(0.0, step.zero) + own
+        norms, whole, in_float32 = next(self.norms).unbind(1)
+
+        def size(precision: torch.finfo) -> Tensor:
+            return _reach(norms, in_float32 if precision.bits == 32 else whole, step.gain)
+
+        own = before.size(size(self.deployed)) * step.relative + Line(0.0, step.absolute)
+        reach = before.size(_reach(norms, whole, step.gain))
+        largest = reach * max(step.gain, lipschitz) + Line(0.0, step.zero) + own
         return _Passes(
             before.lipschitz * lipschitz,
-            before.seen * lipschitz + norms * there.relative + there.absolute,
+            before.seen * lipschitz + size(self.observed) * there.relative + there.absolute,
             before.error * lipschitz + own,
             before.peak.highest(largest),
         )
@@ -250,13 +254,12 @@ def _refuse_other_functions(module: nn.Module) -> None:
         raise TypeError(f"it is not known how {type(module).__name__} rounds: {reason}")
 
 
-def _reach(place: Tensor, gain: float) -> Tensor:
-    """Norms of inputs or, where that is less, ``|(|W| |x|)| / | |W| |``: a module's rounding is relative to either.
+def _reach(norms: Tensor, sums: Tensor, gain: float) -> Tensor:
+    """Norms of inputs or, where that is less, ``sums / | |W| |``: a module's rounding is relative to either.
 
     A billionth of the norms, and of 1, stands for numbers that are flushed to 0 on the way, weights among them.
     """
-    norms, products = place.unbind(1)
-    return torch.minimum(norms, products / gain + 1e-9 * (norms + 1)) if gain > 1e-12 else norms
+    return torch.minimum(norms, sums / gain + 1e-9 * (norms + 1)) if gain > 1e-12 else norms
 
 
 def _sum_step(entries: int, precision: torch.finfo) -> Step:
@@ -395,7 +398,7 @@ def _inner_products(module: Any, gain: float, shape: Shape, precision: torch.fin
     """``W x + b``, ``gain`` the norm of ``|W|``; subnormal numbers may be flushed to 0, weights among them."""
     weight, entries = module.weight, math.prod(output_shape(module, shape))
     blocked = isinstance(module, BlockedConv2d | BlockedLinear)
-    terms = module.terms(getattr(torch, precision.dtype)) if blocked else weight[0].numel()
+    terms = sum(module.stages(getattr(torch, precision.dtype))) if blocked else weight[0].numel()
     zero = bias_norm(module, entries // len(weight))
     gamma = _gamma(terms + 2, precision)
     lost = 2 * (terms + 1) * math.sqrt(entries) * precision.tiny

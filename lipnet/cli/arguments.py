@@ -38,7 +38,7 @@ from lipnet.cli.sweeps.plan import Plan, plan_sweep
 from lipnet.errors import UserError
 from lipnet.options.config import GROUPS
 from lipnet.options.defaults import leaves
-from lipnet.runs.directory import escaping, unusable, unwritable
+from lipnet.runs.directory import escaping, unresolved, unusable, unwritable
 from lipnet.training.processes import shared_by
 
 _RESUMED_SWEEP = "resume: continues one run; a sweep launched again, by the same command, continues its jobs."
@@ -101,13 +101,14 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         problems.append(_RESUMED_SWEEP)
     if swept and not plan and not arguments.multirun:
         problems.append(f"{', '.join(swept)}: several values make a sweep; add -m, or write a list as [1,2].")
-    problems += escaping(composed)
+    unnamed = list(unresolved(composed))  # Hydra would end with a traceback
+    problems += [*escaping(composed), *unnamed]
     problems += [] if problems else unusable(composed)
     if not problems and plan and plan.optimises and composed is not None and composed.objective is None:
         problems.append(
             "objective=null: this sweeper optimises a number of results.json, as objective=validation.loss."
         )
-    launch = _launch(plan, composed) if plan and composed is not None else None
+    launch = _launch(plan, composed) if plan and composed is not None and not unnamed else None
     if not problems and not arguments.cfg:
         if plan and launch:
             problems += occupied_by_jobs(plan, launch, arguments.config_dir)
@@ -187,12 +188,18 @@ def _changes(override: Override, run: Origin, composed: DictConfig) -> bool | No
 def _plan(overrides: list[Override], arguments: argparse.Namespace) -> Plan | None:
     """The sweep that the overrides ask for, by -m or by ``sweep=NAME``; none for a single run."""
     chosen = [text_of(override) for override in overrides if override.key_or_group.startswith(("sweep", "hydra"))]
-    if not (chosen or arguments.multirun):
-        return None
+    if not arguments.multirun and not any(map(_may_start_a_sweep, overrides)):
+        return None  # composing takes a tenth of a second
     composed = try_composing(chosen, [])
     if composed is None or not (arguments.multirun or composed.hydra.mode == RunMode.MULTIRUN):
         return None
     return plan_sweep(overrides, composed.hydra.sweeper, lambda override: values_of(override, arguments.config_dir))
+
+
+def _may_start_a_sweep(override: Override) -> bool:
+    """``sweep=NAME``, an option of Hydra's own, which may hold anything, or its mode; not ``hydra.run.dir``."""
+    key = override.key_or_group
+    return key == "hydra.mode" or key.startswith("sweep") or (key.startswith("hydra") and not key.startswith("hydra."))
 
 
 def _launch(plan: Plan, composed: DictConfig) -> Launch:

@@ -1,9 +1,11 @@
 """What ``--info`` says: versions, the machine, the data that is there, the extras that are installed."""
 
+import configparser
 import importlib.metadata
 import os
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import torch
@@ -71,15 +73,11 @@ def _data() -> Iterator[tuple[str, str]]:
 
 
 def _extras() -> Iterator[tuple[str, str]]:
-    """Each extra of this package with what it lacks, as its installation knows it."""
-    wanted: dict[str, list[Requirement]] = {}
-    for text in importlib.metadata.requires("lipnet") or ():
-        requirement = Requirement(text)
-        for extra in importlib.metadata.metadata("lipnet").get_all("Provides-Extra") or ():
-            if requirement.marker and requirement.marker.evaluate({"extra": extra}) and extra not in _NOT_EXTRAS:
-                wanted.setdefault(extra, []).append(requirement)
+    """Each extra of this package with what it lacks."""
+    wanted = _wanted()
     for extra, requirements in wanted.items():
-        found = {requirement.name: _installed(requirement.name) for requirement in requirements}
+        parts = [part for one in requirements for part in _parts(one, wanted)]
+        found = {requirement.name: _installed(requirement.name) for requirement in parts}
         missing = [name for name, version in found.items() if version is None]
         yield (
             extra,
@@ -89,6 +87,41 @@ def _extras() -> Iterator[tuple[str, str]]:
                 else ", ".join(f"{name} {version}" for name, version in found.items())
             ),
         )
+
+
+def _parts(requirement: Requirement, wanted: dict[str, list[Requirement]]) -> list[Requirement]:
+    """The requirement, or those of the extras of this package that it stands for."""
+    if requirement.name != "lipnet":
+        return [requirement]
+    return [part for extra in sorted(requirement.extras) for part in wanted[extra]]
+
+
+def _wanted() -> dict[str, list[Requirement]]:
+    """What each extra asks for, as the installation knows it; a checkout that is not installed has ``setup.cfg``."""
+    wanted: dict[str, list[Requirement]] = {}
+    try:
+        metadata = importlib.metadata.metadata("lipnet")
+    except importlib.metadata.PackageNotFoundError:
+        return _declared(Path(__file__).resolve().parents[1] / "setup.cfg")
+    extras = [extra for extra in metadata.get_all("Provides-Extra") or () if extra not in _NOT_EXTRAS]
+    for requirement in map(Requirement, importlib.metadata.requires("lipnet") or ()):
+        for extra in extras:
+            if requirement.marker and requirement.marker.evaluate({"extra": extra}):
+                wanted.setdefault(extra, []).append(requirement)
+    return wanted
+
+
+def _declared(file: Path) -> dict[str, list[Requirement]]:
+    """The extras of a ``setup.cfg``; none where there is no such file."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(file, encoding="utf-8")
+    if not parser.has_section("options.extras_require"):
+        return {}
+    return {
+        extra: [Requirement(line) for line in lines.split("\n") if line.strip()]
+        for extra, lines in parser.items("options.extras_require")
+        if extra not in _NOT_EXTRAS
+    }
 
 
 def _installed(package: str) -> str | None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lipnet.certify.assured import assured_constants
 from lipnet.certify.bound import Shape, lipschitz_bound
+from lipnet.certify.probe import MISFITS
 from lipnet.errors import UserError
 from lipnet.export.certificate import (
     CERTIFICATE,
@@ -150,7 +151,7 @@ def _recompute(
     try:
         shape = tuple(list_of(whole(1, at_most=2**20), at_least=1)(certificate["input"].get("shape")))
         bound, bounds, outputs = lipschitz_bound(network, shape), layer_bounds(network, shape), probe(network, shape)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except MISFITS as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"the layers do not fit each other or the input ({reason}).") from None
     if not bound <= claimed * (1 + _BOUND_TOLERANCE):

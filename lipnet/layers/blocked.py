@@ -6,6 +6,7 @@ In float64, where either is far below anything that matters, they take the sums 
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +29,15 @@ class BlockedLinear(nn.Linear):
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.block = _checked(block)
 
-    def terms(self, dtype: torch.dtype) -> int:
-        """How many roundings a product may meet: in its block's sum, then in the sum of the blocks."""
-        return _terms(self.weight.shape[1], self.block, dtype)
+    def stages(self, dtype: torch.dtype) -> tuple[int, int]:
+        """How many roundings a product may meet: in its block's sum, and in the sum of the blocks."""
+        return _stages(self.weight.shape[1], self.block, dtype)
+
+    def partial_sums(self, inputs: Tensor, weight: Tensor) -> Iterator[Tensor]:
+        """The sum of each block for ``(..., in_features)``, with ``weight`` in place of the layer's own."""
+        rows = inputs.reshape(-1, inputs.shape[-1])
+        for part in torch.bmm(self._blocks(rows), self._blocks(weight).mT):
+            yield part.view(*inputs.shape[:-1], len(weight))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(..., in_features) -> (..., out_features)``."""
@@ -61,10 +68,17 @@ class BlockedConv2d(PaddedConv2d):
         super().__init__(in_channels, out_channels, kernel_size, stride, dilation, 1, bias, padding_mode)
         self.block = _checked(block)
 
-    def terms(self, dtype: torch.dtype) -> int:
+    def stages(self, dtype: torch.dtype) -> tuple[int, int]:
         """As ``BlockedLinear``'s."""
         channels, taps = self.weight.shape[1], math.prod(self.weight.shape[2:])
-        return _terms(channels * taps, self.block * taps, dtype)
+        return _stages(channels * taps, self.block * taps, dtype)
+
+    def partial_sums(self, inputs: Tensor, weight: Tensor) -> Iterator[Tensor]:
+        """The sum of each block for ``(n, in_channels, h, w)``, with ``weight`` in place of the layer's own."""
+        conv, padded = self.conv, pad(inputs, self.padding, self.padding_mode)
+        for first in range(0, conv.in_channels, self.block):
+            channels = slice(first, first + self.block)
+            yield functional.conv2d(padded[:, channels], weight[:, channels], None, conv.stride, 0, conv.dilation)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """As ``PaddedConv2d``'s."""
@@ -93,5 +107,5 @@ def _checked(block: int) -> int:
     return block
 
 
-def _terms(terms: int, block: int, dtype: torch.dtype) -> int:
-    return terms if dtype is torch.float64 else min(block, terms) + math.ceil(terms / block)
+def _stages(terms: int, block: int, dtype: torch.dtype) -> tuple[int, int]:
+    return (terms, 0) if dtype is torch.float64 else (min(block, terms), math.ceil(terms / block))

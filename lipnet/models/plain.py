@@ -43,6 +43,9 @@ def _to_plain(module: nn.Module, done: dict[nn.Module, nn.Module], blocked: bool
     """Converts a module once, wherever and however often it is used."""
     if module not in done:
         plain = done[module] = _convert(module, blocked)
+        changed = unfaithful(plain, type(plain)) if isinstance(module, Constrained) else None
+        if changed is not None:  # what it is now made of may have been patched, and it was not made of that before
+            raise TypeError(f"to_plain cannot convert {module} to {type(plain).__name__}: {changed}")
         if getattr(plain, "inplace", False) is True:
             plain.inplace = False  # type: ignore[assignment]
         for name, child in module._modules.items():

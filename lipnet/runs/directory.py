@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 _PROBE_BYTES = 2**16  # an empty file fits on a full disk
 
@@ -21,6 +22,22 @@ def escaping(composed: DictConfig | None) -> Iterator[str]:
             parts = Path(str(value)).parts
             if value is not None and (".." in parts or parts[:1] == ("/",) or (key == "job.name" and len(parts) > 1)):
                 yield f"hydra.{key}={value}: leads out of the run directory; give a name inside it."
+
+
+def unresolved(composed: DictConfig | None) -> Iterator[str]:
+    """Names of directories with ``${...}`` that stands for nothing; Hydra fills in a job's number and name later."""
+    if composed is None:
+        return
+    hydra = OmegaConf.to_container(composed.hydra, resolve=False)
+    for key in ("run.dir", "sweep.dir", "sweep.subdir", "job.name", "output_subdir"):
+        try:
+            OmegaConf.select(composed.hydra, key)
+        except InterpolationToMissingValueError:
+            continue
+        except OmegaConfBaseException as error:
+            text = functools.reduce(lambda node, part: node[part], key.split("."), hydra)
+            reason = str(error).splitlines()[0]
+            yield f"hydra.{key}={text}: what it has in ${{ }} stands for nothing ({reason}); choose another name."
 
 
 def unusable(composed: DictConfig | None) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lipnet.errors import UserError
 from lipnet.options.config import GROUPS, Config
-from lipnet.options.folder import config_dir
+from lipnet.options.defaults import completed
 from lipnet.options.messages import show
-from lipnet.options.parse import NODES, parse
+from lipnet.options.parse import parse
 from lipnet.options.trust import read_configuration
 from lipnet.runs.identity import NO_RESULT_KEYS
 
@@ -38,24 +38,13 @@ def recorded_config(directory: Path) -> Config:
     return _completed(read_configuration(directory / ".hydra" / "config.yaml"))
 
 
-def _completed(content: dict[str, Any]) -> Config:
-    defaults = _read("config.yaml")
-    config = {field.name: defaults[field.name] for field in dataclasses.fields(Config) if field.name in defaults}
-    for key, value in content.items():
-        if key in GROUPS and isinstance(value, dict) and str(value.get("name")) in GROUPS[key]:
-            value = _read(f"{key}/{value['name']}.yaml") | value
-        elif key in NODES and isinstance(value, dict):
-            value = config[key] | value
-        config[key] = value
+def _completed(content: Mapping[str, Any]) -> Config:
+    whole = completed(content)
+    named = {key: value for key, value in whole.items() if key in content or key not in GROUPS}  # no guess at a task
     try:
-        return parse(OmegaConf.create(config))
+        return parse(OmegaConf.create(named))
     except OmegaConfBaseException as error:
         raise UserError(f"the saved configuration cannot be read ({str(error).splitlines()[0]}).") from None
-
-
-def _read(file: str) -> dict[str, Any]:
-    content: Any = OmegaConf.to_container(OmegaConf.load(config_dir() / file))
-    return {key: value for key, value in content.items() if key != "defaults"}  # those are for composing
 
 
 def differences(saved: Any, given: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -86,7 +75,3 @@ def other_results(saved: Config, given: Config) -> str:
             texts.append(f"{group}={was}, not {now}")
     more = [f"and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
     return "; ".join([*texts[:_SHOWN], *more])
-
-
-def _same_place(first: str | None, second: str | None) -> bool:
-    return None not in (first, second) and os.path.realpath(str(first)) == os.path.realpath(str(second))

@@ -49,7 +49,7 @@ def export(config: Config, session: Session) -> dict[str, Any]:
     plain = assured_layers(plain) if config.task.assured else plain
     layers, weights, directory = describe(plain), exported_state(plain), session.directory
     network: Any = rebuild(layers, weights)
-    deployed = assured(network, shape, _not_tested(config)) if config.task.assured else network
+    deployed = assured(network, shape, not_tested(config)) if config.task.assured else network
     state = with_constants(weights, deployed) if config.task.assured else weights
     write_atomically(directory / WEIGHTS, lambda file: torch.save(state, file), "wb")
     write_text(directory / "network.py", network_source(layers, config.task.assured))
@@ -92,7 +92,7 @@ def export(config: Config, session: Session) -> dict[str, Any]:
     return results
 
 
-def _not_tested(config: Config) -> Tensor:
+def not_tested(config: Config) -> Tensor:
     """Images by which an assured network chooses its float64 layers: of the validation split, or of training."""
     splits = load_splits(config.dataset, config.seed)
     split = splits.validation if len(splits.validation.labels) else splits.train

@@ -4,6 +4,7 @@ import sys
 from statistics import median
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 from launching import ROOT
@@ -59,3 +60,14 @@ def test_a_wrong_bound_is_found_out(monkeypatch):
     monkeypatch.setattr(check_bounds, "lipschitz_bound", lambda module, shape: 1.0)
     outcomes = check_bounds.random_outcomes(check_bounds.Random(1), 20)
     assert sum(outcome.broken for _, outcome in outcomes) >= 8
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("BlockedLinear", (7,)), ("BlockedConv2d", (3, 5, 5))])
+def test_layers_in_blocks_are_drawn_and_their_float32_slopes_measured(kind, shape):
+    """Float64 passes take the sums as a whole, so that they say nothing of the blocks."""
+    draws = (random_layer(check_bounds.Random(seed), shape) for seed in range(100))
+    layer = next(module for module in draws if type(module).__name__ == kind).requires_grad_(False)
+    places = torch.zeros(1, *shape, dtype=torch.float64)
+    (measured,) = check_bounds._in_blocks(layer, places)
+    (exact,) = check_bounds.jacobian_norms(layer.double(), places)
+    assert measured == pytest.approx(exact, rel=2e-4)

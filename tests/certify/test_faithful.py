@@ -15,6 +15,8 @@ from lipnet.certify import certify, lipschitz_bound, pairwise_lipschitz_bounds, 
 from lipnet.certify.faithful import unfaithful
 from lipnet.layers import (
     BCOPConv2d,
+    BlockedConv2d,
+    BlockedLinear,
     Concat,
     MaxMin,
     Normalize,
@@ -148,6 +150,22 @@ def test_to_plain_refuses_constrained_layers_that_compute_something_else(make):
         to_plain(nn.Sequential(nn.Flatten(), make()))
 
 
+@pytest.mark.parametrize(
+    ("layer", "made"),
+    [
+        (OrthogonalLinear(8, 4), nn.Linear), (OrthogonalLinear(300, 4), BlockedLinear),
+        (BCOPConv2d(2, 2, 3), PaddedConv2d), (BCOPConv2d(40, 2, 3), BlockedConv2d),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_to_plain_refuses_to_make_modules_of_a_patched_class(monkeypatch, layer, made):
+    """The constrained layer computes as it did; its plain form would not."""
+    forward = made.forward
+    monkeypatch.setattr(made, "forward", lambda self, inputs: 10 * forward(self, inputs))
+    with pytest.raises(TypeError, match=f"to_plain cannot convert .* to {made.__name__}: .*forward"):
+        to_plain(nn.Sequential(layer))
+
+
 def test_to_plain_refuses_constrained_layers_without_a_plain_form():
     from lipnet.layers.constrained import Constrained
 
@@ -174,6 +192,14 @@ IMAGES = {
     "another padding of BCOP": (lambda: with_attribute(BCOPConv2d(3, 3, 3), "padding_mode", "reflect"), "'reflect'"),
     "training OSSN": (lambda: OSSNConv2d(3, 3, 3, image_size=(6, 6)), "estimate of its norm"),
     "training SVCM": (lambda: SVCMConv2d(3, 3, 3, image_size=(6, 6)), "estimate of its norm"),
+    "no stride": (
+        lambda: with_attribute(nn.Conv2d(3, 3, 3, padding=1, padding_mode="circular"), "stride", (0, 1)),
+        "does not take inputs of shape .3, 6, 6.",
+    ),
+    "negative stride": (
+        lambda: with_attribute(nn.Conv2d(3, 3, 3, padding=1), "stride", (-1, 1)),
+        "does not take inputs of shape .3, 6, 6.",
+    ),
     "factor that is a tensor": (lambda: Scale(torch.ones(3, 1, 1)), "use a number"),
 }
 

@@ -8,6 +8,7 @@ from launching import ROOT
 sys.path.insert(0, str(ROOT / "scripts"))
 import perturb_networks
 from perturb_networks import CHANGES, Random, verdicts
+from torch import nn
 
 from lipnet.certify import bound as bounds
 
@@ -42,3 +43,8 @@ def test_a_few_forward_passes_alone_find_most(kind, monkeypatch):
     monkeypatch.setattr(bounds, "unfaithful", lambda *args, **options: None)
     monkeypatch.setattr(perturb_networks, "to_plain", lambda network: network)
     assert any(verdict.refused for verdict in verdicts(Random(2), 8, [kind]))
+
+
+def test_a_network_with_more_than_one_output_is_judged():
+    maxima = nn.Sequential(nn.MaxPool1d(2, return_indices=True))
+    assert perturb_networks._plain_fault(maxima, (2, 4)) is None

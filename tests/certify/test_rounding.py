@@ -232,7 +232,49 @@ def test_the_worst_order_of_blocks_stays_within_the_bound(terms):
         total = total + value
     lost = abs(Fraction(float(total)) - sum(Fraction(float(value)) for value in inputs[0]))
     allowed = rounding_bound(layer, (terms,), torch.float32).error.at(inputs.double().norm()[None])
-    assert 0 < lost <= Fraction(float(allowed))
+    assert 0 < lost <= Fraction(float(at_examples(layer, inputs))) <= Fraction(float(allowed))
+
+
+def at_examples(layer, inputs):
+    """What float32 may do to the layer at the inputs themselves."""
+    exact = copy.deepcopy(layer).double()
+    norms = Evaluation(exact).run(inputs.double())[1]
+    found = rounding_in_balls(layer, inputs.shape[1:], norms, torch.float64, torch.float32)
+    return found.error.at(torch.zeros(len(inputs), dtype=torch.float64))
+
+
+HUGE_FIRST = torch.tensor([1.0] + [2.0**-24 * 0.999] * 31).repeat(2) * torch.tensor([1.0, -1.0]).repeat_interleave(32)
+
+
+@pytest.mark.parametrize("blocks", [1, 5])
+@pytest.mark.parametrize(
+    ("order", "least"),
+    [
+        (lambda values: HUGE_FIRST.expand(values.shape), 0.3),  # its partial sums are half of its absolute sum
+        (lambda values: values, 0.0),
+        (lambda values: values.sort(dim=2).values, 0.0),
+        (lambda values: values.sort(dim=2, descending=True).values, 0.0),
+        (lambda values: values.abs().sort(dim=2, descending=True).values, 0.0),
+        (lambda values: values * torch.tensor([1.0, -0.999]).repeat(32), 0.0),
+    ],
+)
+def test_sums_of_both_signs_stay_within_the_bound(blocks, order, least):
+    """Products cancel, so that less is lost than of their absolute values; here one after the other, as they stand."""
+    values = order(torch.randn(300, blocks, 64)).contiguous()
+    inputs, size = values.flatten(1), 64 * blocks
+    layer = BlockedLinear(size, 1, bias=False, block=64) if blocks > 1 else nn.Linear(size, 1, bias=False)
+    layer.requires_grad_(False).weight.fill_(1.0)
+    partial = torch.zeros(len(values), blocks)
+    for place in range(64):
+        partial = partial + values[:, :, place]
+    total = torch.zeros(len(values))
+    for place in range(blocks):
+        total = total + partial[:, place]
+    lost, allowed = (total.double() - inputs.double().sum(1)).abs(), at_examples(layer, inputs)
+    assert bool((lost <= allowed).all())
+    assert bool((lost >= least * allowed).all())
+    absolute = inputs.abs().double().sum(1) * (size if blocks == 1 else 64 + blocks) * 2.0**-24
+    assert float((allowed / absolute).mean()) < (1.1 if float(values.min()) >= 0 else 0.75)
 
 
 def test_the_worst_order_of_a_sum_stays_within_the_bound():

@@ -494,6 +494,10 @@ UNEQUAL = [
     ("sweep=seeds objective=wasserstein.estimate", ["objective=wasserstein.estimate: "], []),
     # directories that Hydra could not use
     (["hydra.run.dir=a\\${b}"], ["may not have ${ in its name"], []),
+    (["hydra.run.dir=a${b}"], ["hydra.run.dir=a${b}: what it has in ${ } stands for nothing (Interp"], []),
+    (["hydra.job.name=a${b:c}"], ["hydra.job.name=a${b:c}: what it has in ${ } stands for nothing (Unsup"], []),
+    (["-m", "seed=0,1", "hydra.sweep.dir=a${b}"], ["hydra.sweep.dir=a${b}: what it has in ${ }"], []),
+    (["-m", "seed=0,1", "hydra.sweep.subdir=a${b}"], ["hydra.sweep.subdir=a${b}: what it has in ${ }"], []),
     ("-m seed=1,2 hydra.sweep.subdir=one", ["the 2 jobs would be in one directory"], []),
 ]
 

@@ -70,12 +70,33 @@ def test_partial_sums_are_added_afterwards():
 
 def test_roundings_are_counted():
     single, double = torch.float32, torch.float64
-    assert BlockedLinear(4096, 1, block=64).terms(single) == 64 + 64
-    assert BlockedLinear(4097, 1, block=64).terms(single) == 64 + 65
-    assert BlockedLinear(4096, 1, block=64).terms(double) == 4096  # taken as a whole
-    assert BlockedLinear(10, 1, block=64).terms(single) == 10 + 1
-    assert BlockedConv2d(64, 1, 4, block=8).terms(single) == 8 * 16 + 8
-    assert BlockedConv2d(64, 1, 4, block=8).terms(double) == 64 * 16
+    assert BlockedLinear(4096, 1, block=64).stages(single) == (64, 64)
+    assert BlockedLinear(4097, 1, block=64).stages(single) == (64, 65)
+    assert BlockedLinear(4096, 1, block=64).stages(double) == (4096, 0)  # taken as a whole
+    assert BlockedLinear(10, 1, block=64).stages(single) == (10, 1)
+    assert BlockedConv2d(64, 1, 4, block=8).stages(single) == (8 * 16, 8)
+    assert BlockedConv2d(64, 1, 4, block=8).stages(double) == (64 * 16, 0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda: BlockedLinear(70, 5, block=32), (3, 70)),
+        (lambda: BlockedLinear(70, 5, block=32), (3, 2, 70)),
+        (lambda: BlockedConv2d(7, 4, 3, stride=2, block=3, padding_mode="zeros"), (3, 7, 6, 6)),
+        (lambda: BlockedConv2d(7, 4, 3, block=3), (3, 7, 6, 6)),
+    ],
+)
+def test_partial_sums_are_of_the_blocks(layer, shape):
+    """All of them make the layer without its bias, and the first one sees the first block of inputs alone."""
+    layer, inputs = layer().double().requires_grad_(False), torch.randn(shape, dtype=torch.float64)
+    parts = list(layer.partial_sums(inputs, layer.weight))
+    assert len(parts) == 3
+    layer.bias.zero_()
+    torch.testing.assert_close(sum(parts), layer(inputs), rtol=0, atol=1e-12)
+    channels = inputs.dim() - 1 if isinstance(layer, BlockedLinear) else 1
+    inputs.narrow(channels, layer.block, shape[channels] - layer.block).zero_()
+    torch.testing.assert_close(parts[0], layer(inputs), rtol=0, atol=1e-12)
 
 
 def test_empty_blocks_are_refused():

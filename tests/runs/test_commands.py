@@ -1,6 +1,5 @@
 """Every printed command, pasted into bash: it must reach the directory that it names."""
 
-import json
 import os
 import subprocess
 import sys
@@ -24,7 +23,7 @@ NAMES = [
     "a;b", "star*", "why?", "~", "~root", "100%", "-m", "--help", "+plus", "colon:", "new\nline", "tab\t", "übergröße",
     "日本", "null", "true", "1_000", "1e3", "007", "<a>", "a|b", "a^b", "@a", "x" * 255, "$(date)", "a=b,c='d'",
 ]  # fmt: skip
-ARGUMENTS = '#!/bin/sh\nexec "{python}" -c "import json, sys; print(json.dumps(sys.argv[1:]))" "$@"\n'
+ARGUMENTS = "#!/bin/sh\nprintf '%s\\0' \"$@\"\n"
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def tools(tmp_path_factory, monkeypatch) -> Path:
     """This Python's environment, whose tools print their arguments; they are on the path."""
     folder = tmp_path_factory.mktemp("bin")
     for name in ("lipnet", "lipnet-results", "tensorboard", "python", "torchrun"):
-        (folder / name).write_text(ARGUMENTS.format(python=sys.executable))
+        (folder / name).write_text(ARGUMENTS)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setattr(pasted.sys, "executable", str(folder / "python"))
@@ -42,7 +41,7 @@ def tools(tmp_path_factory, monkeypatch) -> Path:
 
 def pasted_into_bash(command: str, folder: Path) -> list[str]:
     done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    return done.stdout.split("\0")[:-1]
 
 
 @pytest.fixture

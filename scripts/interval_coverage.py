@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lipnet.certify import lipschitz_bound
-from lipnet.data.images import generator
 from lipnet.data.pairs import load_pair
+from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.models import to_plain
 from lipnet.options.pairs import Pair
@@ -105,7 +105,7 @@ def _student_interval(first: Tensor, second: Tensor | None) -> Interval:
 
 def _coverage(name: str, count: int, redraws: int, seed: int) -> str:
     first, second, mean = DISTRIBUTIONS[name]
-    random = generator(seed, count, list(DISTRIBUTIONS).index(name))
+    random = stream(seed, "coverage", name, count)
     held, plain, width, plain_width = 0, 0, 0.0, 0.0
     for _ in range(redraws):
         values, others = first(count, random), None if second is None else second(count, random)

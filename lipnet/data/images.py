@@ -17,6 +17,7 @@ from torch.nn import functional
 from lipnet.data.augment import crop_and_flip
 from lipnet.data.fetching import alone_fetching
 from lipnet.data.files import Layout, explain, layout, meant_root
+from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.options.facts import DATASETS
 from lipnet.options.images import AugmentedDataset, Dataset
@@ -69,14 +70,14 @@ class Split:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch in an order that depends on ``(seed, epoch)`` alone, from batch number ``first`` on.
 
-        Augmentation draws from a generator of ``(seed, epoch, batch)``, so that an epoch can be entered anywhere.
+        Augmentation draws from a stream of ``(seed, epoch, batch)``, so that an epoch can be entered anywhere.
         """
-        order = torch.randperm(len(self), generator=generator(seed, epoch)).to(self.images.device)
+        order = torch.randperm(len(self), generator=stream(seed, "epoch order", epoch)).to(self.images.device)
         for number, rows in enumerate(order.split(batch_size)):
             if number >= first:
                 images = self.pixels(rows)
                 if self.augment is not None:
-                    images = self.augment(images, generator(seed, epoch, number))
+                    images = self.augment(images, stream(seed, "augmentation", epoch, number))
                 yield images, self.labels[rows]
 
 
@@ -87,14 +88,6 @@ class Splits:
     train: Split
     validation: Split
     test: Split
-
-
-def generator(*numbers: int) -> torch.Generator:
-    """A CPU generator seeded by a few small whole numbers."""
-    seed = 0
-    for number in numbers:
-        seed = (seed * 1_000_003 + number + 1) % (2**63)
-    return torch.Generator().manual_seed(seed)
 
 
 def load_splits(config: Dataset, seed: int) -> Splits:
@@ -110,12 +103,12 @@ def load_splits(config: Dataset, seed: int) -> Splits:
             f"dataset.validation={config.validation}: holds out none of {len(train)} training examples; use at least "
             f"{1 / len(train):.1g}, or 0 for none (the last epoch is then taken for the best)."
         )
-    order = torch.randperm(len(train), generator=generator(seed, 0))
+    order = torch.randperm(len(train), generator=stream(seed, "split"))
     validation, train = train.take(order[:held_out]), train.take(order[held_out:])
     if config.limit_train is not None:
         train = train.take(torch.arange(min(config.limit_train, len(train))))  # already shuffled
     if config.limit_test is not None:
-        test = test.take(torch.randperm(len(test), generator=generator(seed, 1))[: config.limit_test])
+        test = test.take(torch.randperm(len(test), generator=stream(seed, "test examples"))[: config.limit_test])
     _check_classes(train, config)
     augment = None
     if getattr(config, "augment", config.crop):
@@ -141,7 +134,7 @@ def _digits(config: Any) -> tuple[Split, Split]:
     data = load_digits()
     images, labels = torch.from_numpy(data.images).to(torch.uint8)[:, None], torch.from_numpy(data.target)
     everything = Split(images, labels, 16, torch.arange(len(labels)))
-    order = torch.randperm(len(labels), generator=generator(20))  # one fixed split: no official one exists
+    order = torch.randperm(len(labels), generator=stream(20, "digits"))  # one fixed split: no official one exists
     return everything.take(order[:1437]), everything.take(order[1437:])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy
 import torch
 
+from lipnet.data.randomness import stream_seed
 from lipnet.errors import UserError
 
 _CORES = torch.get_num_threads()  # as the process started, before any run changed it
@@ -14,9 +15,9 @@ _CORES = torch.get_num_threads()  # as the process started, before any run chang
 
 def start_clean(seed: int, threads: int | None) -> None:
     """Seeds every generator, and resets threads, dtype, precision and peak memory to what this run asks for."""
-    random.seed(seed)
-    numpy.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    random.seed(stream_seed(seed, "Python's generator"))
+    numpy.random.seed(stream_seed(seed, "numpy's generator", bits=32))
+    torch.manual_seed(stream_seed(seed, "initial weights"))  # and what layers and losses draw in training
     torch.set_num_threads(threads or _CORES)
     torch.set_default_dtype(torch.float32)
     torch.set_flush_denormal(True)  # denormal activations can slow a CPU fifty-fold

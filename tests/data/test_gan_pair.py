@@ -4,9 +4,9 @@ import pytest
 import torch
 from launching import launch, results
 
-from lipnet.data.images import generator, load_files
+from lipnet.data.images import load_files
 from lipnet.data.pairs import load_pair
-from lipnet.data.pairs.pair import PARTS
+from lipnet.data.randomness import stream
 from lipnet.runs.load import load_run
 
 GAN = (
@@ -52,7 +52,7 @@ def test_generated_images_are_the_generator_s_and_the_same_for_every_critic(trai
     assert (images.dtype, images.shape) == (torch.float64, (10, 1, 8, 8))
     again = load_pair(make_config(*PAIR, f"run={trained}").dataset).samples("evaluation", 10, 3)[0]
     assert torch.equal(images, again)
-    latent = torch.rand(10, 62, generator=generator(3, PARTS["evaluation"], 0))
+    latent = torch.rand(10, 62, generator=stream(3, "samples", "evaluation"))
     with torch.no_grad():
         torch.testing.assert_close(images.float(), load_run(trained).model.generator(latent))
 

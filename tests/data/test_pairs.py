@@ -11,9 +11,9 @@ from scipy.stats import chi
 from scipy.stats import t as student
 from torch import Tensor
 
-from lipnet.data.images import generator
 from lipnet.data.pairs import LOADERS, Pair, PairBatches, check_pair, load_pair, rays
 from lipnet.data.pairs.pair import independent
+from lipnet.data.randomness import stream
 from lipnet.data.transport import transport_cost
 from lipnet.errors import UserError
 from lipnet.options.facts import inputs_and_outputs
@@ -133,7 +133,7 @@ def test_the_potential_has_the_stated_gap(name, options, load):
 def test_the_potential_is_1_lipschitz(name, options, load):
     option, pair = load(name, options)
     shape = inputs_and_outputs(option)[0]
-    random = generator(11)
+    random = stream(11, "points of a test")
     points = torch.randn(400, *shape, generator=random, dtype=torch.float64)
     samples = torch.cat(pair.samples("evaluation", 100, 0))
     for near, far in ((points, points.flip(0)), (samples, samples.flip(0)), (points, points + 1e-3 * points.flip(0))):
@@ -174,7 +174,7 @@ def test_no_image_is_in_two_parts(load):
     evaluation, selection = (
         pair.samples(part, count, 0)[1] for part, count in (("evaluation", 600), ("selection", 300))
     )
-    training = pair.draw("training", 4000, generator(0))[1]
+    training = pair.draw("training", 4000, stream(0, "training samples"))[1]
     parts = [{tuple(image.flatten().tolist()) for image in part} for part in (evaluation, selection, training)]
     assert [len(part) for part in parts[:2]] == [600, 300]
     assert not parts[0] & parts[1]
@@ -186,9 +186,9 @@ def test_no_image_is_in_two_parts(load):
 def test_a_batch_of_all_atoms_is_all_of_them(name, load):
     option, pair = load(name, ("atoms=20",))
     atoms = couple(name, option, pair, 0)
-    for batch, points in zip(pair.draw("training", 20, generator(1)), atoms, strict=True):
+    for batch, points in zip(pair.draw("training", 20, stream(1, "training samples")), atoms, strict=True):
         assert torch.equal(torch.unique(batch, dim=0), points)
-    assert len(pair.draw("training", 21, generator(1))[0]) == 21
+    assert len(pair.draw("training", 21, stream(1, "training samples"))[0]) == 21
     evaluation = pair.samples("evaluation", 20, 0)[0]  # independent: some twice
     assert len(torch.unique(evaluation, dim=0)) < 20
 

@@ -5,9 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from lipnet.data.images import generator
 from lipnet.data.pairs.lines import gaussian
-from lipnet.data.pairs.pair import Pair, Potential, Sampler, independent
+from lipnet.data.pairs.pair import Pair, Potential, Sampler, independent, pair_stream
 from lipnet.options.pairs import ConePair, Nuisance, ScaledGaussians, Spheres
 
 
@@ -28,7 +27,7 @@ def nuisance(option: Nuisance) -> Pair:
     A common independent factor changes neither the distance nor the potential.
     """
     others = option.dimension - 2
-    matrix = torch.randn(option.dimension, option.dimension, generator=generator(option.seed, 7), dtype=torch.float64)
+    matrix = torch.randn(option.dimension, option.dimension, generator=pair_stream(option.seed), dtype=torch.float64)
     rotation = torch.linalg.qr(matrix).Q
     plane = _around(_three_centres(2, option.radius), option.radius)
 

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from lipnet.data.images import generator
 from lipnet.data.pairs.cones import distances
 from lipnet.data.pairs.lines import gaussian
-from lipnet.data.pairs.pair import Pair, Potential, Sampler, independent
+from lipnet.data.pairs.pair import Pair, Potential, Sampler, independent, pair_stream
 from lipnet.data.pairs.rays import source_files, source_images
 from lipnet.data.transport import assignment, cost_matrix
 from lipnet.errors import UserError
@@ -17,7 +16,7 @@ from lipnet.options.pairs import Discrete, TwoClasses, TwoImages
 def discrete(option: Discrete) -> Pair:
     """The uniform laws on two Gaussian clouds of ``atoms`` points: exact optimal transport, and its dual potential."""
     draw = gaussian(option.dimension)
-    random = generator(option.seed, 7)
+    random = pair_stream(option.seed)
     return _between_atoms(draw(option.atoms, random), draw(option.atoms, random), Pair.units)
 
 
@@ -31,7 +30,7 @@ def two_classes(option: TwoClasses) -> Pair:
         UserError: there is no such class, or it has too few images.
     """
     train = source_files(option)[0]
-    classes, random = DATASETS[option.source][1], generator(option.seed, 7)
+    classes, random = DATASETS[option.source][1], pair_stream(option.seed)
     sides = []
     for number in option.classes:
         if number >= classes:

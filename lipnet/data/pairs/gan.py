@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from lipnet.data.images import Split, generator, load_files
-from lipnet.data.pairs.pair import Pair
+from lipnet.data.images import Split, load_files
+from lipnet.data.pairs.pair import Pair, pair_stream
+from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.models.gan import Gan, generate, latent_vectors
 from lipnet.options.pairs import GanPair
@@ -27,8 +28,8 @@ def gan(option: GanPair) -> Pair:
     trained = _generator(option)
     train, test = load_files(SimpleNamespace(name=option.source, root=option.root, download=option.download))
     _check_counts(option, train, test)
-    test = test.take(torch.randperm(len(test), generator=generator(option.seed, 7)))
-    train = train.take(torch.randperm(len(train), generator=generator(option.seed, 8)))
+    test = test.take(torch.randperm(len(test), generator=pair_stream(option.seed)))
+    train = train.take(torch.randperm(len(train), generator=stream(option.seed, "training images of a pair")))
 
     def real(part: str, count: int, random: torch.Generator) -> Tensor:
         if part == "evaluation":

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from lipnet.data.images import generator
-from lipnet.data.pairs.pair import Pair, Sampler, independent
+from lipnet.data.pairs.pair import Pair, Sampler, independent, pair_stream
 from lipnet.options.pairs import PartialMass, ShiftPair
 
 
@@ -60,5 +59,5 @@ def gaussian(dimension: int) -> Sampler:
 
 def unit_vector(dimension: int, seed: int) -> Tensor:
     """A random direction, float64 ``(dimension,)``."""
-    vector = torch.randn(dimension, generator=generator(seed, 7), dtype=torch.float64)
+    vector = torch.randn(dimension, generator=pair_stream(seed), dtype=torch.float64)
     return vector / vector.norm()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipnet.data.images import generator
+from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 
 Sampler = Callable[[int, torch.Generator], Tensor]  # (count, generator) -> (count, *shape), float64
@@ -16,9 +16,6 @@ Potential = Callable[[Tensor], Tensor]  # (count, *shape) -> (count,), 1-Lipschi
 _TAIL_SAMPLES = 2_000
 _LEAST_TAIL_INDEX = 1.25  # laws of index 1 (Cauchy's) and less are below it but for one in a hundred
 
-# Parts of a pair's samples, independent of each other; the number enters their generators' seeds.
-PARTS = {"training": 3, "selection": 4, "evaluation": 5, "range": 6}
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -26,8 +23,9 @@ class Pair:
 
     Attributes:
         draw: ``(part, count, generator) -> (first, second)``, float64 samples ``(count, *shape)`` of either law. Parts
-            are those of ``PARTS``. No point of a finite data set is in two of training, selection and evaluation;
-            those of ``range``, which bound the critic's values before any is evaluated, are drawn like training's.
+            are ``training``, ``selection``, ``evaluation`` and ``range``, independent of each other. No point of a
+            finite data set is in two of the first three; those of ``range``, which bound the critic's values before any
+            is evaluated, are drawn like training's.
         units: what a distance of 1 means.
         true_value: the distance between the laws, where known; ``true_value_error`` is its standard error if estimated.
         potential: an optimal 1-Lipschitz critic f: ``E f(first) - E f(second)`` is the distance.
@@ -45,7 +43,12 @@ class Pair:
 
     def samples(self, part: str, count: int, seed: int) -> tuple[Tensor, Tensor]:
         """The run's samples of a part outside of training: always the same ones for one seed."""
-        return self.draw(part, count, generator(seed, PARTS[part], 0))
+        return self.draw(part, count, stream(seed, "samples", part))
+
+
+def pair_stream(seed: int) -> torch.Generator:
+    """Draws what is random in a pair itself (directions, anchors): ``seed`` is the pair's, not the run's."""
+    return stream(seed, "pair")
 
 
 def independent(first: Sampler, second: Sampler) -> Callable[[str, int, torch.Generator], tuple[Tensor, Tensor]]:
@@ -103,9 +106,9 @@ class PairBatches:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """``(inputs, weights)``: ``batch_size`` samples of the first law (weight 1), then of the second (-1).
 
-        Each batch has a generator of ``(seed, epoch, batch)``, so that an epoch can be entered anywhere.
+        Each batch has a stream of ``(seed, epoch, batch)``, so that an epoch can be entered anywhere.
         """
         weights = torch.tensor([1.0, -1.0], device=self.device).repeat_interleave(batch_size)
         for number in range(first, self.examples // batch_size):
-            random = generator(seed, PARTS["training"], epoch, number)
+            random = stream(seed, "training samples", epoch, number)
             yield torch.cat(self.pair.draw("training", batch_size, random)).float().to(self.device), weights

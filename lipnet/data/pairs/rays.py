@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor
 
-from lipnet.data.images import Split, generator, load_files
+from lipnet.data.images import Split, load_files
 from lipnet.data.pairs.cones import distances
-from lipnet.data.pairs.pair import Pair
+from lipnet.data.pairs.pair import Pair, pair_stream
+from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.options.pairs import ImagePair, MinFunnel, NearestAnchor
 
@@ -40,7 +41,7 @@ def nearest_anchor(option: NearestAnchor) -> Pair:
         UserError: the set has too few images.
     """
     images = torch.cat(source_images(option))
-    images = images[torch.randperm(len(images), generator=generator(option.seed, 7))]
+    images = images[torch.randperm(len(images), generator=pair_stream(option.seed))]
     anchors, images = images[: option.anchors], images[option.anchors :]
     held_out = option.evaluation_samples + option.selection_samples
     if len(images) <= held_out:
@@ -90,7 +91,7 @@ def minfunnel(option: MinFunnel) -> Pair:
     def draw(part: str, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         return move_to_tips(base(count, random), centres, offsets, option.degree), base(count, random)
 
-    points = base(_TRUTH_SAMPLES, generator(option.seed, 8))
+    points = base(_TRUTH_SAMPLES, stream(option.seed, "true value"))
     lengths = torch.cat(
         [(part - move_to_tips(part, centres, offsets, option.degree)).norm(dim=1) for part in points.split(8192)]
     )

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
-from lipnet.data.images import Split, Splits, generator, load_splits
+from lipnet.data.images import Split, Splits, load_splits
+from lipnet.data.randomness import stream
 from lipnet.data.transport import transport_cost
 from lipnet.errors import UserError
 from lipnet.models.gan import Gan, generate, latent_vectors
@@ -37,7 +38,6 @@ _CHARTS = {
 _SHOWN = 64  # images on a sheet
 _VALIDATED = 2000  # images a side
 _TRANSPORTED = 1000  # images a side
-_TRAINING, _VALIDATION, _EVALUATION = 9, 10, 11  # parts of the generators' seeds
 
 
 class LatentBatches:
@@ -70,7 +70,7 @@ class LatentBatches:
         batches = self.split.training_batches(batch_size, seed, epoch, first)
         for number, (images, _) in zip(range(first, self.steps), batches, strict=False):
             turn = (epoch * self.steps + number + 1) % self.critic_steps == 0
-            random = generator(seed, _TRAINING, epoch, number)
+            random = stream(seed, "latent vectors of training", epoch, number)
             yield images, latent_vectors((1 + turn) * len(images), self.latent, random).to(self.device)
 
 
@@ -86,7 +86,8 @@ class Adversarial:
         self.config, self.validation, self.tracker = config, validation, tracker
         self.penalty = config.model.penalty if isinstance(config.model, GanCritic) else None
         count = max(_SHOWN, min(len(validation), _VALIDATED))
-        self.latent = latent_vectors(count, latent, generator(config.seed, _VALIDATION)).to(validation.device)
+        random = stream(config.seed, "latent vectors of validation")
+        self.latent = latent_vectors(count, latent, random).to(validation.device)
         if tracker.fresh:
             tracker.layout(_CHARTS)
 
@@ -164,7 +165,7 @@ def evaluate(
     assert isinstance(model, Gan)
     started = time.perf_counter()
     count = min(_TRANSPORTED, len(splits.train), len(splits.test))
-    random = generator(config.seed, _EVALUATION)
+    random = stream(config.seed, "latent vectors of evaluation")
     latent = latent_vectors(max(count, _SHOWN), model.latent, random).to(session.device)
     generated = generate(model.generator, latent).cpu()
     with dispensable("samples.png", session.directory):

@@ -16,18 +16,16 @@ from tqdm import tqdm
 from lipnet.attacks import ATTACKS, InBall, Nearest
 from lipnet.certify import margins
 from lipnet.certify.radius import model_logits
-from lipnet.data.images import generator
+from lipnet.data.randomness import stream
 from lipnet.errors import CertificateViolation
 from lipnet.options.checks import radius_value
 from lipnet.options.config import Config
-from lipnet.options.tasks import ATTACKS as NAMES
 from lipnet.options.tasks import FOOLBOX_ATTACKS
 from lipnet.training import distributed
 
 _SHOWN = 16
 _TOGETHER = 512  # in one call of an attack: those that withstand it fill up its batches as others fall
 _MEASURED = 500  # for a median distance
-_BATCHES, _ORDER = 2, 3  # streams of random numbers
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Attacker:
         self.shown = in_ball[-1] if in_ball else None
         self.adversarial = images[:_SHOWN].clone()
         # Who is attacked though proved: the first in this order, the same for every attack.
-        order = torch.randperm(len(images), generator=generator(config.seed, _ORDER))
+        order = torch.randperm(len(images), generator=stream(config.seed, "attacked though proved"))
         self.place = order.argsort().to(certified.device)
 
     def run(self, correct: Tensor) -> tuple[dict[str, Attacked], dict[str, float]]:
@@ -114,21 +112,21 @@ class Attacker:
         distances = _nothing_found(correct)
         hidden = self.config.bars_hidden
         with tqdm(unit="example", desc=f"attacking ({name})", disable=hidden, leave=False) as bar:
-            for place, radius in enumerate(radii):  # from the smallest: who has fallen is not attacked again
+            for radius in radii:  # from the smallest: who has fallen is not attacked again
+                within = radius if isinstance(attack, InBall) else math.inf
                 attacked = self._undecided(distances, radius) | measured
                 if name == self.shown:
                     attacked[:_SHOWN] |= distances[:_SHOWN].isinf()
                 bar.reset(int(attacked.sum()))
                 for number, rows in enumerate(attacked.nonzero()[:, 0].split(_TOGETHER)):
                     if len(rows) and number % distributed.size() == distributed.rank():
-                        # A generator for each batch: the same numbers, however many processes share the batches.
-                        random = generator(self.config.seed, _BATCHES, NAMES.index(name), place, number)
+                        # A stream for each batch: the same numbers, however many processes share the batches.
+                        random = stream(self.config.seed, "attack", name, str(within), number)
                         images, labels, options = self.images[rows], self.labels[rows], self.config.attack
                         if isinstance(attack, InBall):
                             found = attack.find(self.deployed, images, labels, radius, options, random)
                         else:
                             found = attack.find(self.deployed, images, labels, options, random, sought[rows])
-                        within = radius if isinstance(attack, InBall) else math.inf
                         distances[rows] = self._distance_of_errors(found, rows, within)
                         if name == self.shown:
                             shown = rows < len(self.adversarial)

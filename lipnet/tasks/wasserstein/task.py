@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
-from lipnet.data.images import generator
 from lipnet.data.pairs import Pair, PairBatches, load_pair
-from lipnet.data.pairs.pair import PARTS
+from lipnet.data.randomness import stream
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.layers import Cones
 from lipnet.options.config import Config
@@ -94,7 +93,7 @@ def place_cones(model: nn.Module, pair: Pair, config: Config) -> None:
     """Puts the apices of cones at training samples of the law that they are for."""
     for layer in model.modules():
         if isinstance(layer, Cones):
-            samples = pair.draw("training", layer.cones, generator(config.seed, PARTS["training"]))
+            samples = pair.draw("training", layer.cones, stream(config.seed, "apices"))
             layer.place(samples[layer.upward])
 
 

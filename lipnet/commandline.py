@@ -50,6 +50,7 @@ from lipnet.trust import check_folder
 
 _RESUMED_SWEEP = "resume: continues one run; a sweep launched again, by the same command, continues its jobs."
 _COMBINATIONS = 16  # of a sweep, checked one by one before it starts
+_COMPOSED: dict[tuple[str, ...], DictConfig] = {}  # within one use of ``_hydra``
 # Launchers and sweepers that are packages of their own, and the extra that brings them.
 _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
 
@@ -459,8 +460,11 @@ def _known_keys(choices: list[list[str]], problems: list[str]) -> list[str] | No
 
 
 def _compose(overrides: list[str], problems: list[str]) -> DictConfig | None:
+    """A tenth of a second each time, so the same is composed once; nothing changes what is returned."""
     try:
-        return compose("config", overrides=overrides, return_hydra_config=True)
+        if tuple(overrides) not in _COMPOSED:
+            _COMPOSED[tuple(overrides)] = compose("config", overrides=overrides, return_hydra_config=True)
+        return _COMPOSED[tuple(overrides)]
     except (HydraException, ValueError) as error:
         reasons = [" ".join(str(part).split()) for part in (error, error.__cause__) if part is not None]
         key = next(
@@ -530,6 +534,7 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 def _hydra(extra_dir: str | None = None) -> Iterator[None]:
     """Composes from the configurations of the program and, as Hydra does, of a folder given with ``--config-dir``."""
     GlobalHydra.instance().clear()
+    _COMPOSED.clear()  # files may have changed since
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         if extra_dir is not None:
             path = create_config_search_path(str(config_dir()))

@@ -24,6 +24,20 @@ from lipnet.models import to_plain
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
+# Files that take longest, in this order first: two processes take file after file, and should end together.
+LONG = (
+    "test_resume", "test_benchmark", "test_assured_export", "test_shared_runs", "test_occupied", "test_pins",
+    "test_launchers", "test_scripts", "test_long_training", "test_wasserstein", "test_sweep", "test_app", "test_stress",
+    "test_evaluate", "test_docs", "test_transforms", "test_conf_files", "test_commandline", "test_staleness",
+    "test_exported_run", "test_install", "test_export", "test_drop_in", "test_processes", "test_help",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """What tests print of names that are not UTF-8 can be sent from a worker to the main process."""

@@ -1,5 +1,6 @@
 import copy
 import functools
+import gc
 import math
 import os
 import random
@@ -38,6 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 
+def pytest_collection_finish() -> None:
+    """What collecting has made stays: garbage collections, of which copied configurations cause many, pass it over."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """What tests print of names that are not UTF-8 can be sent from a worker to the main process."""
@@ -55,7 +62,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(False)  # training in this process sets it
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed formats a stack trace for every absent kind of device
     numpy.random.seed(0)
     random.seed(0)
     yield

@@ -257,8 +257,8 @@ def _forward(model: nn.Module, images: Tensor, batch: int) -> None:
 def _interleave(runs: dict[str, Callable[[], None]], rounds: int, seconds: float) -> Times:
     """A B C A B C ...: at least five rounds, at most ``rounds``, and no new round after ``seconds``."""
     for run in runs.values():
-        run()
-        run()
+        for _ in range(min(2, rounds)):
+            run()
     times: Times = {name: [] for name in runs}
     end = time.perf_counter() + seconds
     for number in range(rounds):

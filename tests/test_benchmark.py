@@ -22,7 +22,7 @@ def test_every_suite_runs(tmp_path):
     output, figure = tmp_path / "report.json", tmp_path / "report.png"
     done = script(
         "benchmark.py", "--rows", "small 28x28", "c=32 k=2", "--rounds", 1, "--seconds", 0, "--threads", 1,
-        "--json", output, "--figure", figure,
+        "--images", 500, "--json", output, "--figure", figure,
     )  # fmt: skip
     report = json.loads(output.read_text())
     for suite in ("step", "eval"):

@@ -85,6 +85,23 @@ def make_config() -> Callable[..., Config]:
     return lambda *overrides: copy.deepcopy(_composed(overrides, os.environ.get("LIPNET_DATA")))
 
 
+@pytest.fixture(scope="module")
+def without_figures() -> Iterator[None]:
+    """Figures are half of a tiny run's time; for files whose runs are about something else."""
+    from lipnet.results.canvas import blank_figure
+    from lipnet.tasks import robustness, wasserstein
+
+    empty = blank_figure(figsize=(1, 1))
+    with pytest.MonkeyPatch.context() as patched:
+        for task, name in (
+            (robustness, "accuracy_against_radius"),
+            (robustness, "adversarial_examples"),
+            (wasserstein, "wasserstein_figure"),
+        ):
+            patched.setattr(task, name, lambda *_: empty)
+        yield
+
+
 @pytest.fixture
 def dense_matrix() -> Callable[[nn.Module, tuple[int, ...]], Tensor]:
     """``dense_matrix(module, shape)``: an affine map's matrix in float64, column by column from its forward pass."""

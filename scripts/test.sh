@@ -3,5 +3,5 @@
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 make_environment "[test]"
-python -m pytest -n 2 --dist loadfile "$@"
+python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
 echo "Next: scripts/quickstart.sh trains a first network; scripts/check.sh runs lint and types"

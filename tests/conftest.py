@@ -1,5 +1,6 @@
 import copy
 import functools
+import gc
 import math
 import os
 import random
@@ -24,6 +25,26 @@ from lipnet.options.parse import Config, parse
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
+# Files that take longest, in this order first: two processes take file after file, and should end together.
+LONG = (
+    "test_resume", "test_benchmark", "test_assured_export", "test_shared_runs", "test_occupied", "test_pins",
+    "test_launchers", "test_scripts", "test_long_training", "test_wasserstein", "test_sweep", "test_app", "test_stress",
+    "test_evaluate", "test_docs", "test_transforms", "test_conf_files", "test_arguments", "test_staleness",
+    "test_exported_run", "test_install", "test_export", "test_drop_in", "test_processes", "test_help",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+
+
+def pytest_collection_finish() -> None:
+    """What collecting has made stays: garbage collections, of which copied configurations cause many, pass it over."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """What tests print of names that are not UTF-8 can be sent from a worker to the main process."""
@@ -41,7 +62,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(False)  # training in this process sets it
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed formats a stack trace for every absent kind of device
     numpy.random.seed(0)
     random.seed(0)
     yield
@@ -62,6 +83,24 @@ def _composed(overrides: tuple[str, ...], data_folder: str | None) -> Config:
 def make_config() -> Callable[..., Config]:
     """``make_config("model=fc", "epochs=1", ...)``: the checked configuration of these overrides."""
     return lambda *overrides: copy.deepcopy(_composed(overrides, os.environ.get("LIPNET_DATA")))
+
+
+@pytest.fixture(scope="module")
+def without_figures() -> Iterator[None]:
+    """Figures are half of a tiny run's time; for files whose runs are about something else."""
+    from lipnet.display.canvas import blank_figure
+    from lipnet.tasks.robustness import task as robustness
+    from lipnet.tasks.wasserstein import task as wasserstein
+
+    empty = blank_figure(figsize=(1, 1))
+    with pytest.MonkeyPatch.context() as patched:
+        for task, name in (
+            (robustness, "accuracy_against_radius"),
+            (robustness, "adversarial_examples"),
+            (wasserstein, "wasserstein_figure"),
+        ):
+            patched.setattr(task, name, lambda *_: empty)
+        yield
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from launching import ROOT, TINY, curves, launch, outcome_of, results, table
 
 from lipnet.runs.files import read_csv
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 # The moments (see stopping.py) at which a run, and then each continuation of it, is stopped; 4 steps an epoch.
 STOPS: dict[str, list[tuple[str, str, int]]] = {
     "in-epochs": [

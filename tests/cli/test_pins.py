@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from lipnet.cli.arguments import prepare
 from lipnet.runs.recorded import recorded_config
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 TYPED = ["task=wasserstein", "dataset=cone", "epochs=1", "dataset.steps_per_epoch=2", "threads=1"]
 SMALL = ["dataset.selection_samples=20", "dataset.evaluation_samples=40", "estimate.transport_samples=10"]
 # What an earlier version had by default for this pair.

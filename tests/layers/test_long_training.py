@@ -1,4 +1,4 @@
-"""Orthogonality after a thousand optimizer steps, at the largest learning rate that any shipped recipe has."""
+"""Orthogonality after hundreds of optimizer steps, at twice the largest learning rate that any shipped recipe has."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from lipnet.certify import singular_values
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
 from lipnet.options.folder import config_dir
 
-STEPS, SHAPE = 1000, (2, 8, 8)
+STEPS, SHAPE = 500, (2, 8, 8)
 OPTIMIZERS = {
     "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD,
 }  # fmt: skip
@@ -34,7 +34,7 @@ def test_stays_orthogonal(optimizer):
     rate = largest_rate()
     assert rate >= 3e-3
     network = nn.Sequential(*layers())
-    steps = optimizer(network.parameters(), lr=rate)
+    steps = optimizer(network.parameters(), lr=2 * rate)
     images, labels = torch.rand(20, *SHAPE), torch.randint(4, (20,))
     before = [parameter.detach().clone() for parameter in network.parameters()]
     for _ in range(STEPS):

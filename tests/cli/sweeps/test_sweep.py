@@ -9,6 +9,7 @@ from launching import TINY, launch, outcome_of, results
 
 from lipnet.tasks.robustness import task as robustness
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 SMALL = [override for override in TINY if not override.startswith(("epochs", "attack", "singular"))]
 SMALL += ["epochs=2", "attack.names=[]", "singular_values_every=0"]
 

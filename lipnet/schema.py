@@ -13,6 +13,7 @@ from lipnet.checks import (
     path,
     radii,
     radii_or_none,
+    seed,
     some_of,
     text,
     whole,
@@ -141,7 +142,7 @@ IMAGE_SETS: dict[str, type] = {
 class Pair(Named):
     """Two laws between which a Wasserstein distance is estimated; every one has these keys."""
 
-    seed: int = checked(whole(0, at_most=2**63 - 1))
+    seed: int = checked(seed(bits=63))
     steps_per_epoch: int = checked(whole(1))
     selection_samples: int = checked(whole(2))
     evaluation_samples: int = checked(whole(2))
@@ -359,7 +360,7 @@ class Config:
     attack: Attack
     estimate: Estimate
     generator: Generator
-    seed: int = checked(whole(0, at_most=2**64 - 1))
+    seed: int = checked(seed(bits=64))
     epochs: int = checked(whole(1))
     batch_size: int = checked(whole(1))
     device: str = checked(one_of("auto", "cpu", "cuda"))

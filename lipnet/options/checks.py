@@ -1,17 +1,33 @@
-"""Checks that turn one raw config value into a typed one, or say in words what is allowed.
-
-A check is a function ``value -> value`` that raises ``ValueError("must be ...")``.
-"""
+"""Checks that turn one raw config value into a typed one, or say in words what is allowed."""
 
 import dataclasses
 import difflib
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-Check = Callable[[Any], Any]
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A function ``value -> value`` that raises ``ValueError("must be ...")``.
+
+    Attributes:
+        wanted: what is allowed, in the words of messages and of the comments in ``conf/``.
+        convert: ``value -> value``; raises ``ValueError`` where it is not allowed. Its text, if any, stands before the
+            rest of the message.
+    """
+
+    wanted: str
+    convert: Callable[[Any], Any]
+
+    def __call__(self, value: Any) -> Any:
+        try:
+            return self.convert(value)
+        except ValueError as error:
+            raise ValueError(f"{error}must be {self.wanted}") from None
 
 
 def checked(check: Check) -> Any:
@@ -32,132 +48,125 @@ def number(
         for sign, bound in ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
         if math.isfinite(bound)
     ]
-    wanted = " ".join(["must be a finite number", " and ".join(bounds)]).strip()
+    wanted = " ".join(["a finite number", " and ".join(bounds)]).strip()
     wanted += ", or a fraction such as 36/255" * fractions
 
-    def check(value: Any) -> float:
+    def convert(value: Any) -> float:
         if fractions and isinstance(value, str):
-            try:
-                value = radius_value(value)
-            except ValueError:
-                raise ValueError(wanted) from None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(wanted)
+            value = _radius(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
+            raise ValueError
         if not (above < value < below and at_least <= value <= at_most):
-            raise ValueError(wanted)
+            raise ValueError
         return float(value)
 
-    return check
+    return Check(wanted, convert)
 
 
 def whole(at_least: int, at_most: float = math.inf) -> Check:
     """An integer within the given bounds."""
+    return _whole(at_least, at_most, f" and <= {at_most}" if math.isfinite(at_most) else "")
 
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-            raise ValueError(f"must be a whole number >= {at_least}")
-        if value > at_most:
-            raise ValueError(f"must be a whole number <= {at_most}")
+
+def seed(bits: int) -> Check:
+    """An integer that a generator takes as a seed."""
+    return _whole(0, 2**bits - 1, f" and < 2^{bits}")
+
+
+def _whole(at_least: int, at_most: float, upper: str) -> Check:
+    def convert(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not at_least <= value <= at_most:
+            raise ValueError
         return value
 
-    return check
+    return Check(f"a whole number >= {at_least}{upper}", convert)
 
 
-def boolean(value: Any) -> bool:
-    """True or false, not 0 or 1."""
+def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("must be true or false")
+        raise ValueError
     return value
 
 
-def text(value: Any) -> str:
-    """A non-empty text."""
+def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError("must be a non-empty text")
+        raise ValueError
     return value
 
 
-def path(value: Any) -> str:
-    """The name of a file or folder, ``~`` expanded; a number is one too (the runs of a sweep are numbered)."""
-    return os.path.expanduser(text(str(value) if type(value) is int else value))
+boolean = Check("true or false", _boolean)  # not 0 or 1
+text = Check("a non-empty text", _text)
+# ``~`` is expanded; a number is a name too: the runs of a sweep are numbered
+path = Check("a path", lambda value: os.path.expanduser(_text(str(value) if type(value) is int else value)))
 
 
 def one_of(*options: str) -> Check:
     """One of a few texts."""
 
-    def check(value: Any) -> str:
+    def convert(value: Any) -> str:
         if value not in options:
-            raise ValueError(f"must be one of {', '.join(options)}")
+            raise ValueError
         return value
 
-    return check
+    return Check(f"one of {', '.join(options)}", convert)
 
 
 def some_of(*options: str) -> Check:
     """A list of different texts among a few; it may be empty."""
-    wanted = f"must be a list of different names among {', '.join(options)}"
 
-    def check(value: Any) -> list[str]:
+    def convert(value: Any) -> list[str]:
         if not isinstance(value, Sequence) or isinstance(value, str) or len(set(map(str, value))) < len(value):
-            raise ValueError(wanted)
+            raise ValueError
         for entry in map(str, value):
             if entry not in options:
                 close = difflib.get_close_matches(entry, options, n=1, cutoff=0.5)
                 hint = f" did you mean {close[0]}?" if close else ""
-                raise ValueError(f"{entry} is not there;{hint} it {wanted}")
+                raise ValueError(f"{entry} is not there;{hint} it ")
         return list(value)
 
-    return check
+    return Check(f"a list of different names among {', '.join(options)}", convert)
 
 
 def optional(inner: Check) -> Check:
     """``inner``, or null."""
-
-    def check(value: Any) -> Any:
-        try:
-            return None if value is None else inner(value)
-        except ValueError as error:
-            raise ValueError(f"{error}, or null") from None
-
-    return check
+    return Check(f"{inner.wanted}, or null", lambda value: None if value is None else inner.convert(value))
 
 
 def list_of(inner: Check, length: int | None = None, at_least: int = 0) -> Check:
     """A list whose entries pass ``inner``."""
+    count = f" of {length}" if length is not None else f" of at least {at_least}" if at_least else ""
 
-    def check(value: Any) -> list:
+    def convert(value: Any) -> list:
         if not isinstance(value, Sequence) or isinstance(value, str):
-            raise ValueError("must be a list, such as [1,2]")
-        if length is not None and len(value) != length:
-            raise ValueError(f"must have {length} entries")
-        if len(value) < at_least:
-            raise ValueError(f"must have at least {at_least} {'entry' if at_least == 1 else 'entries'}")
-        try:
-            return [inner(entry) for entry in value]
-        except ValueError as error:
-            raise ValueError(f"every entry {error}") from None
+            raise ValueError
+        if len(value) < at_least or (length is not None and len(value) != length):
+            raise ValueError
+        return [inner.convert(entry) for entry in value]
 
-    return check
+    return Check(f"a list{count}, each entry {inner.wanted}", convert)
 
 
-def radii(value: Any) -> list[str]:
-    """L2 radii in raw pixels, as written: numbers or fractions such as ``36/255``; results are keyed by this text."""
-    wanted = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]"
+def _radii(value: Any) -> list[str]:
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise ValueError(wanted)
+        raise ValueError
     texts = [str(entry) for entry in value]
-    try:
-        values = [radius_value(entry) for entry in texts]
-    except ValueError:
-        raise ValueError(wanted) from None
-    if len(set(values)) < len(values) or not all(math.isfinite(entry) and entry > 0 for entry in values):
-        raise ValueError(wanted)
+    values = [_radius(entry) for entry in texts]
+    if len(set(values)) < len(values) or not all(entry > 0 for entry in values):
+        raise ValueError
     return texts
 
 
-def radii_or_none(value: Any) -> list[str] | None:
-    """``radii``, or null where nothing is classified."""
-    return None if value is None else radii(value)
+# L2 radii in raw pixels, as written: results are keyed by this text.
+radii = Check("a list of different radii > 0, numbers or fractions such as [0.3,36/255]", _radii)
+# Null is for data that nothing classifies, whose user is told so.
+radii_or_none = Check(radii.wanted, lambda value: None if value is None else _radii(value))
+
+
+def _radius(written: str) -> float:
+    try:
+        return radius_value(written)
+    except ValueError:
+        raise ValueError from None  # the check says the rest
 
 
 def radius_value(written: str) -> float:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lipnet.options import checks
 from lipnet.options.checks import boolean, checked, one_of, optional, path, radii_or_none, text, whole
 from lipnet.options.images import IMAGE_SETS
 from lipnet.options.layers import BCOP, OSSN, SVCM, GroupSort, Iterated, PlainConv
@@ -49,7 +50,7 @@ class Config:
     attack: Attack
     estimate: Estimate
     generator: Generator
-    seed: int = checked(whole(0, at_most=2**64 - 1))
+    seed: int = checked(checks.seed(bits=64))
     epochs: int = checked(whole(1))
     batch_size: int = checked(whole(1))
     device: str = checked(one_of("auto", "cpu", "cuda"))

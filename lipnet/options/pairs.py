@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lipnet.options import checks
 from lipnet.options.checks import boolean, checked, list_of, number, one_of, optional, path, whole
 from lipnet.options.images import IMAGE_SETS
 from lipnet.options.option import Named
@@ -11,7 +12,7 @@ from lipnet.options.option import Named
 class Pair(Named):
     """Two laws between which a Wasserstein distance is estimated; every one has these keys."""
 
-    seed: int = checked(whole(0, at_most=2**63 - 1))
+    seed: int = checked(checks.seed(bits=63))
     steps_per_epoch: int = checked(whole(1))
     selection_samples: int = checked(whole(2))
     evaluation_samples: int = checked(whole(2))

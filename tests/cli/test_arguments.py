@@ -152,11 +152,11 @@ BAD = [
     # a value of the wrong type
     ("optimizer.lr=fast", f"optimizer.lr=fast: {LR}"),
     ("epochs=1.5", "epochs=1.5: must be a whole number >= 1."),
-    ("model.hidden=64", "model.hidden=64: must be a list, such as [1,2]."),
+    ("model.hidden=64", "model.hidden=64: must be a list, each entry a whole number >= 1."),
     ("epochs=[1,2]", "epochs=[1,2]: must be a whole number >= 1."),
     (
         "model.channels=[16,x]",
-        "model.channels=[16,x]: every entry must be a whole number >= 1.",
+        "model.channels=[16,x]: must be a list, each entry a whole number >= 1.",
     ),
     ("dataset=mnist dataset.download=1", "dataset.download=1: must be true or false."),
     ("device=gpu", "device=gpu: must be one of auto, cpu, cuda."),
@@ -167,12 +167,12 @@ BAD = [
     ("optimizer.lr=inf", f"optimizer.lr=inf: {LR}"),
     ("batch_size=0", "batch_size=0: must be a whole number >= 1."),
     ("epochs=0", "epochs=0: must be a whole number >= 1."),
-    ("seed=-1", "seed=-1: must be a whole number >= 0."),
+    ("seed=-1", "seed=-1: must be a whole number >= 0 and < 2^64."),
     ("dataset.validation=0.9", "dataset.validation=0.9: must be a finite number >= 0 and <= 0.5."),
     ("loss=cross_entropy loss.temperature=0", "loss.temperature=0: must be a finite number > 0."),
     ("optimizer=sgd optimizer.momentum=1", "optimizer.momentum=1: must be a finite number >= 0 and < 1."),
-    ("optimizer.betas=[0.9]", "optimizer.betas=[0.9]: must have 2 entries."),
-    ("dataset.std=[0]", "dataset.std=[0]: every entry must be a finite number > 0."),
+    ("optimizer.betas=[0.9]", "optimizer.betas=[0.9]: must be a list of 2, each entry a finite number >= 0 and < 1."),
+    ("dataset.std=[0]", "dataset.std=[0]: must be a list of at least 1, each entry a finite number > 0."),
     # radii
     ("eval_radii=[]", f"eval_radii=[]: {RADII}"),
     ("eval_radii=[0.5,1/2]", f"eval_radii=[0.5,1/2]: {RADII}"),
@@ -267,7 +267,7 @@ BAD = [
     # sweeps
     ("seed=1,2", f"seed=1,2: {SWEEP}"),
     ("model=small,large", f"model=small,large: {SWEEP}"),
-    ("-m seed=1,-1", "seed=-1: must be a whole number >= 0."),
+    ("-m seed=1,-1", "seed=-1: must be a whole number >= 0 and < 2^64."),
     (
         "-m rerun=done,swept",
         "rerun=done,swept: takes one value; give each a command of its own.",
@@ -282,7 +282,7 @@ BAD = [
         "rerun=nowhere: not a run directory (nowhere/.hydra/overrides.yaml is missing); give one from outputs/.",
     ),
     ("sweep=method", f"sweep=method: no such option; did you mean methods? sweep takes {SWEEPS}."),
-    ("sweep=methods seed=-1", "seed=-1: must be a whole number >= 0."),
+    ("sweep=methods seed=-1", "seed=-1: must be a whole number >= 0 and < 2^64."),
     ("-m epochs=1,0 optimizer.lr=0", f"optimizer.lr=0: {LR}", "epochs=0: must be a whole number >= 1."),
     # the run directory
     (

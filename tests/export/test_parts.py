@@ -108,7 +108,11 @@ REFUSED = {
     "an argument too many": (LINEAR | {"device": "cuda"}, STATE, "Linear takes in_features, out_features, bias"),
     "an argument too few": ({key: LINEAR[key] for key in ("name", "type", "bias")}, STATE, "Linear takes"),
     "an argument of another type": (LINEAR | {"bias": 1}, STATE, "must be true or false"),
-    "a size that no memory holds": (LINEAR | {"in_features": 10**12}, STATE, "must be a whole number <= 1048576"),
+    "a size that no memory holds": (
+        LINEAR | {"in_features": 10**12},
+        STATE,
+        "must be a whole number >= 1 and <= 1048576",
+    ),
     "another size": (LINEAR | {"in_features": 2**20}, STATE, "the weights do not fit the layers"),
     "a missing tensor": (LINEAR, {"0.weight": STATE["0.weight"]}, r"Missing key\(s\).*0\.bias"),
     "a tensor too many": (LINEAR | {"bias": False}, STATE, r"Unexpected key\(s\).*0\.bias"),

@@ -2,7 +2,20 @@ import math
 
 import pytest
 
-from lipnet.options.checks import boolean, list_of, number, one_of, optional, radii, radius_value, text, whole
+from lipnet.options.checks import (
+    boolean,
+    list_of,
+    number,
+    one_of,
+    optional,
+    path,
+    radii,
+    radius_value,
+    seed,
+    some_of,
+    text,
+    whole,
+)
 
 NAN, INF = math.nan, math.inf
 
@@ -15,7 +28,9 @@ ACCEPTED = {
     "number or fraction": (number(above=0, fractions=True), [("36/255", 36 / 255), ("0.5", 0.5), (2, 2.0)]),
     "whole": (whole(1), [(1, 1), (10**20, 10**20)]),
     "boolean": (boolean, [(True, True), (False, False)]),
+    "seed": (seed(bits=64), [(0, 0), (2**64 - 1, 2**64 - 1)]),
     "text": (text, [("a", "a"), (" ", " ")]),
+    "path": (path, [("a/b", "a/b"), (7, "7")]),
     "one_of": (one_of("auto", "cpu"), [("auto", "auto"), ("cpu", "cpu")]),
     "optional": (optional(whole(2)), [(None, None), (2, 2)]),
     "list_of": (list_of(number()), [([], []), ([1, 2.5], [1.0, 2.5]), ((1,), [1.0])]),
@@ -36,7 +51,7 @@ RADII = "must be a list of different radii > 0, numbers or fractions such as [0.
 
 # check: its complaint, the values that earn it
 REFUSED = {
-    "number": (number(), "must be a finite number", ["1", True, None, [1], {}, NAN, INF, -INF]),
+    "number": (number(), "must be a finite number", ["1", True, None, [1], {}, NAN, INF, -INF, 10**400]),
     "number above 0": (number(above=0), "must be a finite number > 0", [0, 0.0, -1e-9, NAN, INF]),
     "number or fraction": (
         number(above=0, fractions=True),
@@ -52,18 +67,39 @@ REFUSED = {
     "number in [0, 1)": (number(at_least=0, below=1), "must be a finite number >= 0 and < 1", [1, 1.0, -0.1]),
     "whole from 1": (whole(1), "must be a whole number >= 1", [0, -1, 1.0, 1.5, "1", True, None, [1], NAN]),
     "whole from 0": (whole(0), "must be a whole number >= 0", [-1, False, "0"]),
+    "whole from 1 to 9": (whole(1, at_most=9), "must be a whole number >= 1 and <= 9", [0, 10]),
+    "seed": (seed(bits=64), "must be a whole number >= 0 and < 2^64", [-1, 2**64, 0.0, True]),
     "boolean": (boolean, "must be true or false", [0, 1, "true", "yes", None, []]),
     "text": (text, "must be a non-empty text", ["", None, 7, True, ["a"]]),
+    "path": (path, "must be a path", ["", None, 1.5, True]),
     "one_of": (one_of("auto", "cpu"), "must be one of auto, cpu", ["gpu", "CPU", "", None, 0, ["cpu"]]),
+    "some_of": (
+        some_of("fgsm", "pgd"),
+        "must be a list of different names among fgsm, pgd",
+        ["fgsm", None, ["pgd", "pgd"]],
+    ),
+    "some_of nearly": (
+        some_of("fgsm", "pgd"),
+        "fgsn is not there; did you mean fgsm? it must be a list of different names among fgsm, pgd",
+        [["fgsn"], ["pgd", "fgsn"]],
+    ),
     "optional": (optional(whole(2)), "must be a whole number >= 2, or null", [1, "null", 2.0]),
-    "list_of": (list_of(whole(1)), "must be a list, such as [1,2]", [1, "12", None, {"a": 1}]),
+    "list_of": (list_of(whole(1)), "must be a list, each entry a whole number >= 1", [1, "12", None, {"a": 1}]),
     "list_of entries": (
         list_of(whole(1)),
-        "every entry must be a whole number >= 1",
+        "must be a list, each entry a whole number >= 1",
         [[0], [1, 2.5], [1, "x"], [[1]], [None]],
     ),
-    "list_of two": (list_of(whole(1), length=2), "must have 2 entries", [[], [1], [1, 2, 3]]),
-    "list_of at least two": (list_of(whole(1), at_least=2), "must have at least 2 entries", [[], [1]]),
+    "list_of two": (
+        list_of(whole(1), length=2),
+        "must be a list of 2, each entry a whole number >= 1",
+        [[], [1], [1, 2, 3]],
+    ),
+    "list_of at least two": (
+        list_of(whole(1), at_least=2),
+        "must be a list of at least 2, each entry a whole number >= 1",
+        [[], [1]],
+    ),
     "radii": (radii, RADII, [[], None, 0.5, "0.5", {"0.5": 1}]),
     "radii entries": (radii, RADII, [[0], [-1], ["wide"], ["1/0"], [NAN], [INF], [None], [True], [[1]], ["1e999"]]),
     "radii repeated": (radii, RADII, [[0.5, 0.5], [0.5, "1/2"], ["2/4", "1/2"]]),

@@ -14,6 +14,7 @@ from lipnet.options.pairs import PAIRS
 from lipnet.options.parse import GROUPS, Attack, Config, Estimate, Generator, examine, parse
 
 NUMBER = "must be a finite number"
+LIST, EACH = "must be a list", "each entry a finite number"
 FRACTION = ", or a fraction such as 36/255"
 FOR_GANS = ["model=gan_critic"]
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
@@ -35,13 +36,13 @@ PROBLEMS = [
     ([], {"epochs": 0}, ["epochs=0: must be a whole number >= 1."]),
     ([], {"epochs": None}, ["epochs=null: must be a whole number >= 1."]),
     ([], {"batch_size": 1.0}, ["batch_size=1.0: must be a whole number >= 1."]),
-    ([], {"seed": -1}, ["seed=-1: must be a whole number >= 0."]),
+    ([], {"seed": -1}, ["seed=-1: must be a whole number >= 0 and < 2^64."]),
     ([], {"threads": 0}, ["threads=0: must be a whole number >= 1, or null."]),
     ([], {"device": "gpu"}, ["device=gpu: must be one of auto, cpu, cuda."]),
     ([], {"progress": "maybe"}, ["progress=maybe: must be one of auto, on, off."]),
     ([], {"certify_dtype": "float16"}, ["certify_dtype=float16: must be one of float64, float32."]),
     ([], {"singular_values_every": -1}, ["singular_values_every=-1: must be a whole number >= 0."]),
-    ([], {"resume": ""}, ["resume=: must be a non-empty text, or null."]),
+    ([], {"resume": ""}, ["resume=: must be a path, or null."]),
     # each option's own keys
     (
         [],
@@ -63,10 +64,10 @@ PROBLEMS = [
     ([], {"dataset.validation": 0.51}, [f"dataset.validation=0.51: {NUMBER} >= 0 and <= 0.5."]),
     ([], {"dataset.limit_train": 0}, ["dataset.limit_train=0: must be a whole number >= 1, or null."]),
     ([], {"dataset.limit_test": 0}, ["dataset.limit_test=0: must be a whole number >= 1, or null."]),
-    ([], {"dataset.mean": ["a"]}, [f"dataset.mean=[a]: every entry {NUMBER}."]),
-    ([], {"dataset.std": [-1]}, [f"dataset.std=[-1]: every entry {NUMBER} > 0."]),
+    ([], {"dataset.mean": ["a"]}, [f"dataset.mean=[a]: {LIST} of at least 1, {EACH}."]),
+    ([], {"dataset.std": [-1]}, [f"dataset.std=[-1]: {LIST} of at least 1, {EACH} > 0."]),
     ([], {"dataset.epsilon": 0}, [f"dataset.epsilon=0: {NUMBER} > 0{FRACTION}."]),
-    (["dataset=mnist"], {"dataset.root": ""}, ["dataset.root=: must be a non-empty text."]),
+    (["dataset=mnist"], {"dataset.root": ""}, ["dataset.root=: must be a path."]),
     (["dataset=mnist"], {"dataset.download": "yes"}, ["dataset.download=yes: must be true or false."]),
     (["dataset=cifar10"], {"dataset.augment": "yes"}, ["dataset.augment=yes: must be true or false."]),
     ([], {"dataset.crop": -1}, ["dataset.crop=-1: must be a whole number >= 0."]),
@@ -78,7 +79,7 @@ PROBLEMS = [
     (
         [],
         {"optimizer.betas": [0.9, 1]},
-        [f"optimizer.betas=[0.9,1]: every entry {NUMBER} >= 0 and < 1."],
+        [f"optimizer.betas=[0.9,1]: {LIST} of 2, {EACH} >= 0 and < 1."],
     ),
     (["optimizer=sgd"], {"optimizer.momentum": 1}, [f"optimizer.momentum=1: {NUMBER} >= 0 and < 1."]),
     (["optimizer=rmsprop"], {"optimizer.alpha": 1}, [f"optimizer.alpha=1: {NUMBER} >= 0 and < 1."]),
@@ -193,7 +194,7 @@ PROBLEMS = [
             ("cone", "radius", 0, "0", f"{NUMBER} > 0"),
             ("cone", "steps_per_epoch", 0, "0", "must be a whole number >= 1"),
             ("cone", "selection_samples", 1, "1", "must be a whole number >= 2"),
-            ("cone", "seed", -1, "-1", "must be a whole number >= 0"),
+            ("cone", "seed", -1, "-1", "must be a whole number >= 0 and < 2^63"),
             (
                 "cone",
                 "evaluation_samples",
@@ -202,7 +203,7 @@ PROBLEMS = [
                 "too few to prove anything with estimate.confidence=0.95; use at least 12",
             ),
             ("nuisance", "dimension", 1, "1", "must be a whole number >= 2"),
-            ("spheres", "radii", [1.0], "[1.0]", "must have 2 entries"),
+            ("spheres", "radii", [1.0], "[1.0]", f"{LIST} of 2, {EACH} > 0"),
             ("spheres", "radii", [2, 2], "[2.0,2.0]", "two equal laws, at distance 0; use different numbers"),
             (
                 "scaled_gaussians",
@@ -213,9 +214,9 @@ PROBLEMS = [
             ),
             ("partial_mass", "fraction", 1.5, "1.5", f"{NUMBER} > 0 and <= 1"),
             ("nearest_anchor", "source", "cone", "cone", "must be one of digits, mnist, fashion_mnist, cifar10, stl10"),
-            ("discrete", "atoms", 3000, "3000", "must be a whole number <= 2000"),
-            ("two_classes", "atoms", 6000, "6000", "must be a whole number <= 5000"),
-            ("two_classes", "classes", [3], "[3]", "must have 2 entries"),
+            ("discrete", "atoms", 3000, "3000", "must be a whole number >= 1 and <= 2000"),
+            ("two_classes", "atoms", 6000, "6000", "must be a whole number >= 1 and <= 5000"),
+            ("two_classes", "classes", [3], "[3]", f"{LIST} of 2, each entry a whole number >= 0"),
             ("two_classes", "classes", [3, 3], "[3,3]", "two equal laws, at distance 0; use different numbers"),
             ("minfunnel", "degree", 0.5, "0.5", f"{NUMBER} >= 1"),
         )
@@ -228,7 +229,7 @@ PROBLEMS = [
     (
         ["task=wasserstein", "dataset=cone"],
         {"estimate.transport_samples": 0},
-        ["estimate.transport_samples=0: must be a whole number >= 1."],
+        ["estimate.transport_samples=0: must be a whole number >= 1 and <= 10000."],
     ),
     (
         ["task=wasserstein", "dataset=cone", "model=large"],
@@ -331,7 +332,7 @@ PROBLEMS = [
         {"epochs": 0, "seed": "x", "optimizer.lr": -1, "model.channels": [15, 31], "eval_radii": []},
         [
             "optimizer.lr=-1: must be a finite number > 0 and <= 100.",
-            "seed=x: must be a whole number >= 0.",
+            "seed=x: must be a whole number >= 0 and < 2^64.",
             "epochs=0: must be a whole number >= 1.",
             "eval_radii=[]: must be a list of different radii > 0, numbers or fractions such as [0.3,36/255].",
             "model.channels[0]=15: activation=maxmin sorts groups of 2, so this must be a multiple of 2; "
@@ -344,8 +345,8 @@ PROBLEMS = [
         [],
         {"model.channels": [0, 15], "dataset.mean": "grey"},
         [
-            "model.channels=[0,15]: every entry must be a whole number >= 1.",
-            "dataset.mean=grey: must be a list, such as [1,2].",
+            f"model.channels=[0,15]: {LIST}, each entry a whole number >= 1.",
+            f"dataset.mean=grey: {LIST} of at least 1, {EACH}.",
         ],
     ),
     (

@@ -89,7 +89,10 @@ def test_the_wasserstein_benchmark_ends_in_its_table(environment, tmp_path):
     text = log.read_text()
     assert "[1/1] minfunnel_cones-2-4, seed 0: starting" in text
     (found,) = (tmp_path / "outputs").rglob("results.json")
-    assert json.loads(found.read_text())["wasserstein"]["true_value"] == pytest.approx(0.8214, rel=1e-3)
+    distance = json.loads(found.read_text())["wasserstein"]
+    # 0.82128 from 2^23 samples, 64 times as many.
+    assert distance["true_value"] == pytest.approx(0.82128, abs=3 * distance["true_value_error"])
+    assert distance["true_value_error"] < 1.5e-3
     assert "SO/true" in text
     assert "cones –, 1 published pairs" in text
 

@@ -102,7 +102,7 @@ def _wanted() -> dict[str, list[Requirement]]:
     try:
         metadata = importlib.metadata.metadata("lipnet")
     except importlib.metadata.PackageNotFoundError:
-        return _declared(Path(__file__).resolve().parents[1] / "setup.cfg")
+        return _declared(Path(__file__).resolve().parents[2] / "setup.cfg")
     extras = [extra for extra in metadata.get_all("Provides-Extra") or () if extra not in _NOT_EXTRAS]
     for requirement in map(Requirement, importlib.metadata.requires("lipnet") or ()):
         for extra in extras:

@@ -31,16 +31,15 @@ from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 # torch's own forward-mode formulas warn when they are first compiled.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 SIZE = (4, 6)
-BJORCK = partial(bjorck, iterations=4, power_iterations=3)  # as deep as a test of its transforms needs; tracing is slow
 LAYERS = {
     "bcop": (partial(BCOPConv2d, 3, 4, 3), (2, 3, 4, 5)),
     "bcop_more_out": (partial(BCOPConv2d, 2, 5, 2), (2, 2, 3, 4)),
     "bcop_stride_groups": (partial(BCOPConv2d, 2, 6, 4, stride=2, groups=2), (2, 2, 4, 6)),
     "bcop_zeros": (partial(BCOPConv2d, 4, 3, 3, padding_mode="zeros"), (2, 4, 4, 3)),
     "bcop_k1": (partial(BCOPConv2d, 4, 3, 1), (2, 4, 3, 3)),
-    "bcop_bjorck": (partial(BCOPConv2d, 4, 3, 2, orthogonalize=BJORCK), (2, 4, 3, 4)),
+    "bcop_bjorck": (partial(BCOPConv2d, 4, 3, 2, orthogonalize=bjorck), (2, 4, 3, 4)),
     "rko": (partial(RKOConv2d, 2, 5, 3), (2, 2, 4, 5)),
-    "rko_bjorck": (partial(RKOConv2d, 2, 5, 3, orthogonalize=BJORCK), (2, 2, 4, 5)),
+    "rko_bjorck": (partial(RKOConv2d, 2, 5, 3, orthogonalize=bjorck), (2, 2, 4, 5)),
     "l2ne": (partial(L2NEConv2d, 2, 5, 3), (2, 2, 4, 5)),
     "ossn": (partial(OSSNConv2d, 2, 4, 3, image_size=SIZE), (2, 2, *SIZE)),
     "ossn_stride": (partial(OSSNConv2d, 2, 4, 4, stride=2, image_size=SIZE), (2, 2, *SIZE)),
@@ -49,7 +48,7 @@ LAYERS = {
     "linear_wide_few_rows": (partial(OrthogonalLinear, 7, 4), (2, 7)),
     "linear_tall_few_rows": (partial(OrthogonalLinear, 4, 7), (2, 4)),
     "linear_square": (partial(OrthogonalLinear, 4, 4), (2, 4)),
-    "linear_bjorck": (partial(OrthogonalLinear, 6, 4, orthogonalize=BJORCK), (2, 6)),
+    "linear_bjorck": (partial(OrthogonalLinear, 6, 4, orthogonalize=bjorck), (2, 6)),
     "spectral": (partial(SpectralLinear, 6, 4), (2, 6)),
     "unit_rows": (partial(UnitRowLinear, 6, 4), (2, 6)),
     "maxmin": (MaxMin, (2, 4, 3, 2)),

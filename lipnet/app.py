@@ -23,10 +23,11 @@ from lipnet.cli.ending import fail
 from lipnet.cli.sweeps.job import run_job
 from lipnet.display.terminal import take_everything
 from lipnet.errors import UserError
-from lipnet.options.config import GROUPS, Config
+from lipnet.options.config import Config
 from lipnet.options.facts import trained_on
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import parse
+from lipnet.options.registry import GROUPS, load
 from lipnet.runs import commands, names
 from lipnet.runs.commands import on_run
 from lipnet.runs.files import read_results
@@ -40,7 +41,7 @@ log = logging.getLogger("lipnet")
 OmegaConf.register_new_resolver("lipnet.run_dir", names.run_dir, use_cache=True, replace=True)
 OmegaConf.register_new_resolver("lipnet.trained_on", trained_on, replace=True)
 OmegaConf.register_new_resolver("lipnet.output_subdir", names.output_subdir, replace=True)
-OmegaConf.register_new_resolver("lipnet.method", lambda *, _root_: names.method(_root_), replace=True)
+OmegaConf.register_new_resolver("lipnet.kind", lambda *, _root_: names.kind(_root_), replace=True)
 OmegaConf.register_new_resolver("lipnet.label", lambda *, _root_: names.run_label(_root_), replace=True)
 OmegaConf.register_new_resolver("lipnet.job_name", lambda *keys, _root_: names.job_name(_root_, *keys), replace=True)
 OmegaConf.register_new_resolver("lipnet.groups", listed_groups, replace=True)
@@ -107,14 +108,13 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
     from lipnet.layers import OrthogonalizationError
     from lipnet.runs.record import write_results
     from lipnet.runs.storage import silent_writers, storage_problem
-    from lipnet.tasks import DISTRIBUTED, run_of
     from lipnet.tasks.session import Session
     from lipnet.training import distributed
     from lipnet.training.notices import log_notices
     from lipnet.training.seeding import choose_device, start_clean
 
     if distributed.size() > 1:
-        _check_shared(config, distributed.size(), DISTRIBUTED)
+        _check_shared(config, distributed.size())
     if not distributed.is_main():
         config = dataclasses.replace(config, progress="off")
     if distributed.from_main(lambda: read_results(directory).get("status") == "completed"):
@@ -137,7 +137,7 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
         with silent_writers():
             if distributed.is_main():
                 _save_configuration(directory, composed, session.overrides)
-            run_of(config.task.name)(config, session)
+            load("task", config.task.name)(config, session)
     except Exception as error:
         distributed.outlive_the_others()
         if not distributed.first_to_fail():
@@ -173,9 +173,9 @@ def _continuation(directory: Path, introduction: str) -> str:
     return f"{introduction}{on_run('resume', directory)}" if found else ""
 
 
-def _check_shared(config: Config, processes: int, tasks: tuple[str, ...]) -> None:
+def _check_shared(config: Config, processes: int) -> None:
     problems = []
-    if config.task.name not in tasks:
+    if not GROUPS["task"][config.task.name].shared:
         problems.append(f"task={config.task.name}: runs in one process; start it without torchrun.")
     if config.batch_size < processes:
         problems.append(f"batch_size={config.batch_size}: shared by {processes} processes; use at least {processes}.")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from lipnet.options.config import GROUPS, Config
+from lipnet.options.config import Config
 from lipnet.options.defaults import as_text, leaves
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import NODES
+from lipnet.options.registry import GROUPS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
 KEY = re.compile(r"^(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*)#(?P<comment>.*)$")
@@ -33,7 +34,7 @@ def page() -> str:
     parts = [HEAD, "## Keys of every run\n", _table(_comments("config.yaml", ""), _keys(Config, "", GROUPS))]
     for group, options in GROUPS.items():
         parts.append(f"## `{group}`\n")
-        parts += [_option(group, option, schema) for option, schema in options.items()]
+        parts += [_option(group, option.name, option.keys) for option in options.values()]
     parts.append(_usual())
     parts += [_recipes(folder.name) for folder in sorted(config_dir().iterdir()) if _holds_recipes(folder)]
     return "\n".join(parts)

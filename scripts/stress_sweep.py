@@ -30,7 +30,7 @@ import torch
 
 from lipnet.display.canvas import blank_figure
 from lipnet.results.__main__ import main as print_table
-from lipnet.tasks import TASKS  # noqa: F401
+from lipnet.tasks.robustness import task  # noqa: F401
 
 TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 blank_figure()  # matplotlib is imported once, before the forks

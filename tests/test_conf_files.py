@@ -9,17 +9,19 @@ import yaml
 from lipnet.data.images import Split
 from lipnet.data.pairs import Pair, PairBatches
 from lipnet.options.defaults import leaves
-from lipnet.options.facts import DATASETS, inputs_and_outputs
+from lipnet.options.facts import image_facts, inputs_and_outputs
 from lipnet.options.folder import config_dir
 from lipnet.options.images import AugmentedDataset
-from lipnet.options.pairs import PAIRS
-from lipnet.options.parse import GROUPS, NODES, Attack, Config, Estimate, Generator
+from lipnet.options.parse import NODES, Attack, Config, Estimate, Generator
+from lipnet.options.registry import GROUPS, names_for
 from lipnet.runs.load import new_model
 from lipnet.runs.recorded import differences
 from lipnet.tasks.gan.task import Adversarial
 from lipnet.tasks.robustness.task import Classification
 from lipnet.tasks.wasserstein.task import Kantorovich
 from lipnet.training.schedules import build_optimizer
+
+PAIRS = names_for("dataset", "pair")
 
 FOLDER = config_dir()
 FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
@@ -94,7 +96,7 @@ def test_every_key_has_a_comment_with_its_range_in_the_words_of_its_check(file):
     """All of them, between ``: ``, ``; `` and the ends: no key allows more or less than its comment says."""
     group, _, option = chosen(file).partition("=")
     wanted: dict[str, str] = {}
-    for schema in [GROUPS[group][option]] if option else [Config, *NODES.values()]:
+    for schema in [GROUPS[group][option].keys] if option else [Config, *NODES.values()]:
         fields = [field for field in dataclasses.fields(schema) if "check" in field.metadata and field.name != "name"]
         assert not wanted.keys() & {field.name for field in fields}  # of two nodes
         wanted |= {field.name: field.metadata["check"].wanted for field in fields}
@@ -115,7 +117,7 @@ def test_files_and_declared_options_agree():
 def test_a_file_has_the_keys_of_its_dataclass(file):
     group, option = chosen(file).split("=")
     content = yaml.safe_load(read(file))
-    assert set(content) - {"defaults"} == keys(GROUPS[group][option])
+    assert set(content) - {"defaults"} == keys(GROUPS[group][option].keys)
     assert content["name"] == option
 
 
@@ -221,7 +223,7 @@ def test_the_command_shown_works(file, make_config):
 
 def fake_images(dataset, count):
     """Random images of the data set's shape."""
-    (channels, height, width), classes = DATASETS[dataset]
+    (channels, height, width), classes = image_facts(dataset)
     generator = torch.Generator().manual_seed(3)
     images = torch.randint(256, (count, channels, height, width), generator=generator, dtype=torch.uint8)
     return Split(images, torch.arange(count) % classes, 255, torch.arange(count))
@@ -346,7 +348,7 @@ def test_a_gan_s_experiment_trains_and_validates(file, make_config):
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     objective.validate(model.eval(), epoch=1)
-    assert tracker.writer.add_images.call_args.args[1].shape == (64, *DATASETS[dataset][0])
+    assert tracker.writer.add_images.call_args.args[1].shape == (64, *image_facts(dataset)[0])
 
 
 def pair_of(file):

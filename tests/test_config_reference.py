@@ -8,7 +8,7 @@ import yaml
 from launching import ROOT
 
 from lipnet.options.folder import config_dir
-from lipnet.options.parse import GROUPS
+from lipnet.options.registry import GROUPS
 
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
 TOP = PAGE.partition("\n## Keys of every run\n")[2].partition("\n## ")[0]

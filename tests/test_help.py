@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lipnet.options.folder import config_dir
-from lipnet.options.parse import GROUPS
+from lipnet.options.registry import GROUPS
 
 TRAIN = str(Path(__file__).resolve().parents[1] / "train.py")
 HEAVY = {"torch", "torchvision", "sklearn", "matplotlib"}  # seconds to import: not for a question or a mistake

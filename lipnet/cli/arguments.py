@@ -36,8 +36,8 @@ from lipnet.cli.saved import RUN_READERS, Origin, origin
 from lipnet.cli.sweeps.launch import Launch
 from lipnet.cli.sweeps.plan import Plan, plan_sweep
 from lipnet.errors import UserError
-from lipnet.options.config import GROUPS
 from lipnet.options.defaults import leaves
+from lipnet.options.registry import GROUPS
 from lipnet.runs.directory import escaping, unresolved, unusable, unwritable
 from lipnet.training.processes import shared_by
 
@@ -95,7 +95,7 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         if problems:
             raise UserError(*problems)
         plan = _plan([*kept, *overrides], arguments)
-        composed, problems = check_line(plan.overrides if plan else [*kept, *overrides], arguments, bool(plan))
+        composed, problems = check_line(plan.overrides if plan else [*kept, *overrides], arguments, bool(plan), kept)
     swept = [text_of(override) for override in (*kept, *overrides) if override.is_sweep_override()]
     if plan and any(override.key_or_group == "resume" for override in overrides):
         problems.append(_RESUMED_SWEEP)
@@ -217,7 +217,7 @@ def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:
     if not saved or task not in RUN_READERS:
         return []
     composed = try_composing([*saved, f"task={task}"], [])
-    own = {field.name for field in dataclasses.fields(GROUPS["task"][task])}
+    own = {field.name for field in dataclasses.fields(GROUPS["task"][task].keys)}
     return [] if composed is None else [f"~task.{key}" for key in composed.task if key not in own]
 
 

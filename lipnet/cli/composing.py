@@ -18,9 +18,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lipnet.options.config import GROUPS
 from lipnet.options.folder import config_dir
 from lipnet.options.messages import show
+from lipnet.options.registry import GROUPS
 
 _COMPOSED: dict[tuple[str, ...], DictConfig] = {}  # within one use of ``hydra_ready``
 # Launchers and sweepers that are packages of their own, and the extra that brings them.

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from lipnet.data.images import load_files
 from lipnet.errors import UserError
-from lipnet.options.images import IMAGE_SETS
+from lipnet.options.registry import names_for
 from lipnet.runs.cores import available_cores
 from lipnet.runs.machine import git_commit, versions
 from lipnet.training.notices import machine_notices
@@ -62,7 +62,7 @@ def _machine() -> Iterator[tuple[str, str]]:
 
 
 def _data() -> Iterator[tuple[str, str]]:
-    for name in IMAGE_SETS:
+    for name in names_for("dataset", "images"):
         try:
             train, test = load_files(SimpleNamespace(name=name, root=data_folder(), download=False))
         except UserError as error:

@@ -4,7 +4,7 @@ import argparse
 import importlib.util
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -18,9 +18,9 @@ from lipnet.cli.sweeps.launch import Launch
 from lipnet.cli.sweeps.objective import no_such_number
 from lipnet.cli.sweeps.plan import Plan
 from lipnet.options.between import unread_keys
-from lipnet.options.config import GROUPS
 from lipnet.options.messages import unknown_key, unknown_option
 from lipnet.options.parse import NODES, examine
+from lipnet.options.registry import GROUPS
 from lipnet.options.tasks import PACKAGES
 from lipnet.options.trust import check_folder
 from lipnet.runs.occupied import occupied, occupied_by_a_run, other_run
@@ -71,9 +71,14 @@ def occupied_by_jobs(plan: Plan, launch: Launch, config_dir: str | None) -> list
 
 
 def check_line(
-    overrides: list[Override], arguments: argparse.Namespace, sweep: bool = False
+    overrides: list[Override], arguments: argparse.Namespace, sweep: bool = False, kept: Sequence[Override] = ()
 ) -> tuple[DictConfig | None, list[str]]:
-    """The configuration with the first value of whatever is swept, and every problem of every value."""
+    """The configuration with the first value of whatever is swept, and every problem of every value.
+
+    Args:
+        kept: those of the overrides that a saved run was started with: what it does not read is no mistake of today.
+    """
+    typed = [override for override in overrides if override not in kept]
     problems: list[str] = []
     # Each override as the texts of its values; the first stands for it while the others are tried.
     choices: list[list[str]] = []
@@ -105,7 +110,7 @@ def check_line(
         composed = composed or config
         if config is not None:
             checked, wrong = examine(without_hydra(config))
-            found = [*_unread(keys, config), *wrong, *_missing_packages(config)]
+            found = [*_unread(typed, config), *wrong, *_missing_packages(config)]
             found += filter(None, [no_such_number(checked)]) if sweep and checked else []
             problems += [problem for problem in found if problem not in problems]
     return composed, problems
@@ -176,10 +181,10 @@ def _key_problems(override: Override, known: list[str]) -> list[str]:
     return []
 
 
-def _unread(keys: list[Override], config: DictConfig) -> Iterator[str]:
-    """Keys that were typed although this configuration's data has no use for them."""
+def _unread(typed: list[Override], config: DictConfig) -> Iterator[str]:
+    """Options and keys that were typed although this configuration has no use for them."""
     for key, reason in unread_keys(config).items():
-        for override in keys:
+        for override in typed:
             if override.key_or_group.partition(".")[0] == key:
                 yield f"{override.key_or_group}: {reason}; leave it out."
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from lipnet.errors import UserError
-from lipnet.options.config import GROUPS
 from lipnet.options.defaults import as_text, completed, leaves, resolved
+from lipnet.options.registry import GROUPS
 from lipnet.options.trust import read_configuration
 from lipnet.runs.commands import quoted
 from lipnet.runs.identity import NO_RESULT_KEYS

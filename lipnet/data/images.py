@@ -19,9 +19,10 @@ from lipnet.data.fetching import alone_fetching
 from lipnet.data.files import Layout, explain, layout, meant_root
 from lipnet.data.randomness import stream
 from lipnet.errors import UserError
-from lipnet.options.facts import DATASETS
+from lipnet.options.facts import image_facts
 from lipnet.options.images import AugmentedDataset, Dataset
 from lipnet.options.messages import show
+from lipnet.options.registry import load
 
 
 @dataclass(frozen=True)
@@ -122,35 +123,39 @@ def load_files(config: Any) -> tuple[Split, Split]:
     Raises:
         UserError: files are missing, cannot be fetched, or are not what they should be.
     """
-    train, test = _LOADERS[config.name](config)
+    train, test = load("dataset", config.name)(config)
     for split, part in ((train, "training"), (test, "test")):
         _check(split, config.name, part)
     return train, test
 
 
-def _digits(config: Any) -> tuple[Split, Split]:
+def digits(config: Any) -> tuple[Split, Split]:
+    """Scikit-learn's, 8x8; one fixed split, since no official one exists."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
     images, labels = torch.from_numpy(data.images).to(torch.uint8)[:, None], torch.from_numpy(data.target)
     everything = Split(images, labels, 16, torch.arange(len(labels)))
-    order = torch.randperm(len(labels), generator=stream(20, "digits"))  # one fixed split: no official one exists
+    order = torch.randperm(len(labels), generator=stream(20, "digits"))
     return everything.take(order[:1437]), everything.take(order[1437:])
 
 
-def _mnist(config: Any) -> tuple[Split, Split]:
+def mnist(config: Any) -> tuple[Split, Split]:
+    """Handwritten digits, 28x28."""
     return _torchvision("MNIST", config, lambda data: data.data[:, None])
 
 
-def _fashion_mnist(config: Any) -> tuple[Split, Split]:
+def fashion_mnist(config: Any) -> tuple[Split, Split]:
+    """Pictures of clothes, 28x28."""
     return _torchvision("FashionMNIST", config, lambda data: data.data[:, None])
 
 
-def _cifar10(config: Any) -> tuple[Split, Split]:
+def cifar10(config: Any) -> tuple[Split, Split]:
+    """Ten kinds of things in colour, 32x32."""
     return _torchvision("CIFAR10", config, lambda data: torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous())
 
 
-def _stl10(config: Any) -> tuple[Split, Split]:
+def stl10(config: Any) -> tuple[Split, Split]:
     """As in Li et al. 2019: the 5,000 labelled training images, at 64x64."""
     parts = ({"split": "train"}, {"split": "test"})
     return _torchvision("STL10", config, lambda data: _resized(torch.from_numpy(data.data.copy())), parts, "labels")
@@ -166,11 +171,6 @@ def _resized(images: Tensor, side: int = 64) -> Tensor:
     ]
     return torch.cat([piece.round().clamp(0, 255).to(torch.uint8) for piece in pieces])
 
-
-_LOADERS: dict[str, Callable[[Any], tuple[Split, Split]]] = {
-    "digits": _digits, "mnist": _mnist, "fashion_mnist": _fashion_mnist, "cifar10": _cifar10,
-    "stl10": _stl10,
-}  # fmt: skip
 
 _UNREADABLE = (
     RuntimeError, OSError, EOFError, ValueError, AssertionError, KeyError, IndexError, TypeError,
@@ -231,7 +231,7 @@ def _check_classes(train: Split, config: Dataset) -> None:
 
 
 def _check(split: Split, name: str, part: str) -> None:
-    shape, classes = DATASETS[name]
+    shape, classes = image_facts(name)
     if split.images.dtype != torch.uint8:
         raise UserError(
             f"dataset={name}: the {part} images are {split.images.dtype}, which can hold NaN or values beyond "

@@ -1,28 +1,16 @@
-"""Losses that ask for a margin; each returns one value an example."""
-
-import math
-from collections.abc import Callable
+"""The multi-class hinge loss of Li et al. 2019."""
 
 from torch import Tensor
 from torch.nn import functional
 
-from lipnet.options.training import CrossEntropy, Margin
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def build_loss(option: Margin | CrossEntropy, lipschitz: float) -> Loss:
-    """``(logits, labels) -> (examples,)``; the margin is ``sqrt(2) * epsilon * L``, which certifies radius epsilon."""
-    margin = math.sqrt(2) * option.epsilon * lipschitz
-    if isinstance(option, CrossEntropy):
-        return lambda logits, labels: offset_cross_entropy(logits, labels, margin, option.temperature)
-    return lambda logits, labels: functional.multi_margin_loss(logits, labels, margin=margin, reduction="none")
+from lipnet.losses import Loss
+from lipnet.options.training import Margin
 
 
-def offset_cross_entropy(logits: Tensor, labels: Tensor, offset: float, temperature: float) -> Tensor:
-    """Cross-entropy of ``(logits - offset · onehot(label)) / temperature`` (Prach & Lampert 2022, section 5).
+def margin(option: Margin, wanted: float) -> Loss:
+    """The mean over the other classes of what their margins lack of ``wanted``."""
 
-    The true logit must win by ``offset`` before the loss falls; a low temperature makes it nearly a hinge.
-    """
-    shifted = logits - offset * functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
-    return functional.cross_entropy(shifted / temperature, labels, reduction="none")
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        return functional.multi_margin_loss(logits, labels, margin=wanted, reduction="none")
+
+    return loss

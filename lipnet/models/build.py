@@ -1,21 +1,15 @@
-"""From options to networks: one constructor for each option of ``conv``, ``linear``, ``activation`` and ``model``."""
-
-import math
+"""From a configuration to its network."""
 
 from torch import nn
 
-from lipnet.layers import (
-    Cones,
-    Normalize,
-)  # fmt: skip
+from lipnet.layers import Normalize
 from lipnet.models.choices import Shape
-from lipnet.models.conv_net import conv_net
-from lipnet.models.fully_connected import fully_connected
-from lipnet.models.gan import Gan, gan_critic
+from lipnet.models.gan import Gan
 from lipnet.models.generator import build_generator
 from lipnet.options.config import Config
 from lipnet.options.images import Dataset
-from lipnet.options.models import ConesModel, ConvNet, GanCritic
+from lipnet.options.models import GanCritic
+from lipnet.options.registry import load
 
 
 def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequential:
@@ -25,12 +19,7 @@ def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequenti
     """
     dataset = config.dataset
     first = [Normalize(dataset.mean, dataset.std)] if isinstance(dataset, Dataset) else []
-    if isinstance(config.model, GanCritic):
-        return nn.Sequential(*first, *gan_critic(config.model, input_shape))
-    if isinstance(config.model, ConesModel):
-        return nn.Sequential(Cones(math.prod(input_shape), config.model.cones, upward=config.model.apices == "second"))
-    body = conv_net if isinstance(config.model, ConvNet) else fully_connected
-    return nn.Sequential(*first, *body(config, input_shape, outputs))
+    return nn.Sequential(*first, *load("model", config.model.name)(config, input_shape, outputs))
 
 
 def build_gan(config: Config, image_shape: Shape) -> Gan:

@@ -1,73 +1,53 @@
-"""From options to layers: one constructor for each option of ``conv``, ``linear`` and ``activation``."""
+"""From options to layers: what ``conv``, ``linear`` and ``activation`` stand for in a configuration."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from lipnet.layers import (
-    ORTHOGONALIZERS,
-    Abs,
-    BCOPConv2d,
-    L2NEConv2d,
-    MaxMin,
-    OrthogonalLinear,
-    OSSNConv2d,
-    PaddedConv2d,
-    RKOConv2d,
-    SpectralLinear,
-    SVCMConv2d,
-    bjorck,
-)  # fmt: skip
-from lipnet.layers import GroupSort as GroupSortLayer
-from lipnet.options.layers import BCOP, Iterated
+from lipnet.layers import ORTHOGONALIZERS, BCOPConv2d, OrthogonalLinear, RKOConv2d, bjorck
+from lipnet.options.config import Config
+from lipnet.options.registry import load
 
 Shape = tuple[int, ...]
-Convolution = Callable[..., nn.Module]  # (in_channels, out_channels, kernel_size, stride) -> layer
+Layer = Callable[..., nn.Module]
 
 
-def _orthogonalized(layer: type[BCOPConv2d | RKOConv2d], option: BCOP) -> Convolution:
-    orthogonalize = ORTHOGONALIZERS[option.orthogonalizer]
-    return functools.partial(layer, padding_mode=option.padding_mode, orthogonalize=orthogonalize)
+def convolution(config: Config, size: tuple[int, int]) -> Layer:
+    """``(in_channels, out_channels, kernel_size, stride) -> layer`` for images of this height and width."""
+    make = load("conv", config.conv.name)
+    for_one_size = "image_size" in inspect.signature(make).parameters
+    return functools.partial(make, **config.conv.own_keys(), **({"image_size": size} if for_one_size else {}))
 
 
-def _frozen(convolution: Convolution) -> Convolution:
-    return lambda *geometry: convolution(*geometry).requires_grad_(False)
+def linear(config: Config) -> Layer:
+    """``(in_features, out_features) -> layer``."""
+    return functools.partial(load("linear", config.linear.name), **config.linear.own_keys())
 
 
-def _bjorck(option: Iterated) -> Callable[..., nn.Module]:
-    return functools.partial(OrthogonalLinear, orthogonalize=functools.partial(bjorck, iterations=option.iterations))
+def activation(config: Config) -> nn.Module:
+    """A new layer."""
+    layer: nn.Module = load("activation", config.activation.name)(**config.activation.own_keys())
+    return layer
 
 
-# (option, (height, width) of the inputs) -> constructor
-CONVS: dict[str, Callable[[Any, tuple[int, int]], Convolution]] = {
-    "bcop": lambda option, size: _orthogonalized(BCOPConv2d, option),
-    "bcop_fixed": lambda option, size: _frozen(_orthogonalized(BCOPConv2d, option)),
-    "rko": lambda option, size: _orthogonalized(RKOConv2d, option),
-    "ossn": lambda option, size: functools.partial(
-        OSSNConv2d, padding_mode=option.padding_mode, image_size=size, iterations=option.iterations
-    ),
-    "svcm": lambda option, size: functools.partial(
-        SVCMConv2d, image_size=size, every=option.every, iterations=option.iterations
-    ),
-    "l2ne": lambda option, size: functools.partial(L2NEConv2d, padding_mode=option.padding_mode),
-    "plain": lambda option, size: functools.partial(PaddedConv2d, padding_mode=option.padding_mode),
-}
+def bcop(inputs: int, outputs: int, size: int, stride: int, orthogonalizer: str, **keys: Any) -> nn.Module:
+    """``BCOPConv2d`` by the name of its orthogonalizer."""
+    return BCOPConv2d(inputs, outputs, size, stride, orthogonalize=ORTHOGONALIZERS[orthogonalizer], **keys)
 
 
-LINEARS: dict[str, Callable[..., Callable[..., nn.Module]]] = {
-    "orthogonal": lambda option: OrthogonalLinear,
-    "bjorck": _bjorck,
-    "spectral": lambda option: functools.partial(SpectralLinear, iterations=option.iterations),
-    "plain": lambda option: nn.Linear,
-}
+def bcop_fixed(inputs: int, outputs: int, size: int, stride: int, **keys: Any) -> nn.Module:
+    """The same with its kernel and bias as they begin."""
+    return bcop(inputs, outputs, size, stride, **keys).requires_grad_(False)
 
 
-ACTIVATIONS: dict[str, Callable[[Any], nn.Module]] = {
-    "maxmin": lambda option: MaxMin(),
-    "groupsort": lambda option: GroupSortLayer(option.group_size),
-    "relu": lambda option: nn.ReLU(),
-    "abs": lambda option: Abs(),
-    "identity": lambda option: nn.Identity(),
-}
+def rko(inputs: int, outputs: int, size: int, stride: int, orthogonalizer: str, **keys: Any) -> nn.Module:
+    """``RKOConv2d`` by the name of its orthogonalizer."""
+    return RKOConv2d(inputs, outputs, size, stride, orthogonalize=ORTHOGONALIZERS[orthogonalizer], **keys)
+
+
+def bjorck_linear(inputs: int, outputs: int, iterations: int) -> nn.Module:
+    """``OrthogonalLinear`` by Björck's iterations."""
+    return OrthogonalLinear(inputs, outputs, orthogonalize=functools.partial(bjorck, iterations=iterations))

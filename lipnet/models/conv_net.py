@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from lipnet.models.choices import ACTIVATIONS, CONVS, Shape
+from lipnet.models.choices import Shape, activation, convolution
 from lipnet.models.fully_connected import linear_stack
 from lipnet.options.config import Config
 from lipnet.options.models import ConvNet, Critic
@@ -11,15 +11,14 @@ from lipnet.options.models import ConvNet, Critic
 def conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
     """The modules of such a network for images ``(channels, height, width)``."""
     model: ConvNet = config.model
-    make_convolution, activation = CONVS[config.conv.name], ACTIVATIONS[config.activation.name]
     channels, height, width = input_shape
     modules: list[nn.Module] = []
     if isinstance(model, Critic) and max(height, width) < model.image_size:
         modules += _enlarge(height, width, model.image_size)
         height = width = model.image_size
     for out_channels, kernel_size, stride in zip(model.channels, model.kernel_sizes, model.strides, strict=True):
-        convolution = make_convolution(config.conv, (height, width))
-        modules += [convolution(channels, out_channels, kernel_size, stride), activation(config.activation)]
+        make = convolution(config, (height, width))
+        modules += [make(channels, out_channels, kernel_size, stride), activation(config)]
         channels, height, width = out_channels, height // stride, width // stride
     return [*modules, nn.Flatten(), *linear_stack(config, [channels * height * width, *model.hidden, outputs])]
 

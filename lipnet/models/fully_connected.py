@@ -1,15 +1,12 @@
 """Fully connected layers."""
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 
 from torch import nn
 
-from lipnet.layers import (
-    UnitRowLinear,
-)  # fmt: skip
-from lipnet.models.choices import ACTIVATIONS, LINEARS, Shape
+from lipnet.layers import UnitRowLinear
+from lipnet.models.choices import Layer, Shape, activation, linear
 from lipnet.options.config import Config
 
 
@@ -20,9 +17,9 @@ def fully_connected(config: Config, input_shape: Shape, outputs: int) -> list[nn
 
 def linear_stack(config: Config, widths: list[int]) -> list[nn.Module]:
     """Layers between the widths, with an activation after all but the last, which is the head."""
-    linear, activation = LINEARS[config.linear.name](config.linear), ACTIVATIONS[config.activation.name]
+    make = linear(config)
     modules: list[nn.Module] = []
     for inputs, outputs in pairwise(widths[:-1]):
-        modules += [linear(inputs, outputs), activation(config.activation)]
-    head: Callable[..., nn.Module] = UnitRowLinear if config.model.head == "normalized" else linear
+        modules += [make(inputs, outputs), activation(config)]
+    head: Layer = UnitRowLinear if config.model.head == "normalized" else make
     return [*modules, head(*widths[-2:])]

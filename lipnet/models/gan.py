@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.models.generator import small_weights
+from lipnet.options.config import Config
 from lipnet.options.models import GanCritic
 
 
@@ -37,20 +38,21 @@ def latent_vectors(count: int, size: int, random: torch.Generator) -> Tensor:
     return torch.rand(count, size, generator=random)
 
 
-def gan_critic(option: GanCritic, input_shape: tuple[int, ...]) -> list[nn.Module]:
+def gan_critic(config: Config, input_shape: tuple[int, ...], outputs: int) -> list[nn.Module]:
     """Strided convolutions and fully connected layers with batch normalisation, as in the paper's WGAN-GP."""
-    inputs, height, width = input_shape
+    option: GanCritic = config.model
+    channels, height, width = input_shape
     modules: list[nn.Module] = []
-    for index, outputs in enumerate(option.channels):
-        normalise = [nn.BatchNorm2d(outputs)] if index else []  # DCGAN: none next to the image
-        modules += [nn.Conv2d(inputs, outputs, 4, 2, 1), *normalise, nn.LeakyReLU(0.2)]
-        inputs, height, width = outputs, height // 2, width // 2
+    for index, wider in enumerate(option.channels):
+        normalise = [nn.BatchNorm2d(wider)] if index else []  # DCGAN: none next to the image
+        modules += [nn.Conv2d(channels, wider, 4, 2, 1), *normalise, nn.LeakyReLU(0.2)]
+        channels, height, width = wider, height // 2, width // 2
     modules.append(nn.Flatten())
-    inputs = math.prod((inputs, height, width))
-    for outputs in option.hidden:
-        modules += [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.LeakyReLU(0.2)]
-        inputs = outputs
-    modules.append(nn.Linear(inputs, 1))
+    features = math.prod((channels, height, width))
+    for hidden in option.hidden:
+        modules += [nn.Linear(features, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2)]
+        features = hidden
+    modules.append(nn.Linear(features, outputs))
     for module in modules:
         small_weights(module)
     return modules

@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from lipnet.options.config import GROUPS
-from lipnet.options.facts import DATASETS, inputs_and_outputs
+from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.images import Dataset
 from lipnet.options.messages import option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic
-from lipnet.options.pairs import PAIRS, Estimate, GanPair, Pair
+from lipnet.options.pairs import Estimate, GanPair, Pair
+from lipnet.options.registry import GROUPS, is_for, names_for
 from lipnet.options.tasks import Export
 
 
@@ -17,37 +17,53 @@ def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
     """Labelled images are classified, pairs of laws are told apart: task, data set and loss must agree on which."""
     if dataset not in GROUPS["dataset"]:
         return
-    if dataset in PAIRS and task == "robustness":
+    data = GROUPS["dataset"][dataset].data
+    wanted = GROUPS["task"][task].data if task in GROUPS["task"] else ""
+    losses = GROUPS["task"][task].losses if task in GROUPS["task"] else ()
+    if data == "pair" and wanted == "images":
+        others = f"dataset={', '.join(names_for('dataset', 'images'))}"
+        if losses:
+            yield f"dataset={dataset}: a pair of laws, and task={task} learns images; use {others}."
+        else:
+            yield (
+                f"dataset={dataset}: a pair of laws without labels, and task={task} classifies; use task=wasserstein, "
+                f"or {others}."
+            )
+    if data == "images" and wanted == "pair":
         yield (
-            f"dataset={dataset}: a pair of laws without labels, and task=robustness classifies; use task=wasserstein, "
-            f"or dataset={', '.join(DATASETS)}."
+            f"dataset={dataset}: labelled images, and task={task} compares two laws; choose a pair, "
+            f"dataset={', '.join(names_for('dataset', 'pair'))}."
         )
-    if dataset in PAIRS and task == "gan":
-        yield f"dataset={dataset}: a pair of laws, and task=gan learns images; use dataset={', '.join(DATASETS)}."
-    if dataset in DATASETS and task == "wasserstein":
-        yield (
-            f"dataset={dataset}: labelled images, and task=wasserstein compares two laws; choose a pair, "
-            f"dataset={', '.join(PAIRS)}."
-        )
-    if dataset in PAIRS and loss in ("margin", "cross_entropy"):
-        yield f"loss={loss}: needs labels, and dataset={dataset} is a pair of laws; use loss=kantorovich."
-    if dataset in DATASETS and task == "gan" and loss != "kantorovich":
-        yield f"loss={loss}: task=gan trains with the critic's, kantorovich; leave it out."
-    if dataset in DATASETS and task != "gan" and loss == "kantorovich":
-        yield f"loss=kantorovich: needs a pair of laws, not dataset={dataset}; use loss=margin, cross_entropy."
+    if data == "images" and losses:
+        if loss not in losses:
+            yield f"loss={loss}: task={task} trains with the critic's, {', '.join(losses)}; leave it out."
+    elif loss in GROUPS["loss"] and GROUPS["loss"][loss].data not in ("", data):
+        fitting = ", ".join(names_for("loss", data))
+        if data == "pair":
+            yield f"loss={loss}: needs labels, and dataset={dataset} is a pair of laws; use loss={fitting}."
+        else:
+            yield f"loss={loss}: needs a pair of laws, not dataset={dataset}; use loss={fitting}."
 
 
 def unread_keys(config: Any) -> dict[str, str]:
     """Keys (or groups of them) that a run of this configuration would not read, each with the reason."""
-    task, dataset = option_name(config.get("task")), option_name(config.get("dataset"))
+    task, dataset, model = (option_name(config.get(group)) for group in ("task", "dataset", "model"))
+    unread = {}
+    if model in GROUPS["model"]:
+        reads = GROUPS["model"][model].reads
+        unread = {group: f"model={model} does not read it" for group in _OF_NETWORKS if group not in reads}
     of_classifiers = ("attack", "certify_dtype", "eval_radii")
     if task == "gan":
-        return dict.fromkeys((*of_classifiers, "estimate"), "task=gan does not read it")
-    unread = {} if task in ("evaluate", "export") else {"generator": "only task=gan reads it"}  # its message says more
-    if dataset in PAIRS:
+        return unread | dict.fromkeys((*of_classifiers, "estimate"), "task=gan does not read it")
+    if task not in ("evaluate", "export"):  # its message says more
+        unread["generator"] = "only task=gan reads it"
+    if is_for("pair", dataset):
         reason = f"only classifiers read it, and dataset={dataset} is a pair of laws"
         return unread | dict.fromkeys(of_classifiers, reason)
     return unread | {"estimate": f"only task=wasserstein reads it, and dataset={dataset} holds labelled images"}
+
+
+_OF_NETWORKS = ("conv", "linear", "activation")  # groups that a network may be built of
 
 
 def check_between_keys(config: Any) -> Iterator[str]:
@@ -186,13 +202,15 @@ def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, ...]) -> Ite
 
 
 def _check_activation(config: Any) -> Iterator[str]:
-    groups = {"maxmin": 2, "groupsort": getattr(config.activation, "group_size", None)}.get(config.activation.name)
-    if groups is None or isinstance(config.model, GanCritic):
+    activation, model = GROUPS["activation"][config.activation.name], GROUPS["model"][config.model.name]
+    together = activation.groups(config.activation) if activation.groups else None
+    if together is None or "activation" not in model.reads:
         return
     for key in ("channels", "hidden"):
         for index, width in enumerate(getattr(config.model, key, [])):
-            if width % groups:
+            if width % together:
                 yield (
-                    f"model.{key}[{index}]={width}: activation={config.activation.name} sorts groups of {groups}, so "
-                    f"this must be a multiple of {groups}; the nearest is {groups * max(1, round(width / groups))}."
+                    f"model.{key}[{index}]={width}: activation={config.activation.name} sorts groups of {together}, so "
+                    f"this must be a multiple of {together}; the nearest is "
+                    f"{together * max(1, round(width / together))}."
                 )

@@ -1,37 +1,13 @@
-"""The schema: every key of every option, with its range. Defaults live in ``conf/`` alone."""
+"""A whole configuration. Defaults live in ``conf/`` alone."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from lipnet.options import checks
 from lipnet.options.checks import boolean, checked, one_of, optional, path, radii_or_none, text, whole
-from lipnet.options.images import IMAGE_SETS
-from lipnet.options.layers import BCOP, OSSN, SVCM, GroupSort, Iterated, PlainConv
-from lipnet.options.models import ConesModel, ConvNet, Critic, FullyConnected, GanCritic, Generator
-from lipnet.options.option import Named
-from lipnet.options.pairs import PAIRS, Estimate
-from lipnet.options.tasks import Attack, Export, GanTraining, Robustness
-from lipnet.options.training import SGD, Adam, AdamW, Cosine, CrossEntropy, Exponential, Margin, OneCycle, RMSprop
-
-GROUPS: dict[str, dict[str, type]] = {
-    "model": {
-        "small": ConvNet, "large": ConvNet, "fc": FullyConnected, "critic": Critic, "cones": ConesModel,
-        "gan_critic": GanCritic,
-    },
-    "conv": {
-        "bcop": BCOP, "bcop_fixed": BCOP, "rko": BCOP, "ossn": OSSN, "svcm": SVCM, "l2ne": PlainConv,
-        "plain": PlainConv,
-    },
-    "linear": {"orthogonal": Named, "bjorck": Iterated, "spectral": Iterated, "plain": Named},
-    "activation": {"maxmin": Named, "groupsort": GroupSort, "relu": Named, "abs": Named, "identity": Named},
-    "loss": {"margin": Margin, "cross_entropy": CrossEntropy, "kantorovich": Named},
-    "optimizer": {"adam": Adam, "adamw": AdamW, "sgd": SGD, "rmsprop": RMSprop},
-    "scheduler": {"onecycle": OneCycle, "cosine": Cosine, "exponential": Exponential, "constant": Named},
-    "dataset": IMAGE_SETS | PAIRS,  # late: a pair's file chooses the model and the loss that it can be used with
-    "task": {  # gan chooses its loss
-        "robustness": Robustness, "wasserstein": Named, "gan": GanTraining, "evaluate": Named, "export": Export,
-    },
-}  # fmt: skip
+from lipnet.options.models import Generator
+from lipnet.options.pairs import Estimate
+from lipnet.options.tasks import Attack
 
 
 @dataclass(frozen=True)

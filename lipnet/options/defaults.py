@@ -7,9 +7,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lipnet.options.config import GROUPS
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import NODES
+from lipnet.options.registry import GROUPS
 
 _INTERPOLATION = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)(?:,(\w+))?\}")
 

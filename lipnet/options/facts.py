@@ -5,21 +5,21 @@ from typing import Any
 
 import yaml
 
-# name: (channels, height, width), number of classes
-DATASETS: dict[str, tuple[tuple[int, int, int], int]] = {
-    "digits": ((1, 8, 8), 10),
-    "mnist": ((1, 28, 28), 10),
-    "fashion_mnist": ((1, 28, 28), 10),
-    "cifar10": ((3, 32, 32), 10),
-    "stl10": ((3, 64, 64), 10),
-}
+from lipnet.options.registry import GROUPS, is_for
+
+
+def image_facts(name: str) -> tuple[tuple[int, int, int], int]:
+    """``(channels, height, width)`` of a set of labelled images, and its number of classes."""
+    option = GROUPS["dataset"][name]
+    assert option.shape is not None
+    return option.shape, option.classes
 
 
 def inputs_and_outputs(dataset: Any) -> tuple[tuple[int, ...], int]:
     """The shape of a network's inputs and the number of its outputs: one a class, a single one for a pair of laws."""
-    if dataset.name in DATASETS:
-        return DATASETS[dataset.name]
-    return (DATASETS[dataset.source][0] if hasattr(dataset, "source") else (dataset.dimension,)), 1
+    if is_for("images", dataset.name):
+        return image_facts(dataset.name)
+    return (image_facts(dataset.source)[0] if hasattr(dataset, "source") else (dataset.dimension,)), 1
 
 
 def trained_on(run: str | None) -> str | None:

@@ -1,9 +1,10 @@
-"""Keys of the sets of labelled images among the options of ``dataset``."""
+"""The sets of labelled images among the options of ``dataset``."""
 
 from dataclasses import dataclass
 
 from lipnet.options.checks import boolean, checked, list_of, number, optional, path, radii, whole
 from lipnet.options.option import Named
+from lipnet.options.registry import register
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ class AugmentedDataset(StoredDataset):
     augment: bool = checked(boolean)
 
 
-IMAGE_SETS: dict[str, type] = {
-    "digits": Dataset, "mnist": StoredDataset, "fashion_mnist": StoredDataset, "cifar10": AugmentedDataset,
-    "stl10": AugmentedDataset,
-}  # fmt: skip
+def _register(name: str, keys: type, shape: tuple[int, int, int], classes: int = 10) -> None:
+    register("dataset", name, keys, f"lipnet.data.images:{name}", data="images", shape=shape, classes=classes)
+
+
+_register("digits", Dataset, (1, 8, 8))
+_register("mnist", StoredDataset, (1, 28, 28))
+_register("fashion_mnist", StoredDataset, (1, 28, 28))
+_register("cifar10", AugmentedDataset, (3, 32, 32))
+_register("stl10", AugmentedDataset, (3, 64, 64))

@@ -1,9 +1,10 @@
-"""Keys of the options of ``conv``, ``linear`` and ``activation``."""
+"""The options of ``conv``, ``linear`` and ``activation``."""
 
 from dataclasses import dataclass
 
 from lipnet.options.checks import checked, one_of, optional, whole
 from lipnet.options.option import Named
+from lipnet.options.registry import register
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,23 @@ class SVCM(Iterated):
 @dataclass(frozen=True)
 class GroupSort(Named):
     group_size: int | None = checked(optional(whole(2)))
+
+
+register("conv", "bcop", BCOP, "lipnet.models.choices:bcop")
+register("conv", "bcop_fixed", BCOP, "lipnet.models.choices:bcop_fixed")
+register("conv", "rko", BCOP, "lipnet.models.choices:rko")
+register("conv", "ossn", OSSN, "lipnet.layers:OSSNConv2d")
+register("conv", "svcm", SVCM, "lipnet.layers:SVCMConv2d")
+register("conv", "l2ne", PlainConv, "lipnet.layers:L2NEConv2d")
+register("conv", "plain", PlainConv, "lipnet.layers:PaddedConv2d")
+
+register("linear", "orthogonal", code="lipnet.layers:OrthogonalLinear")
+register("linear", "bjorck", Iterated, "lipnet.models.choices:bjorck_linear")
+register("linear", "spectral", Iterated, "lipnet.layers:SpectralLinear")
+register("linear", "plain", code="torch.nn:Linear")
+
+register("activation", "maxmin", code="lipnet.layers:MaxMin", groups=lambda option: 2)
+register("activation", "groupsort", GroupSort, "lipnet.layers:GroupSort", groups=lambda option: option.group_size)
+register("activation", "relu", code="torch.nn:ReLU")
+register("activation", "abs", code="lipnet.layers:Abs")
+register("activation", "identity", code="torch.nn:Identity")

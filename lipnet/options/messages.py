@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from lipnet.options.config import GROUPS
+from lipnet.options.registry import GROUPS
 
 
 def option_name(raw: Any) -> Any:
@@ -51,9 +51,10 @@ def unknown_key(given: str, known: Iterable[str]) -> str:
 def _options_with(name: str, group: str) -> Iterator[str]:
     """``group=option`` of every option that has a key of this name, in the given group or, without one, in any."""
     for other, options in GROUPS.items():
-        for option, schema in options.items():
-            if group in ("", other) and name != "name" and name in {field.name for field in dataclasses.fields(schema)}:
-                yield f"{other}={option}"
+        for option in options.values():
+            keys = {field.name for field in dataclasses.fields(option.keys)}
+            if group in ("", other) and name != "name" and name in keys:
+                yield f"{other}={option.name}"
 
 
 def _nearest(given: str, names: list[str], prefix: str = "", cutoff: float = 0.5) -> str:

@@ -1,9 +1,10 @@
-"""Keys of the options of ``model``, and of the generator of a GAN."""
+"""The options of ``model``, and the generator of a GAN."""
 
 from dataclasses import dataclass
 
 from lipnet.options.checks import checked, list_of, number, one_of, whole
 from lipnet.options.option import Named
+from lipnet.options.registry import register
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,13 @@ class Generator:
     hidden: list[int] = checked(list_of(whole(1)))
     channels: list[int] = checked(list_of(whole(1), at_least=1))
     lr: float = checked(number(above=0, at_most=100))
+
+
+_OF_CONVOLUTIONS = ("conv", "linear", "activation")
+
+register("model", "small", ConvNet, "lipnet.models.conv_net:conv_net", reads=_OF_CONVOLUTIONS)
+register("model", "large", ConvNet, "lipnet.models.conv_net:conv_net", reads=_OF_CONVOLUTIONS)
+register("model", "fc", FullyConnected, "lipnet.models.fully_connected:fully_connected", reads=("linear", "activation"))
+register("model", "critic", Critic, "lipnet.models.conv_net:conv_net", reads=_OF_CONVOLUTIONS)
+register("model", "cones", ConesModel, "lipnet.models.cones:cones")
+register("model", "gan_critic", GanCritic, "lipnet.models.gan:gan_critic")

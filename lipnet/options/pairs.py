@@ -1,11 +1,11 @@
-"""Keys of the pairs of distributions among the options of ``dataset``, and of estimates of their distance."""
+"""The pairs of distributions among the options of ``dataset``, and of estimates of their distance."""
 
 from dataclasses import dataclass
 
 from lipnet.options import checks
 from lipnet.options.checks import boolean, checked, list_of, number, one_of, optional, path, whole
-from lipnet.options.images import IMAGE_SETS
 from lipnet.options.option import Named
+from lipnet.options.registry import names_for, register
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class MinFunnel(VectorPair):
 
 @dataclass(frozen=True)
 class ImagePair(Pair):
-    source: str = checked(one_of(*IMAGE_SETS))
+    source: str = checked(one_of(*names_for("dataset", "images")))
     root: str = checked(path)
     download: bool = checked(boolean)
 
@@ -92,21 +92,33 @@ class TwoImages(ImagePair):
 
 @dataclass(frozen=True)
 class GanPair(Pair):
-    source: str | None = checked(optional(one_of(*IMAGE_SETS)))  # None: ``run`` does not say
+    source: str | None = checked(optional(one_of(*names_for("dataset", "images"))))  # None: ``run`` does not say
     root: str = checked(path)
     download: bool = checked(boolean)
     run: str | None = checked(optional(path))
-
-
-PAIRS: dict[str, type] = {
-    "absolute_value": ShiftPair, "three_cones": ConePair, "cone": ConePair, "translation": ShiftPair,
-    "spheres": Spheres, "scaled_gaussians": ScaledGaussians, "partial_mass": PartialMass, "nuisance": Nuisance,
-    "nearest_anchor": NearestAnchor, "discrete": Discrete, "two_images": TwoImages, "minfunnel": MinFunnel,
-    "two_classes": TwoClasses, "gan": GanPair,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Estimate:
     confidence: float = checked(number(at_least=0.5, below=1))
     transport_samples: int = checked(whole(1, at_most=10_000))
+
+
+def _register(name: str, keys: type, file: str) -> None:
+    register("dataset", name, keys, f"lipnet.data.pairs.{file}:{name}", data="pair")
+
+
+_register("absolute_value", ShiftPair, "lines")
+_register("three_cones", ConePair, "cones")
+_register("cone", ConePair, "cones")
+_register("translation", ShiftPair, "lines")
+_register("spheres", Spheres, "cones")
+_register("scaled_gaussians", ScaledGaussians, "cones")
+_register("partial_mass", PartialMass, "lines")
+_register("nuisance", Nuisance, "cones")
+_register("nearest_anchor", NearestAnchor, "rays")
+_register("discrete", Discrete, "finite")
+_register("two_images", TwoImages, "finite")
+_register("minfunnel", MinFunnel, "rays")
+_register("two_classes", TwoClasses, "finite")
+_register("gan", GanPair, "gan")

@@ -13,11 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lipnet.errors import UserError
 from lipnet.options.between import check_between_keys, check_choices
-from lipnet.options.config import GROUPS, Config
+from lipnet.options.config import Config
 from lipnet.options.images import Dataset
 from lipnet.options.messages import option_name, show, unknown_key, unknown_option
 from lipnet.options.models import Generator
 from lipnet.options.pairs import Estimate
+from lipnet.options.registry import GROUPS
 from lipnet.options.tasks import Attack
 
 # Groups of keys without options.
@@ -95,4 +96,4 @@ def _parse_option(group: str, raw: Any, problems: list[str]) -> Any:
     if name not in options:
         problems.append(unknown_option(group, show(name), options))
         return None
-    return _parse_node(options[name], raw, f"{group}.", problems)
+    return _parse_node(options[name].keys, raw, f"{group}.", problems)

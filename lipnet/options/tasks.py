@@ -1,9 +1,10 @@
-"""Keys of the options of ``task``, and of attacks."""
+"""The options of ``task``, and of attacks."""
 
 from dataclasses import dataclass
 
 from lipnet.options.checks import boolean, checked, number, one_of, optional, some_of, whole
 from lipnet.options.option import Named
+from lipnet.options.registry import register
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,10 @@ class Attack:
     examples: int | None = checked(optional(whole(1)))
     proved: float = checked(number(at_least=0, at_most=1))
     foolbox_examples: int = checked(whole(1))
+
+
+register("task", "robustness", Robustness, "lipnet.tasks.robustness.task:train", data="images", shared=True)
+register("task", "wasserstein", code="lipnet.tasks.wasserstein.task:train", data="pair", shared=True)
+register("task", "gan", GanTraining, "lipnet.tasks.gan.task:train", data="images", losses=("kantorovich",))
+register("task", "evaluate", code="lipnet.tasks.evaluate:evaluate", shared=True)
+register("task", "export", Export, "lipnet.tasks.export:export")

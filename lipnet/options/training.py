@@ -1,9 +1,10 @@
-"""Keys of the options of ``loss``, ``optimizer`` and ``scheduler``."""
+"""The options of ``loss``, ``optimizer`` and ``scheduler``."""
 
 from dataclasses import dataclass
 
 from lipnet.options.checks import checked, list_of, number
 from lipnet.options.option import Named
+from lipnet.options.registry import register
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,18 @@ class Cosine(Named):
 @dataclass(frozen=True)
 class Exponential(Named):
     gamma: float = checked(number(above=0, at_most=1))
+
+
+register("loss", "margin", Margin, "lipnet.losses.margin:margin", data="images")
+register("loss", "cross_entropy", CrossEntropy, "lipnet.losses.cross_entropy:cross_entropy", data="images")
+register("loss", "kantorovich", data="pair")  # the critic's own: what a task that compares distributions descends
+
+register("optimizer", "adam", Adam, "lipnet.training.schedules:adam")
+register("optimizer", "adamw", AdamW, "lipnet.training.schedules:adamw")
+register("optimizer", "sgd", SGD, "lipnet.training.schedules:sgd")
+register("optimizer", "rmsprop", RMSprop, "torch.optim:RMSprop")
+
+register("scheduler", "onecycle", OneCycle, "lipnet.training.schedules:one_cycle")
+register("scheduler", "cosine", Cosine, "lipnet.training.schedules:cosine")
+register("scheduler", "exponential", Exponential, "lipnet.training.schedules:exponential")
+register("scheduler", "constant", code="lipnet.training.schedules:constant")

@@ -21,6 +21,7 @@ from lipnet.results.measures import Measure, measures
 from lipnet.results.wellformed import check
 from lipnet.runs.files import read_csv
 from lipnet.runs.identity import NO_RESULT_KEYS
+from lipnet.runs.names import method_group
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SEED = re.compile(r"^seed: .*$", re.MULTILINE)
@@ -58,10 +59,9 @@ class Run:
 
     @property
     def method(self) -> str:
-        """The kind of convolution; in a network without any, of the linear layers; cones are neither."""
-        if self.config.get("model") == "cones":
-            return "–"
-        return self.config.get("linear" if self.config.get("model") == "fc" else "conv", "?")
+        """The kind of convolution; in a network without any, of the linear layers; ``–`` where there are neither."""
+        group = method_group(self.config.get("model", "?"))
+        return "–" if group is None else self.config.get(group, "?")
 
     @property
     def unfinished(self) -> bool:

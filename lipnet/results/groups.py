@@ -7,6 +7,7 @@ from typing import Any
 
 from lipnet.results.collect import Run
 from lipnet.results.measures import Measure, Statistic, statistic
+from lipnet.runs.names import method_group
 from lipnet.tasks.robustness.measures import certified_in
 
 _ABSENT = "–"
@@ -97,7 +98,8 @@ def varying_keys(groups: list[Group]) -> list[str]:
 
 
 def _differs_in_conv_nets(configs: list[dict[str, str]]) -> bool:
-    return len({config.get("linear") for config in configs if config.get("model") != "fc"}) > 1
+    nets = [config for config in configs if method_group(config.get("model", "?")) != "linear"]
+    return len({config.get("linear") for config in nets}) > 1
 
 
 def varying_labels(group: Group, keys: list[str]) -> dict[str, str]:

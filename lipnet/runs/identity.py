@@ -8,9 +8,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lipnet.errors import UserError
-from lipnet.options.config import GROUPS, Config
+from lipnet.options.config import Config
 from lipnet.options.defaults import as_text, completed, leaves, resolved
 from lipnet.options.parse import parse
+from lipnet.options.registry import GROUPS
 
 # Where a run is, how it is shown and what is read off it. Device and threads change results by rounding alone.
 NO_RESULT_KEYS = (

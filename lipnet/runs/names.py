@@ -9,10 +9,10 @@ import re
 import secrets
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lipnet.options.registry import GROUPS
 from lipnet.runs.identity import NO_RESULT_KEYS, digest
 
 _UNSAID = ("run", *NO_RESULT_KEYS)  # no choices; directories among them would make long names
@@ -33,14 +33,29 @@ def output_subdir(directory: str) -> str | None:
     return None if any((saved / name).exists() for name in ("config.yaml", "overrides.yaml")) else ".hydra"
 
 
-def method(config: DictConfig) -> str:
-    """The kind of convolution; in a network without any, of the linear layers."""
-    return str(OmegaConf.select(config, _method_group(config) + ".name"))
+def method_group(model: str) -> str | None:
+    """The group whose option a run is called by: of the convolutions, of a network without any the linear layers.
+
+    ``None`` for a model that is built of neither.
+    """
+    if model not in GROUPS["model"]:  # of a version that knew others
+        return "conv"
+    return next(iter(GROUPS["model"][model].reads), None)
+
+
+def kind(config: DictConfig) -> str:
+    """``large-bcop``, ``fc-bjorck``, ``cones``: the model, and what its layers are."""
+    model = str(OmegaConf.select(config, "model.name"))
+    group = method_group(model)
+    return model if group is None else f"{model}-{OmegaConf.select(config, group)['name']}"
 
 
 def run_label(config: DictConfig) -> str:
     """What was typed beyond the choices that a run directory's parents are named by."""
-    return label(config.hydra.overrides.task, left_out=(*_UNSAID, "task", "dataset", "model", _method_group(config)))
+    return label(
+        config.hydra.overrides.task,
+        left_out=(*_UNSAID, "task", "dataset", "model", method_group(str(OmegaConf.select(config, "model.name")))),
+    )
 
 
 def job_name(config: DictConfig, *keys: str) -> str:
@@ -94,7 +109,3 @@ def _number(value: str) -> str:
 
 def _cleaned(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-")
-
-
-def _method_group(config: Any) -> str:
-    return "linear" if OmegaConf.select(config, "model.name") == "fc" else "conv"

@@ -10,10 +10,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lipnet.errors import UserError
-from lipnet.options.config import GROUPS, Config
+from lipnet.options.config import Config
 from lipnet.options.defaults import completed
 from lipnet.options.messages import show
 from lipnet.options.parse import parse
+from lipnet.options.registry import GROUPS
 from lipnet.options.trust import read_configuration
 from lipnet.runs.identity import NO_RESULT_KEYS
 

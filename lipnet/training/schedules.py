@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lipnet.options.option import Named
-from lipnet.options.training import SGD, Adam, AdamW, Cosine, Exponential, OneCycle, Optimizer, RMSprop
+from lipnet.options.registry import load
+from lipnet.options.training import Cosine, Exponential, OneCycle, Optimizer
 
 
 def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str, Any]]:
@@ -22,25 +23,52 @@ def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str
 
 
 def build_optimizer(option: Optimizer, parameters: Iterable[Any]) -> torch.optim.Optimizer:
-    """The option's torch optimizer."""
-    kwargs: dict = {"lr": option.lr, "weight_decay": option.weight_decay}
-    if isinstance(option, Adam):  # fused: one pass over the parameters instead of ten
-        kind = torch.optim.AdamW if isinstance(option, AdamW) else torch.optim.Adam
-        return kind(parameters, betas=(option.betas[0], option.betas[1]), fused=True, **kwargs)
-    if isinstance(option, SGD):
-        return torch.optim.SGD(parameters, momentum=option.momentum, fused=True, **kwargs)
-    assert isinstance(option, RMSprop)
-    return torch.optim.RMSprop(parameters, alpha=option.alpha, **kwargs)
+    """The option's optimizer."""
+    optimizer: torch.optim.Optimizer = load("optimizer", option.name)(parameters, **option.own_keys())
+    return optimizer
 
 
-def learning_rate(option: Named, peak: float, steps: int, steps_per_epoch: int) -> Callable[[int], float]:
+def adam(parameters: Iterable[Any], betas: list[float], **keys: Any) -> torch.optim.Optimizer:
+    """Fused: one pass over the parameters instead of ten."""
+    return torch.optim.Adam(parameters, betas=(betas[0], betas[1]), fused=True, **keys)
+
+
+def adamw(parameters: Iterable[Any], betas: list[float], **keys: Any) -> torch.optim.Optimizer:
+    """The same with decoupled decay."""
+    return torch.optim.AdamW(parameters, betas=(betas[0], betas[1]), fused=True, **keys)
+
+
+def sgd(parameters: Iterable[Any], **keys: Any) -> torch.optim.Optimizer:
+    """Fused as well."""
+    return torch.optim.SGD(parameters, fused=True, **keys)
+
+
+Schedule = Callable[[int], float]
+
+
+def learning_rate(option: Named, peak: float, steps: int, steps_per_epoch: int) -> Schedule:
     """``step -> learning rate`` for a run of ``steps`` steps."""
-    if isinstance(option, OneCycle):
-        return lambda step: peak * _one_cycle(step / steps, option.warmup, option.final)
-    if isinstance(option, Cosine):
-        return lambda step: peak * _cosine(step / steps, option.final)
-    if isinstance(option, Exponential):  # the paper's code counts epochs from 1
-        return lambda step: peak * option.gamma ** (step // steps_per_epoch + 1)
+    schedule: Schedule = load("scheduler", option.name)(option, peak, steps, steps_per_epoch)
+    return schedule
+
+
+def one_cycle(option: OneCycle, peak: float, steps: int, steps_per_epoch: int) -> Schedule:
+    """Up along a line, then down along a cosine."""
+    return lambda step: peak * _one_cycle(step / steps, option.warmup, option.final)
+
+
+def cosine(option: Cosine, peak: float, steps: int, steps_per_epoch: int) -> Schedule:
+    """Down along a cosine."""
+    return lambda step: peak * _cosine(step / steps, option.final)
+
+
+def exponential(option: Exponential, peak: float, steps: int, steps_per_epoch: int) -> Schedule:
+    """Down by a factor an epoch; the paper's code counts epochs from 1."""
+    return lambda step: peak * option.gamma ** (step // steps_per_epoch + 1)
+
+
+def constant(option: Named, peak: float, steps: int, steps_per_epoch: int) -> Schedule:
+    """The same rate at every step."""
     return lambda step: peak
 
 

@@ -11,13 +11,14 @@ from scipy.stats import chi
 from scipy.stats import t as student
 from torch import Tensor
 
-from lipnet.data.pairs import LOADERS, Pair, PairBatches, check_pair, load_pair, rays
+from lipnet.data.pairs import Pair, PairBatches, check_pair, load_pair, rays
 from lipnet.data.pairs.pair import independent
 from lipnet.data.randomness import stream
 from lipnet.data.transport import transport_cost
 from lipnet.errors import UserError
+from lipnet.options import registry
 from lipnet.options.facts import inputs_and_outputs
-from lipnet.options.pairs import PAIRS
+from lipnet.options.registry import names_for
 
 # Options that each pair is tested with, beside its default ones; small ones, for speed.
 OPTIONS = {
@@ -84,7 +85,7 @@ def couple(name, option, pair, count):
     if name == "minfunnel":
         return rays.move_to_tips(second, *rays._funnels(option), option.degree), second
     if name == "partial_mass":  # the second law's sampler is the first one's at distance 0, with the same numbers
-        still = LOADERS[name](dataclasses.replace(option, distance=1e-300))
+        still = registry.load("dataset", name)(dataclasses.replace(option, distance=1e-300))
         return first, still.samples("evaluation", count, 0)[0]
     if name in ("discrete", "two_classes"):
         first, second = (torch.unique(pair.samples("evaluation", 4000, 0)[side], dim=0) for side in (0, 1))
@@ -155,7 +156,7 @@ def test_samples_are_float64_of_the_stated_shape_and_depend_on_seed_and_part_alo
 
 
 def test_every_pair_is_loaded_and_tested():
-    assert set(LOADERS) == set(PAIRS) == {*OPTIONS, "gan"}  # which has tests of its own
+    assert set(names_for("dataset", "pair")) == {*OPTIONS, "gan"}  # which has tests of its own
 
 
 @pytest.mark.parametrize(("dimension", "scales"), [(1, [1.0, 3.0]), (3, [0.5, 0.2]), (784, [1.0, 1.5])])

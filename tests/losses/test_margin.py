@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from lipnet.losses.margin import build_loss, offset_cross_entropy
+from lipnet.losses import build_loss
+from lipnet.losses.cross_entropy import offset_cross_entropy
 
 LOGITS = torch.tensor([[2.0, 1.5, 0.0], [0.0, 1.0, 3.0], [1.0, 1.0, 1.0]])
 LABELS = torch.tensor([0, 1, 2])

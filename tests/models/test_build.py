@@ -21,7 +21,7 @@ from lipnet.layers import (
     UnitRowLinear,
 )
 from lipnet.models import build_model
-from lipnet.options.facts import DATASETS
+from lipnet.options.facts import image_facts
 
 # The paper's architectures (Li et al. 2019, appendix): (in, out, kernel size, stride) of a convolution, "flatten",
 # (in, out) of a fully connected layer. MaxMin follows every layer with weights but the last.
@@ -55,7 +55,7 @@ def build(make_config):
 
     def make(*overrides):
         config = make_config(*overrides)
-        return build_model(config, *DATASETS[config.dataset.name]).eval()
+        return build_model(config, *image_facts(config.dataset.name)).eval()
 
     return make
 
@@ -97,7 +97,7 @@ def test_default_network_is_the_papers(model, dataset, build):
     network = build(f"model={model}", f"dataset={dataset}")
     assert isinstance(network[0], Normalize)
     assert [described(layer) for layer in network[1:]] == expected_layers(ARCHITECTURES[model, dataset], MaxMin)
-    shape, classes = DATASETS[dataset]
+    shape, classes = image_facts(dataset)
     assert network(torch.rand(2, *shape)).shape == (2, classes)
 
 
@@ -195,7 +195,7 @@ def test_normalisation_comes_first(build):
 )
 def test_network_of_orthogonal_layers_has_bound_one(dataset, overrides, build):
     network = build(f"dataset={dataset}", *overrides)
-    assert lipschitz_bound(network, DATASETS[dataset][0]) == pytest.approx(1, abs=1e-5)
+    assert lipschitz_bound(network, image_facts(dataset)[0]) == pytest.approx(1, abs=1e-5)
 
 
 def test_normalisation_counts_in_the_bound(build):

@@ -8,10 +8,11 @@ from omegaconf import OmegaConf
 
 from lipnet.cli.saved import RUN_READERS
 from lipnet.errors import UserError
-from lipnet.options.facts import DATASETS
 from lipnet.options.folder import config_dir
-from lipnet.options.pairs import PAIRS
-from lipnet.options.parse import GROUPS, Attack, Config, Estimate, Generator, examine, parse
+from lipnet.options.parse import Attack, Config, Estimate, Generator, examine, parse
+from lipnet.options.registry import GROUPS, names_for
+
+PAIRS = names_for("dataset", "pair")
 
 NUMBER = "must be a finite number"
 LIST, EACH = "must be a list", "each entry a finite number"
@@ -481,7 +482,7 @@ def test_a_value_that_does_not_resolve_is_named(text, words):
 
 
 def test_every_data_set_has_an_option():
-    assert set(GROUPS["dataset"]) == set(DATASETS) | set(PAIRS)
+    assert set(GROUPS["dataset"]) == set(names_for("dataset", "images")) | set(PAIRS)
 
 
 def test_every_group_is_a_field():

@@ -9,7 +9,7 @@ from lipnet.data.pairs.pair import Pair, Potential, Sampler, independent, pair_s
 from lipnet.data.pairs.rays import source_files, source_images
 from lipnet.data.transport import assignment, cost_matrix
 from lipnet.errors import UserError
-from lipnet.options.facts import DATASETS
+from lipnet.options.facts import image_facts
 from lipnet.options.pairs import Discrete, TwoClasses, TwoImages
 
 
@@ -30,7 +30,7 @@ def two_classes(option: TwoClasses) -> Pair:
         UserError: there is no such class, or it has too few images.
     """
     train = source_files(option)[0]
-    classes, random = DATASETS[option.source][1], pair_stream(option.seed)
+    classes, random = image_facts(option.source)[1], pair_stream(option.seed)
     sides = []
     for number in option.classes:
         if number >= classes:

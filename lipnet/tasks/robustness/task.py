@@ -13,10 +13,10 @@ from lipnet.certify import certified_radii, lipschitz_bound, pairwise_certified_
 from lipnet.certify.radius import model_logits
 from lipnet.data.images import Split, load_splits
 from lipnet.display.fitting import Fitting, log_fitting
-from lipnet.losses.margin import build_loss
+from lipnet.losses import build_loss
 from lipnet.options.checks import radius_value
 from lipnet.options.config import Config
-from lipnet.options.facts import DATASETS
+from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.tasks import FOOLBOX_ATTACKS
 from lipnet.runs.files import write_csv
 from lipnet.runs.machine import peak_memory_bytes
@@ -67,7 +67,7 @@ class Classification:
 
     @torch.no_grad()
     def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
-        shape, _ = DATASETS[self.config.dataset.name]
+        shape, _ = inputs_and_outputs(self.config.dataset)
         bound = lipschitz_bound(model, shape)
         track_singular_values(model, self.config, epoch, self.tracker)
         metrics = {"lipschitz/upper_bound": bound}

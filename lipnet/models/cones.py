@@ -1,0 +1,14 @@
+"""A pointwise minimum, or maximum, of cones: the closed form of many an optimal critic."""
+
+import math
+
+from torch import nn
+
+from lipnet.layers import Cones
+from lipnet.models.choices import Shape
+from lipnet.options.config import Config
+
+
+def cones(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
+    """The one module of such a critic."""
+    return [Cones(math.prod(input_shape), config.model.cones, upward=config.model.apices == "second")]

@@ -1,0 +1,87 @@
+"""Every option that a configuration can choose, registered under its group. Imports no torch.
+
+``--help``, the checks, the builders, the tables and the documentation ask this registry; nothing else lists options.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from lipnet.options.option import Named
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a group.
+
+    Attributes:
+        keys: a dataclass of checked keys; their defaults are in ``conf/GROUP/NAME.yaml``.
+        code: what it stands for, as ``module:name``, imported when it is used. What is called, by group:
+            conv, linear: ``(channels or features of the layer, **keys) -> layer``; a convolution that is made for
+            images of one size has an argument ``image_size``. activation: ``(**keys) -> layer``.
+            model: ``(config, input shape, outputs) -> list of modules``.
+            loss: ``(option, margin) -> ((logits, labels) -> losses)``. optimizer: ``(parameters, **keys)``.
+            scheduler: ``(option, peak, steps, steps per epoch) -> (step -> rate)``.
+            dataset: ``option -> (training split, test split)``, or for a pair ``option -> Pair``.
+            task: ``(config, session) -> results``.
+        reads: of a model, the groups whose options it is built of.
+        data: ``images`` or ``pair``: what a data set is, and what a task or a loss is for; empty: any.
+        losses: of a task, the losses that it trains with; empty: any.
+        groups: of an activation, how many channels it takes together; ``None``: all of them.
+        shape, classes: of labelled images, ``(channels, height, width)`` and the number of classes.
+        shared: of a task, whether several processes can share a run.
+    """
+
+    group: str
+    name: str
+    keys: type = Named
+    code: str = ""
+    reads: tuple[str, ...] = ()
+    data: str = ""
+    losses: tuple[str, ...] = ()
+    groups: Callable[[Any], int | None] | None = None
+    shape: tuple[int, int, int] | None = None
+    classes: int = 1
+    shared: bool = False
+
+    def load(self) -> Any:
+        """Imports the code, and returns it."""
+        module, _, name = self.code.partition(":")
+        return getattr(import_module(module), name)
+
+
+# Every group in the order in which they are shown, with its options; the first is the default. The last groups are
+# late: a pair's file chooses the model and the loss that it can be used with, and task=gan its loss.
+GROUPS: dict[str, dict[str, Option]] = {
+    "model": {}, "conv": {}, "linear": {}, "activation": {}, "loss": {}, "optimizer": {}, "scheduler": {},
+    "dataset": {}, "task": {},
+}  # fmt: skip
+
+
+def register(group: str, name: str, keys: type = Named, code: str = "", **facts: Any) -> None:
+    """Adds an option; ``facts`` are further attributes of ``Option``.
+
+    Raises:
+        ValueError: there is no such group, or it has an option of this name.
+    """
+    if group not in GROUPS:
+        raise ValueError(f"no group {group!r}: options belong to {', '.join(GROUPS)}")
+    if name in GROUPS[group]:
+        raise ValueError(f"{group}={name} is registered already ({GROUPS[group][name].code})")
+    GROUPS[group][name] = Option(group, name, keys, code, **facts)
+
+
+def load(group: str, name: str) -> Any:
+    """Imports the code of an option, and returns it."""
+    return GROUPS[group][name].load()
+
+
+def names_for(group: str, data: str) -> list[str]:
+    """A group's options for labelled ``images``, or for a ``pair`` of distributions."""
+    return [name for name, option in GROUPS[group].items() if option.data == data]
+
+
+def is_for(data: str, dataset: Any) -> bool:
+    """Whether this is the name of a data set of the kind ``images`` or ``pair``."""
+    return dataset in GROUPS["dataset"] and GROUPS["dataset"][dataset].data == data

@@ -52,10 +52,9 @@ def kind(config: DictConfig) -> str:
 
 def run_label(config: DictConfig) -> str:
     """What was typed beyond the choices that a run directory's parents are named by."""
-    return label(
-        config.hydra.overrides.task,
-        left_out=(*_UNSAID, "task", "dataset", "model", method_group(str(OmegaConf.select(config, "model.name")))),
-    )
+    group = method_group(str(OmegaConf.select(config, "model.name")))
+    named = ("task", "dataset", "model", *([] if group is None else [group]))
+    return label(config.hydra.overrides.task, left_out=(*_UNSAID, *named))
 
 
 def job_name(config: DictConfig, *keys: str) -> str:

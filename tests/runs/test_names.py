@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lipnet.runs.latest import link_latest
-from lipnet.runs.names import job_name, label, method, run_dir, run_label, sweep_name
+from lipnet.runs.names import job_name, kind, label, run_dir, run_label, sweep_name
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,9 @@ def test_a_run_is_called_after_what_its_parents_do_not_say():
     overrides = ["task=robustness", "dataset=mnist", "model=fc", "conv=rko", "linear=bjorck", "epochs=3"]
     assert run_label(composed("small", *overrides)) == "linear-bjorck_epochs-3"
     assert run_label(composed("fc", *overrides)) == "conv-rko_epochs-3"
-    assert [method(composed(model)) for model in ("small", "fc")] == ["rko", "bjorck"]
+    assert [kind(composed(model)) for model in ("small", "fc", "cones", "gan_critic")] == [
+        "small-rko", "fc-bjorck", "cones", "gan_critic"
+    ]  # fmt: skip
 
 
 def test_a_job_is_called_after_what_is_swept_and_its_configuration():

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from lipnet.certify.radius import at_once, margins, model_logits
 
+_LITTLE = 0.05  # of an image's margin: where no more is left, another start often finds an error
+
 
 def fgsm(model: nn.Module, images: Tensor, labels: Tensor, radius: float) -> Tensor:
     """One step of length ``radius`` down the margin's gradient, clamped to [0, 1] (Goodfellow et al. 2015, in L2)."""
@@ -22,10 +24,10 @@ def pgd(
 
     The first restart begins at the image and goes for whichever class is nearest. Restart r > 0 begins at a point drawn
     uniformly from the ball and goes for the class that is the image's (r + 1)-th likeliest wrong one. Where less than a
-    tenth of the image's margin is left, it begins at another such point too, for the nearest class; and a last descent
-    begins at the best iterate, with half the steps, a quarter as long. The step length falls from ``radius`` to a
-    twentieth of it. An example that is certainly misclassified is left alone from then on; a descent is given up where
-    it cannot succeed to first order.
+    twentieth of the image's margin is left, it begins at another such point too, for the nearest class; and a last
+    descent begins at the best iterate, with half the steps, a quarter as long. The step length falls from ``radius`` to
+    a twentieth of it. An example that is certainly misclassified is left alone from then on; a descent is given up
+    where it cannot succeed to first order.
 
     Args:
         model: maps ``(batch, channels, height, width)`` in [0, 1] to logits, each example on its own.
@@ -53,10 +55,10 @@ def pgd(
         at_image = margins(model_logits(model, images), labels)
     descend(torch.arange(len(images), device=images.device), images, None, radius, steps)
     for restart in range(1, restarts):
-        for share, aim in ((math.inf, restart), (0.1, None)):
+        for share, aim in ((math.inf, restart), (_LITTLE, None)):
             rows = left(share)
             descend(rows, random_start(images[rows], radius, generator), aim, radius, steps)
-    rows = left(0.1)
+    rows = left(_LITTLE)
     descend(rows, best[rows], None, radius / 4, max(1, steps // 2))
     return best
 

@@ -111,7 +111,7 @@ class Assured(nn.Module):
             )
 
 
-def assured(network: nn.Module, input_shape: Shape, images: Tensor | None = None, at_most: float = 0.015) -> Assured:
+def assured(network: nn.Module, input_shape: Shape, images: Tensor | None = None, at_most: float = 0.012) -> Assured:
     """A classifier that answers in float32 where that settles the prediction, and in float64 where it does not.
 
     For every float32 input its prediction is that of the network evaluated in float64, whatever the order of sums, so
@@ -123,7 +123,7 @@ def assured(network: nn.Module, input_shape: Shape, images: Tensor | None = None
         input_shape: of one input, without batch axis.
         images: float32 examples, on the network's device. With them, as few of the last layers as it takes run in
             float64 at once, so that no larger part of these than ``at_most`` is evaluated again. Without, none do.
-        at_most: of others it may be a little more: by 0.3 points, one standard error, with 2,000 images.
+        at_most: of others it may be a little more: by 0.25 points, one standard error, with 2,000 images.
 
     Raises:
         TypeError: as ``lipschitz_bound`` and ``rounding_bound``; or the weights are not float32's.

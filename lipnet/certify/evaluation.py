@@ -77,7 +77,7 @@ class Evaluation:
 PLACE = 3  # numbers for each place
 _LINEAR = (nn.Linear, BlockedLinear, PaddedConv2d, BlockedConv2d)
 _Sums = Callable[[Tensor], tuple[Tensor, Tensor]]
-_MANY = 4000  # terms, of whose sums the errors of errors are not small
+_FEW, _MANY = 64, 4000  # terms of sums that lose little, and of such that have lost more than little on the way
 
 
 def _sums_of_products(layer: Any) -> _Sums:
@@ -102,7 +102,7 @@ def _sums_of_products(layer: Any) -> _Sums:
         inputs = inputs.detach().to(weight.dtype)
         products = _product(layer, inputs.abs(), absolute)
         whole = norm_of_each(products) * (1 + off)
-        if count > _MANY:
+        if not _FEW <= count <= _MANY:
             return whole, whole
         blocks = products * off
         for part in layer.partial_sums(inputs, weight) if blocked else (_product(layer, inputs, weight),):

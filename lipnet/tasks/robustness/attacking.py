@@ -162,12 +162,19 @@ class Attacker:
         return sought.to(self.images)
 
     def _distance_of_errors(self, found: Tensor, rows: Tensor, radius: float) -> Tensor:
-        """Infinite unless the certified network errs on the image, which must lie in the ball and in [0, 1]."""
+        """Infinite unless the certified network errs on the image, which must lie in the ball and in [0, 1].
+
+        An image that the attack left as it was is not evaluated: it is correct, or it would not have been attacked.
+        """
         distance = torch.linalg.vector_norm((found.double() - self.images[rows].double()).flatten(1), dim=1)
         pixels = found.flatten(1)
         valid = (distance <= radius) & (pixels.amin(1) >= 0) & (pixels.amax(1) <= 1)
-        margin = margins(model_logits(self.exact, found.to(next(self.exact.parameters()).dtype)), self.labels[rows])
-        return torch.where(valid & (margin <= 0), distance, math.inf)
+        errs = valid & (distance > 0)
+        moved = errs.nonzero()[:, 0]
+        if len(moved):
+            tried = found[moved].to(next(self.exact.parameters()).dtype)
+            errs[moved] = margins(model_logits(self.exact, tried), self.labels[rows[moved]]) <= 0
+        return torch.where(errs, distance, math.inf)
 
     def _check(self, name: str, distances: Tensor) -> None:
         broken = (distances < self.certified[: len(distances)]).nonzero()[:, 0]

@@ -185,6 +185,18 @@ def test_attack_examples_limits_the_attacks(config, monkeypatch, examples):
     assert len(found.radii) == COUNT
 
 
+def test_what_an_attack_left_as_it_was_is_not_evaluated_again(config, monkeypatch):
+    evaluated, logits = [], attacking.model_logits
+
+    def move_one(model, images, *_):
+        return torch.cat([images[:1] + 1e-3, images[1:]])
+
+    monkeypatch.setitem(ATTACKS, "fgsm", InBall(move_one))
+    monkeypatch.setattr(attacking, "model_logits", lambda model, x: evaluated.append(len(x)) or logits(model, x))
+    certify_and_attack(_two_sided(), _split(), config("attack.names=[fgsm]", "attack.proved=1"))
+    assert evaluated == [1] * len(RADII)
+
+
 def test_an_example_broken_at_one_radius_is_broken_at_all_larger(config, monkeypatch):
     def only_small(model, images, labels, radius, *_):
         return pgd(model, images, labels, radius, 5, 1, None) if radius < 0.1 else images

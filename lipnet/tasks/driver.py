@@ -10,7 +10,7 @@ from torch import nn
 
 from lipnet.certify import singular_values
 from lipnet.certify.bound import output_shape
-from lipnet.certify.spectrum import LINEAR_LAYERS
+from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.cli.saved import RESUME_KEYS
 from lipnet.models import summarize
 from lipnet.models.summary import count_parameters

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_o
 from lipnet.certify.certificate import holds_float32
 from lipnet.certify.radius import at_once
 from lipnet.certify.rounding import Rounding, rounding_bound
+from lipnet.certify.walk import named_parts, parts
 from lipnet.layers.blocked import BlockedLinear
 
 _UP = 1 + 1e-12  # more than the few roundings of each float64 number here, and of the network's sum of them
@@ -161,9 +161,8 @@ def assured_layers(network: nn.Module) -> nn.Sequential:
     if composition(network) is not nn.Sequential:
         return nn.Sequential(_in_blocks(network) if type(network) is nn.Linear else network)
     layers = nn.Sequential()
-    for child in network._modules.values():  # children() leaves out a module's second use
-        assert child is not None
-        layers.extend(assured_layers(child))
+    for _, part in named_parts(network):
+        layers.extend(assured_layers(part))
     return layers
 
 
@@ -189,11 +188,11 @@ def assured_constants(network: nn.Module, input_shape: Shape, narrow: int | None
         whole = [rounding_bound(network, shape, dtype) for dtype in (torch.float32, torch.float64)]
         if math.prod(output_shape(network, shape)) < 2:
             raise ValueError("only a network of two outputs or more has a prediction to be assured")
-        parts = assured_layers(network)
-        narrow = len(parts) if narrow is None else narrow
+        in_turn = assured_layers(network)
+        narrow = len(in_turn) if narrow is None else narrow
         layers = [
-            _measure(layer, here, torch.float32 if number < narrow else torch.float64)
-            for number, (layer, here) in enumerate(_with_shapes(parts, shape))
+            _measure(layer.module, layer.input_shape, torch.float32 if number < narrow else torch.float64)
+            for number, layer in enumerate(parts(in_turn, shape))
         ]
     slopes: list[float] = []
     offset, after = 0.0, math.sqrt(2) * _UP
@@ -230,12 +229,6 @@ def _measure(layer: nn.Module, shape: Shape, dtype: torch.dtype) -> _Layer:
     slope, offset = rounding.error.slope, float(rounding.error.offset)
     offset += slope * _centre_norm(rounding, shape) if slope else 0.0
     return _Layer(lipschitz_bound(layer, shape), slope, offset, math.prod(shape))
-
-
-def _with_shapes(layers: nn.Sequential, shape: Shape) -> Iterator[tuple[nn.Module, Shape]]:
-    for layer in layers:
-        yield layer, shape
-        shape = output_shape(layer, shape)
 
 
 def _centre_norm(rounding: Rounding, shape: Shape) -> float:

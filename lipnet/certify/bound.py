@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from lipnet.certify.faithful import remember, unfaithful
-from lipnet.certify.norm import up
 from lipnet.certify.probe import MISFITS, misfit, refute
-from lipnet.layers import Concat, OrthogonalizationError, Residual
+from lipnet.layers import OrthogonalizationError
 
 Shape = tuple[int, ...]
 Rule = Callable[[Any, Shape], float]
+BoundOfPart = Callable[[str, nn.Module, Shape], float]  # of a part's name, the part and the shape of its inputs
+Composition = Callable[[Any, Shape, BoundOfPart], float]
 _RULES: dict[type[nn.Module], Rule] = {}
+_COMPOSE: dict[type[nn.Module], Composition] = {}
 _KNOWN: dict[tuple[nn.Module, Shape], float] | None = None  # by ``measured_once``
 
 
@@ -72,6 +74,17 @@ def register_rule(*module_types: type[nn.Module]) -> Callable[[Rule], Rule]:
     return register
 
 
+def register_composition(kind: type[nn.Module]) -> Callable[[Composition], Composition]:
+    """Registers how the bounds of its parts make the bound of a module that does nothing but call them."""
+
+    def register(compose: Composition) -> Composition:
+        _COMPOSE[kind] = compose
+        remember(kind)
+        return compose
+
+    return register
+
+
 def _bound(module: nn.Module, shape: Shape, name: str) -> float:
     kind = nearest_type(module, (*_RULES, *_COMPOSE))
     if kind is None:
@@ -82,7 +95,7 @@ def _bound(module: nn.Module, shape: Shape, name: str) -> float:
     try:
         if kind in _COMPOSE:
             _refuse(unfaithful(module, kind, parts=False))
-            return _COMPOSE[kind](module, shape, name)
+            return _COMPOSE[kind](module, shape, lambda part, inner, size: _bound(inner, size, f"{name}.{part}"))
         if _KNOWN is None:
             return _of_rule(module, shape, kind)
         if (module, shape) not in _KNOWN:
@@ -142,34 +155,6 @@ def composition(module: nn.Module) -> type[nn.Module] | None:
     """``nn.Sequential``, ``Residual`` or ``Concat``, if it is bounded as that; ``None`` if by a rule of its own."""
     kind = nearest_type(module, (*_RULES, *_COMPOSE))
     return kind if kind in _COMPOSE else None
-
-
-def _sequence(module: nn.Module, shape: Shape, name: str) -> float:
-    bound = 1.0
-    for child_name, child in module._modules.items():  # named_children() leaves out a module's second use
-        assert child is not None
-        bound = up(bound * _bound(child, shape, f"{name}.{child_name}"))
-        shape = output_shape(child, shape)
-    return bound
-
-
-def _sum(module: Residual, shape: Shape, name: str) -> float:
-    branch = _bound(module.branch, shape, f"{name}.branch")
-    return up(branch + _bound(module.shortcut, shape, f"{name}.shortcut"))
-
-
-def _concatenation(module: Concat, shape: Shape, name: str) -> float:
-    bounds = [_bound(branch, shape, f"{name}.branches.{index}") for index, branch in enumerate(module.branches)]
-    return up(up(math.hypot(*bounds)))  # hypot errs by less than an ulp
-
-
-_COMPOSE: dict[type[nn.Module], Callable[[Any, Shape, str], float]] = {
-    nn.Sequential: _sequence,
-    Residual: _sum,
-    Concat: _concatenation,
-}
-for _kind in _COMPOSE:
-    remember(_kind)
 
 
 def output_shape(module: nn.Module, input_shape: Shape) -> Shape:

@@ -11,16 +11,10 @@ from torch.nn import functional
 
 from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import composition
+from lipnet.certify.walk import named_parts
 from lipnet.layers import BlockedConv2d, BlockedLinear, Concat, PaddedConv2d, Residual
 from lipnet.layers.blocks.composition import each_of
 from lipnet.layers.convolutions.padded import same_conv2d
-
-
-def children(module: nn.Module) -> Iterator[nn.Module]:
-    """Of a sequence, in the order of evaluation; ``children()`` leaves out a module's second use."""
-    for child in module._modules.values():
-        assert child is not None
-        yield child
 
 
 class Evaluation:
@@ -55,8 +49,8 @@ class Evaluation:
             return self._through(part, inputs, places)
 
         if kind is nn.Sequential:
-            for child in children(module):
-                inputs = self._through(child, inputs, places)
+            for _, part in named_parts(module):
+                inputs = self._through(part, inputs, places)
             return inputs
         if kind is Residual:
             shortcut, branch = each_of(inputs, [module.shortcut, module.branch], through)

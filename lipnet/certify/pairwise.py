@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_once, nearest_type, output_shape
-from lipnet.certify.evaluation import children
 from lipnet.certify.faithful import unfaithful
 from lipnet.certify.radius import any_pair
-from lipnet.certify.spectrum import DENSE_LAYERS
+from lipnet.certify.rules.linear import DENSE_LAYERS
+from lipnet.certify.walk import named_parts
 
 
 def pairwise_lipschitz_bounds(model: nn.Module, input_shape: Shape) -> Tensor:
@@ -26,7 +26,7 @@ def pairwise_lipschitz_bounds(model: nn.Module, input_shape: Shape) -> Tensor:
     """
     with measured_once():
         whole = lipschitz_bound(model, input_shape)
-        layers = list(children(model)) if composition(model) is nn.Sequential else []
+        layers = [layer for _, layer in named_parts(model)] if composition(model) is nn.Sequential else []
         features = lipschitz_bound(nn.Sequential(*layers[:-1]), input_shape)
     outputs = output_shape(model, input_shape)
     if len(outputs) != 1:

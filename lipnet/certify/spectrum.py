@@ -1,28 +1,17 @@
 """Linear layers as matrices, in float64, from their effective weights; their singular values."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lipnet.certify.bound import Shape, nearest_type
 from lipnet.certify.faithful import unfaithful
 from lipnet.certify.norm import small_gram
-from lipnet.layers import (
-    BlockedConv2d,
-    BlockedLinear,
-    ConstrainedConv2d,
-    OrthogonalLinear,
-    PaddedConv2d,
-    SpectralLinear,
-)
-from lipnet.layers.convolutions.constrained import EstimatedConv2d
-from lipnet.layers.dense.constrained import ConstrainedLinear
-from lipnet.layers.frequency import conv_operator
 
-Shape = tuple[int, ...]
-# Each with a ``forward`` of its own; the subclasses of one differ in how they build their weight.
-DENSE_LAYERS = (ConstrainedLinear, OrthogonalLinear, SpectralLinear, BlockedLinear, nn.Linear)
-LINEAR_LAYERS = (ConstrainedConv2d, EstimatedConv2d, BlockedConv2d, PaddedConv2d, *DENSE_LAYERS)
+Operator = Callable[[Any, Shape], Tensor]
 
 
 def singular_values(layer: nn.Module, input_shape: Shape) -> Tensor:
@@ -35,7 +24,7 @@ def singular_values(layer: nn.Module, input_shape: Shape) -> Tensor:
     Raises:
         TypeError: the layer is not a linear one known here, or computes something else than its class does.
     """
-    kind = next((ancestor for ancestor in type(layer).__mro__ if ancestor in LINEAR_LAYERS), None)
+    kind = nearest_type(layer, linear_operator.registry.keys() - {object})
     reason = unfaithful(layer, kind) if kind is not None else None
     if reason is not None:
         raise TypeError(f"no singular values of {type(layer).__name__}: {reason}")
@@ -50,25 +39,12 @@ def linear_operator(layer: nn.Module, input_shape: Shape) -> Tensor:
     raise TypeError(f"{type(layer).__name__} is not a linear layer known here")
 
 
-@linear_operator.register(ConstrainedLinear)
-@linear_operator.register(nn.Linear)
-def _(layer: ConstrainedLinear | nn.Linear, input_shape: Shape) -> Tensor:
-    return layer.weight.detach().double().cpu()
+def register_operator(*module_types: type[nn.Module]) -> Callable[[Operator], Operator]:
+    """``linear_operator.register`` of several types."""
 
+    def register(operator: Operator) -> Operator:
+        for kind in module_types:
+            linear_operator.register(kind, operator)
+        return operator
 
-@linear_operator.register
-def _(layer: ConstrainedConv2d, input_shape: Shape) -> Tensor:
-    return _conv_operator(layer.weight, input_shape, layer.stride, layer.dilation, layer.groups, layer.padding_mode)
-
-
-@linear_operator.register
-def _(layer: PaddedConv2d, input_shape: Shape) -> Tensor:
-    conv = layer.conv
-    return _conv_operator(conv.weight, input_shape, conv.stride[0], conv.dilation[0], conv.groups, layer.padding_mode)
-
-
-def _conv_operator(
-    weight: Tensor, input_shape: Shape, stride: int, dilation: int, groups: int, padding_mode: str
-) -> Tensor:
-    height, width = input_shape[-2:]
-    return conv_operator(weight.detach().double().cpu(), (height, width), stride, dilation, groups, padding_mode)
+    return register

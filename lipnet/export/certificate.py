@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import Assured
-from lipnet.certify.bound import Shape, lipschitz_bound, output_shape
+from lipnet.certify.bound import Shape, lipschitz_bound, measured_once, output_shape
+from lipnet.certify.walk import walk
 from lipnet.export.parts import rebuild
 
 FORMAT = 1
@@ -58,19 +59,17 @@ def split_constants(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
 
 
 def layer_bounds(network: nn.Sequential, shape: Shape) -> list[float]:
-    """The Lipschitz bound of each layer."""
-    bounds = []
-    for layer in network:
-        bounds.append(lipschitz_bound(layer, shape))
-        shape = output_shape(layer, shape)
-    return bounds
+    """The Lipschitz bound of each layer that ``describe`` names."""
+    with measured_once():
+        return [lipschitz_bound(layer.module, layer.input_shape) for layer in walk(network, shape)]
 
 
 def preprocessing(layers: list[dict[str, Any]], state: dict[str, Tensor]) -> tuple[list[float] | None, ...]:
     """Mean and std of the first layer's normalisation, which is part of the network; ``None`` where there is none."""
-    if not layers or layers[0]["type"] != "Normalize":
+    first = next((layer for layer in layers if layer["type"] != "Sequential"), None)
+    if first is None or first["type"] != "Normalize":
         return None, None
-    return tuple(state[f"0.{key}"].flatten().tolist() for key in ("mean", "std"))
+    return tuple(state[f"{first['name']}.{key}"].flatten().tolist() for key in ("mean", "std"))
 
 
 @torch.no_grad()

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lipnet.certify import Assured
-from lipnet.certify.bound import Shape, output_shape
-from lipnet.layers import PaddedConv2d
+from lipnet.certify.bound import Shape, composition, output_shape
+from lipnet.certify.walk import parts
+from lipnet.layers import PaddedConv2d, Residual
 
 
 def write_onnx(path: Path, network: nn.Module, shape: Shape) -> None:
@@ -40,11 +41,10 @@ class _SecondPass(nn.Module):
 
     def __init__(self, network: Assured) -> None:
         super().__init__()
-        self.network, shape = copy.copy(network), network.shape
+        self.network = copy.copy(network)
         self.network._modules = dict(network._modules) | {"exact": nn.Sequential()}
-        for layer in network.network:
-            self.network.exact.append(_in_float64(layer, shape))
-            shape = output_shape(layer, shape)
+        for layer in parts(network.network, network.shape):
+            self.network.exact.append(_in_float64(layer.module, layer.input_shape))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         logits, again = self.network.first(images)
@@ -112,6 +112,10 @@ class _MatrixConv2d(nn.Module):
 
 def _in_float64(layer: nn.Module, shape: Shape) -> nn.Module:
     """The layer's second pass, in operations that ONNX Runtime has in float64 on a CPU."""
+    kind = composition(layer)
+    if kind is not None:
+        inside = {part.name: _in_float64(part.module, part.input_shape) for part in parts(layer, shape)}
+        return Residual(inside["branch"], inside["shortcut"]) if kind is Residual else kind(*inside.values())
     if isinstance(layer, PaddedConv2d):
         return _MatrixConv2d(layer, shape)
     return _Rearranged(layer, shape) if isinstance(layer, nn.Upsample | nn.ZeroPad2d) else _Wide(layer)

@@ -11,8 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify.faithful import unfaithful
+from lipnet.certify.walk import named_layers
 from lipnet.errors import UserError
-from lipnet.layers import Abs, BlockedConv2d, BlockedLinear, GroupSort, MaxMin, Normalize, PaddedConv2d
+from lipnet.layers import (
+    Abs,
+    BlockedConv2d,
+    BlockedLinear,
+    Concat,
+    GroupSort,
+    MaxMin,
+    Normalize,
+    PaddedConv2d,
+    Residual,
+)
 from lipnet.options.checks import Check, boolean, list_of, one_of, optional, whole
 
 _COUNT = whole(1, at_most=2**20)
@@ -121,31 +132,46 @@ PARTS: dict[str, Part] = {
 }  # fmt: skip
 
 
+# Layers that hold others, which follow them in the list with names of their own: ``2``, ``2.shortcut``, ``2.branch.0``.
+BLOCKS: dict[str, type[nn.Module]] = {"Sequential": nn.Sequential, "Residual": Residual, "Concat": Concat}
+_KINDS = ", ".join((*PARTS, *BLOCKS))
+_DEEPEST = 32  # names in a name: more may be too much for Python's stack
+
+
 def describe(network: nn.Sequential) -> list[dict[str, Any]]:
     """``[{"name": "0", "type": "Normalize", "channels": 1}, ...]`` of a network that ``to_plain`` made.
 
     Raises:
         UserError: a layer is of no type that can be exported.
     """
-    layers = []
-    for number, layer in enumerate(network):
-        kind = type(layer).__name__
-        if kind not in PARTS:
-            raise UserError(f"layer {number} ({layer}) cannot be exported; these can: {', '.join(PARTS)}.")
-        described = PARTS[kind].describe(layer)
-        with torch.device("meta"):
-            reason = _difference(layer, PARTS[kind].build(**described))
-        if reason is not None:
-            raise UserError(f"layer {number} ({layer}) cannot be exported: {reason}.")
-        layers.append({"name": str(number), "type": kind, **described})
-    return layers
+    reason = unfaithful(network, nn.Sequential, parts=False)
+    if reason is not None:
+        raise UserError(f"the network ({type(network).__name__}) cannot be exported: {reason}.")
+    return [_described(name, layer) for name, layer in named_layers(network)]
 
 
-def _difference(layer: nn.Module, rebuilt: nn.Module) -> str | None:
+def _described(name: str, layer: nn.Module) -> dict[str, Any]:
+    kind, own = type(layer).__name__, name.rpartition(".")[2]
+    if not own.isdecimal() and own not in ("shortcut", "branch"):
+        raise UserError(f"layer {name} cannot be exported: those of a sequence are numbered there, not named.")
+    if kind not in PARTS and kind not in BLOCKS:
+        raise UserError(f"layer {name} ({layer}) cannot be exported; these can: {_KINDS}.")
+    arguments = PARTS[kind].describe(layer) if kind in PARTS else {}
+    reason = _difference(layer, arguments) if kind in PARTS else _not_itself(layer, BLOCKS[kind])
+    if reason is not None:
+        raise UserError(f"layer {name} ({layer}) cannot be exported: {reason}.")
+    return {"name": name, "type": kind, **arguments}
+
+
+def _not_itself(layer: nn.Module, kind: type[nn.Module]) -> str | None:
+    return None if type(layer) is kind else f"it is not {kind.__module__}.{kind.__name__} itself"
+
+
+def _difference(layer: nn.Module, arguments: dict[str, Any]) -> str | None:
     """What an export would lose of a layer; ``None`` if it is all in the description."""
-    if type(layer) is not type(rebuilt):
-        return f"it is not {type(rebuilt).__module__}.{type(rebuilt).__name__} itself"
-    reason = unfaithful(layer, type(layer))
+    with torch.device("meta"):
+        rebuilt = PARTS[type(layer).__name__].build(**arguments)
+    reason = _not_itself(layer, type(rebuilt)) or unfaithful(layer, type(layer))
     if reason is not None:
         return reason
     for part, other in zip(layer.modules(), rebuilt.modules(), strict=True):
@@ -159,9 +185,9 @@ def _difference(layer: nn.Module, rebuilt: nn.Module) -> str | None:
 def exported_state(network: nn.Sequential) -> dict[str, Tensor]:
     """The tensors of a plain network on the CPU, the normalisation's mean and std included."""
     state = dict(network.state_dict())
-    for number, layer in enumerate(network):
+    for name, layer in named_layers(network):
         if isinstance(layer, Normalize):
-            state |= {f"{number}.mean": layer.mean, f"{number}.std": layer.std}
+            state |= {f"{name}.mean": layer.mean, f"{name}.std": layer.std}
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
@@ -171,20 +197,19 @@ def rebuild(layers: Sequence[Any], state: Mapping[str, Tensor]) -> nn.Sequential
     Raises:
         UserError: an unknown type or argument, or tensors that do not fit the layers; all problems are named.
     """
-    problems: list[str] = []
+    reader = _Reader(layers)
     with torch.device("meta"):  # sizes are compared before anything is allocated
-        parts = {str(number): _build(layer, number, problems) for number, layer in enumerate(layers)}
-    if problems:
-        raise UserError(*problems)
-    network, rest = nn.Sequential(), dict(state)
-    for name, part in parts.items():
+        network = reader.network()
+    if reader.problems:
+        raise UserError(*reader.problems)
+    rest = dict(state)
+    for name, part in named_layers(network):
         if isinstance(part, Normalize):
             for key in ("mean", "std"):
                 tensor = rest.pop(f"{name}.{key}", None)
                 if tensor is None or tensor.shape != getattr(part, key).shape:
                     raise UserError(f"{name}.{key}: the normalisation's {key} is missing or of another shape.")
                 setattr(part, key, tensor)
-        network.append(part)
     try:
         network.load_state_dict(rest, assign=True)
     except RuntimeError as error:
@@ -192,19 +217,63 @@ def rebuild(layers: Sequence[Any], state: Mapping[str, Tensor]) -> nn.Sequential
     return network.eval().requires_grad_(False)
 
 
-def _build(layer: Any, number: int, problems: list[str]) -> nn.Module:
-    """The layer without numbers in it; where it cannot be built, says why and gives an empty one."""
-    kind = layer.get("type") if isinstance(layer, dict) else None
-    if not isinstance(kind, str) or kind not in PARTS or layer.get("name") != str(number):
-        problems.append(f"layer {number} is not described as one of {', '.join(PARTS)}.")
-        return nn.Identity()
-    part = PARTS[kind]
-    given = {key: value for key, value in layer.items() if key not in ("name", "type", "lipschitz_upper_bound")}
-    if set(given) != set(part.checks):
-        problems.append(f"layer {number}: {kind} takes {', '.join(part.checks) or 'nothing'}, not {', '.join(given)}.")
-        return nn.Identity()
-    try:
-        return part.build(**{key: check(given[key]) for key, check in part.checks.items()})
-    except ValueError as error:
-        problems.append(f"layer {number}, {kind}: {error}.")
+class _Reader:
+    """Builds the layers of a list, one after the other, without numbers in them.
+
+    Attributes:
+        problems: of layers that cannot be built, in whose place is an empty one.
+    """
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        self.layers, self.at = layers, 0
+        self.problems: list[str] = []
+
+    def network(self) -> nn.Sequential:
+        found = nn.Sequential()
+        while self.at < len(self.layers):
+            found.append(self._layer(str(len(found))))
+        return found
+
+    def _sequence(self, prefix: str) -> nn.Sequential:
+        """Those that follow now and are named ``PREFIX0``, ``PREFIX1``, ..."""
+        found = nn.Sequential()
+        while self._coming("name") == f"{prefix}{len(found)}":
+            found.append(self._layer(f"{prefix}{len(found)}"))
+        return found
+
+    def _layer(self, name: str) -> nn.Module:
+        """The one that follows now, which must be named so."""
+        layer, kind, named = self._coming(), self._coming("type"), self._coming("name")
+        self.at += 1
+        if not isinstance(kind, str) or named != name or (kind not in PARTS and kind not in BLOCKS):
+            return self._none(f"layer {name} is not described as one of {_KINDS}.")
+        if name.count(".") >= _DEEPEST:
+            return self._none(f"layer {name} lies in more than {_DEEPEST} others.")
+        checks = PARTS[kind].checks if kind in PARTS else {}
+        given = {key: value for key, value in layer.items() if key not in ("name", "type", "lipschitz_upper_bound")}
+        if set(given) != set(checks):
+            return self._none(f"layer {name}: {kind} takes {', '.join(checks) or 'nothing'}, not {', '.join(given)}.")
+        if kind in BLOCKS:
+            return self._block(kind, name)
+        try:
+            return PARTS[kind].build(**{key: check(given[key]) for key, check in checks.items()})
+        except ValueError as error:
+            return self._none(f"layer {name}, {kind}: {error}.")
+
+    def _block(self, kind: str, name: str) -> nn.Module:
+        if kind == "Sequential":
+            return self._sequence(f"{name}.")
+        if kind == "Residual":
+            shortcut = self._layer(f"{name}.shortcut")
+            return Residual(self._layer(f"{name}.branch"), shortcut)
+        branches = self._sequence(f"{name}.branches.")
+        return Concat(*branches) if len(branches) else self._none(f"layer {name}: it has no branches.")
+
+    def _coming(self, key: str | None = None) -> Any:
+        """The layer that follows now, or what it has at a key; ``None`` where there is none."""
+        layer = self.layers[self.at] if self.at < len(self.layers) else None
+        return layer if key is None else layer.get(key) if isinstance(layer, dict) else None
+
+    def _none(self, problem: str) -> nn.Module:
+        self.problems.append(problem)
         return nn.Identity()

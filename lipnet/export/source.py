@@ -1,12 +1,13 @@
 """The network as torch code that needs no lipnet."""
 
 import inspect
+import textwrap
 from typing import Any
 
 from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.assured import Assured
-from lipnet.export import deployed, deployed_assured
-from lipnet.export.parts import PARTS
+from lipnet.export import deployed, deployed_assured, deployed_blocks
+from lipnet.export.parts import BLOCKS, PARTS
 from lipnet.layers.convolutions.padded import same_padding
 
 _PADS = {"circular": "nn.CircularPad2d", "zeros": "nn.ZeroPad2d"}
@@ -20,7 +21,8 @@ def network_source(layers: list[dict[str, Any]], assured: bool = False) -> str:
     """
     shared, _, _ = inspect.getsource(deployed).rpartition("def build() ")
     shared = _assured(shared) if assured else shared
-    lines = "".join(f"        {_code(layer)},\n" for layer in layers)
+    shared = shared.replace("def load() ", f"{_blocks(layers)}def load() ", 1)
+    lines = _lines(layers, "")
     return (
         f"{shared}def build() -> nn.Sequential:\n"
         f'    """The network with fresh weights."""\n    return nn.Sequential(\n{lines}    )\n'
@@ -38,7 +40,29 @@ def _assured(shared: str) -> str:
     return before + "".join(f"{inspect.getsource(part)}\n\n" for part in parts)
 
 
-def _code(layer: dict[str, Any]) -> str:
+def _blocks(layers: list[dict[str, Any]]) -> str:
+    """The classes of the blocks that the network has."""
+    kinds = {layer["type"] for layer in layers}
+    classes = [block for block in (deployed_blocks.Residual, deployed_blocks.Concat) if block.__name__ in kinds]
+    return "".join(f"{inspect.getsource(block)}\n\n" for block in classes)
+
+
+def _lines(layers: list[dict[str, Any]], prefix: str) -> str:
+    """The lines of the layers named ``PREFIX0``, ``PREFIX.branch``, ..., those inside of them included."""
+    inside = [layer for layer in layers if layer["name"].rpartition(".")[0] == prefix]
+    lines = ""
+    for layer in inside:
+        _, _, own = layer["name"].rpartition(".")
+        keyword = "" if own.isdecimal() else f"{own}="
+        lines += f"        {keyword}{_code(layer, layers)},\n"
+    return lines
+
+
+def _code(layer: dict[str, Any], layers: list[dict[str, Any]]) -> str:
+    if layer["type"] in BLOCKS:
+        within = f"{layer['name']}.branches" if layer["type"] == "Concat" else layer["name"]
+        kind = "nn.Sequential" if layer["type"] == "Sequential" else layer["type"]
+        return f"{kind}(\n{textwrap.indent(_lines(layers, within), '    ')}        )"
     arguments = {key: value for key, value in layer.items() if key not in ("name", "type")}
     if layer["type"] in ("PaddedConv2d", "BlockedConv2d"):
         before, after = same_padding(layer["kernel_size"], layer["stride"], layer["dilation"])

@@ -8,7 +8,7 @@ from torch import nn
 
 from lipnet.certify.bound import nearest_type
 from lipnet.certify.faithful import hooked, unfaithful, unreadable
-from lipnet.certify.spectrum import LINEAR_LAYERS
+from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.layers import BlockedConv2d, BlockedLinear, ConstrainedConv2d, PaddedConv2d
 from lipnet.layers.constrained import Constrained
 from lipnet.layers.dense.constrained import ConstrainedLinear

@@ -4,7 +4,8 @@ import math
 
 from torch import nn
 
-from lipnet.certify.bound import Shape, lipschitz_bound, output_shape
+from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_once
+from lipnet.certify.walk import Layer, walk
 from lipnet.layers import PaddedConv2d
 from lipnet.models.gan import Gan
 
@@ -12,7 +13,8 @@ from lipnet.models.gan import Gan
 def summarize(model: nn.Sequential, input_shape: Shape) -> str:
     """A table of layers, output shapes, learned parameters and Lipschitz bounds, with totals.
 
-    Of a GAN, one table for the generator and one for the critic.
+    Layers inside another, such as ``Residual``, stand below it with their names; their bounds make its own. Of a GAN,
+    one table for the generator and one for the critic.
     """
     if isinstance(model, Gan):
         generator = _table(model.generator, (model.latent,), bounded=False)
@@ -21,14 +23,17 @@ def summarize(model: nn.Sequential, input_shape: Shape) -> str:
     return _table(model, input_shape, bounded=True)
 
 
-def _table(network: nn.Sequential, input_shape: Shape, bounded: bool) -> str:
-    rows, shape, total, product = [("layer", "output", "parameters", "Lipschitz bound")], input_shape, 0, 1.0
-    for layer in network:
-        bound = lipschitz_bound(layer, shape) if bounded else math.nan
-        shape = output_shape(layer, shape)
-        count = count_parameters(layer)
-        total, product = total + count, product * bound
-        rows.append((_name(layer), "x".join(map(str, shape)), f"{count:,}", _bound(bound)))
+def _table(network: nn.Module, input_shape: Shape, bounded: bool) -> str:
+    rows, total, product = [("layer", "output", "parameters", "Lipschitz bound")], 0, 1.0
+    network = network if composition(network) is nn.Sequential else nn.Sequential(network)
+    with measured_once():
+        for layer in walk(network, input_shape):
+            bound = lipschitz_bound(layer.module, layer.input_shape) if bounded else math.nan
+            product *= bound if "." not in layer.name else 1.0
+            count = 0 if layer.is_composition else count_parameters(layer.module)  # its parts' are in their own rows
+            total += count
+            shown = "" if layer.is_composition else f"{count:,}"
+            rows.append((_label(layer), "x".join(map(str, layer.output_shape)), shown, _bound(bound)))
     rows.append(("total", "", f"{total:,}", _bound(product)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
@@ -45,5 +50,9 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def _name(layer: nn.Module) -> str:
-    return str(layer.conv) if isinstance(layer, PaddedConv2d) else str(layer)
+def _label(layer: Layer) -> str:
+    """What the layer is and, inside of another one, its name."""
+    module = layer.module
+    text = str(module.conv) if isinstance(module, PaddedConv2d) else str(module)
+    text = type(module).__name__ if layer.is_composition else text
+    return f"  {layer.name}: {text}" if "." in layer.name else text

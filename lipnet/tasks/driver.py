@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from lipnet.certify import singular_values
-from lipnet.certify.bound import output_shape
-from lipnet.certify.spectrum import LINEAR_LAYERS
+from lipnet.certify.rules.linear import LINEAR_LAYERS
+from lipnet.certify.walk import walk
 from lipnet.cli.saved import RESUME_KEYS
 from lipnet.models import summarize
 from lipnet.models.summary import count_parameters
@@ -108,10 +108,10 @@ def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker:
     if not config.singular_values_every or epoch % config.singular_values_every or not distributed.is_main():
         return
     shape: tuple[int, ...] = inputs_and_outputs(config.dataset)[0]
-    for name, layer in model.named_children():
-        if isinstance(layer, LINEAR_LAYERS):
-            tracker.singular_values(f"{name}_{type(layer).__name__}", singular_values(layer, shape), epoch)
-        shape = output_shape(layer, shape)
+    for layer in walk(model, shape):
+        if isinstance(layer.module, LINEAR_LAYERS):
+            values = singular_values(layer.module, layer.input_shape)
+            tracker.singular_values(f"{layer.name}_{type(layer.module).__name__}", values, epoch)
 
 
 def _restore(loop: Loop) -> None:

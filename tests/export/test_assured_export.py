@@ -20,7 +20,7 @@ from lipnet.export import describe, exported_state
 from lipnet.export.certificate import with_constants
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
-from lipnet.layers import Abs, GroupSort, MaxMin, Normalize, PaddedConv2d
+from lipnet.layers import Abs, Concat, GroupSort, MaxMin, Normalize, PaddedConv2d, Residual
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import attack_assured
@@ -106,6 +106,14 @@ LAYERS = {  # every type of layer that a classifier may have
             nn.Linear(6, 3, bias=False),
         ),
         (2, 8, 8),
+    ),
+    "blocks": (
+        nn.Sequential(
+            Residual(nn.Sequential(PaddedConv2d(2, 4, 3), MaxMin(), PaddedConv2d(4, 2, 3)), PaddedConv2d(2, 2, 1)),
+            Concat(nn.ZeroPad2d(1), nn.Sequential(nn.ReLU(), nn.ZeroPad2d(1))), nn.Flatten(),
+            Residual(nn.Linear(144, 144)), nn.Linear(144, 3),
+        ),
+        (2, 4, 4),
     ),
     "dense": (nn.Sequential(nn.Flatten(), nn.Linear(60, 24), GroupSort(None), nn.Linear(24, 4)), (60,)),
 }  # fmt: skip

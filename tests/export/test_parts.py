@@ -2,6 +2,7 @@
 
 import sys
 import types
+from collections import OrderedDict
 
 import onnxruntime
 import pytest
@@ -12,10 +13,33 @@ from lipnet.errors import UserError
 from lipnet.export import describe, exported_state, rebuild
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
-from lipnet.layers import BlockedConv2d, BlockedLinear
+from lipnet.layers import (
+    BCOPConv2d,
+    BlockedConv2d,
+    BlockedLinear,
+    Concat,
+    MaxMin,
+    Normalize,
+    OrthogonalLinear,
+    Residual,
+)
 from lipnet.models import build_model, to_plain
 
-OPTIONS = {  # overrides, input shape, outputs
+
+def blocks():
+    """Blocks in blocks, sequences in sequences, and a normalisation inside."""
+    branch = nn.Sequential(BCOPConv2d(2, 4, 3), MaxMin(), BCOPConv2d(4, 2, 1))
+    return nn.Sequential(
+        nn.Sequential(Normalize([0.2, 0.3], [0.5, 0.6]), nn.Identity()),
+        Residual(branch, Residual(nn.ReLU())),
+        Concat(Normalize([0.1, 0.2], [1.0, 2.0]), nn.Sequential(Concat(MaxMin()), MaxMin())),
+        nn.Flatten(),
+        OrthogonalLinear(256, 10),
+    )
+
+
+OPTIONS = {  # overrides or what makes the network, input shape, outputs
+    "blocks": (blocks, (2, 8, 8), 10),
     "small": (["model=small"], (1, 8, 8), 10),
     "normalised": (["model=small", "dataset.mean=[0.3]", "dataset.std=[0.2]", "activation=relu"], (1, 8, 8), 10),
     "colours": (["dataset=cifar10", "dataset.mean=[0.5,0.4,0.3]", "dataset.std=[0.2,0.3,0.7]", "model.hidden=[8]",
@@ -35,7 +59,8 @@ OPTIONS = {  # overrides, input shape, outputs
 @pytest.fixture(params=OPTIONS.values(), ids=OPTIONS)
 def network(request, make_config):
     overrides, shape, outputs = request.param
-    return to_plain(build_model(make_config(*overrides), shape, outputs)).eval(), torch.rand(3, *shape)
+    model = overrides() if callable(overrides) else build_model(make_config(*overrides), shape, outputs)
+    return to_plain(model).eval(), torch.rand(3, *shape)
 
 
 @torch.no_grad()
@@ -121,6 +146,69 @@ REFUSED = {
     "no mean": (NORMALIZE, {"0.std": torch.ones(2, 1, 1)}, r"0\.mean: the normalisation's mean is missing"),
     "std of another shape": (NORMALIZE, {"0.mean": torch.ones(2, 1, 1), "0.std": torch.ones(2)}, r"0\.std: "),
 }
+
+
+def _named(name, kind="Abs"):
+    return {"name": name, "type": kind}
+
+
+_RESIDUAL = _named("0", "Residual")
+BLOCKS_REFUSED = {
+    "a block of another kind": ([_named("0", "ModuleList")], "layer 0 is not described as one of"),
+    "a block with an argument": ([_RESIDUAL | {"branch": "Abs"}], "layer 0: Residual takes nothing, not branch"),
+    "no parts": ([_RESIDUAL], "layer 0.shortcut is not described"),
+    "no branch": ([_RESIDUAL, _named("0.shortcut")], "layer 0.branch is not described"),
+    "parts in another order": ([_RESIDUAL, _named("0.branch"), _named("0.shortcut")], "layer 0.shortcut is not"),
+    "a part of an attribute": ([_RESIDUAL, _named("0.shortcut"), _named("0.forward")], "layer 0.branch is not"),
+    "a part too many": (
+        [_RESIDUAL, _named("0.shortcut"), _named("0.branch"), _named("0.more")], "layer 1 is not described"
+    ),
+    "no branches": ([_named("0", "Concat")], "layer 0: it has no branches"),
+    "branches that begin later": ([_named("0", "Concat"), _named("0.branches.1")], "layer 0: it has no branches"),
+    "a part of a layer": ([_named("0"), _named("0.0")], "layer 1 is not described"),
+    "a sequence with a gap": ([_named("0", "Sequential"), _named("0.0"), _named("0.2")], "layer 1 is not described"),
+    "the same name twice": ([_named("0", "Sequential"), _named("0.0"), _named("0.0")], "layer 1 is not described"),
+    "a type of torch inside": ([_named("0", "Sequential"), _named("0.0", "LSTM")], "layer 0.0 is not described"),
+    "more blocks in blocks than Python can follow": (
+        [_named(".".join(["0"] * depth), "Sequential") for depth in range(1, 2000)], "lies in more than 32 others"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BLOCKS_REFUSED)
+def test_no_other_blocks_are_built(case):
+    layers, message = BLOCKS_REFUSED[case]
+    with pytest.raises(UserError, match=message) as error:
+        rebuild(layers, {})
+    assert "\n" not in error.value.problems[0]
+
+
+class Backwards(nn.Sequential):
+    def forward(self, inputs):
+        for layer in reversed(self):
+            inputs = layer(inputs)
+        return inputs
+
+
+class OwnResidual(Residual):
+    """A subclass, of which nothing says what else it holds."""
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Backwards(nn.ReLU()), r"the network \(Backwards\) cannot be exported: Backwards overrides `forward`"),
+        (nn.Sequential(OwnResidual(nn.ReLU())), "layer 0 (?s:.*)cannot be exported; these can"),
+        (nn.Sequential(Residual(nn.Tanh())), r"layer 0\.branch \(Tanh\(\)\) cannot be exported; these can"),
+        (
+            nn.Sequential(OrderedDict(first=nn.ReLU())),
+            "layer first cannot be exported: those of a sequence",
+        ),
+    ],
+)
+def test_blocks_that_cannot_be_exported_are_named(network, message):
+    with pytest.raises(UserError, match=message):
+        describe(network)
 
 
 @pytest.mark.parametrize("case", REFUSED)

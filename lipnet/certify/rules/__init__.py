@@ -1,5 +1,5 @@
-"""Lipschitz rules of lipnet's and of torch's modules, by kind."""
+"""What is proved of lipnet's and of torch's modules, by kind: the slope and the rounding of each, side by side."""
 
-from lipnet.certify.rules import activations, linear, normalization, pooling, rearrangements, upsampling
+from lipnet.certify.rules import activations, blocks, linear, normalization, pooling, rearrangements, upsampling
 
-__all__ = ["activations", "linear", "normalization", "pooling", "rearrangements", "upsampling"]
+__all__ = ["activations", "blocks", "linear", "normalization", "pooling", "rearrangements", "upsampling"]

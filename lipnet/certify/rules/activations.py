@@ -1,13 +1,15 @@
-"""Activations, and others without a linear part: the largest slope."""
+"""Activations: the largest slope, and the rounding of one entry."""
 
 import math
 from typing import Any
 
+import torch
 from torch import nn
 
-from lipnet.certify.bound import Refusal, Shape, register_rule
+from lipnet.certify.bound import Refusal, Shape, output_shape, register_rule
 from lipnet.certify.norm import up
-from lipnet.layers import Abs, Cones, GroupSort, MaxMin
+from lipnet.certify.rounding import Step, exact, one_product, register_step
+from lipnet.layers import Abs, GroupSort, MaxMin
 
 # The largest slope of each, rounded up; GELU's is 1.12890 (at sqrt(2)) and its approximation's 1.12898.
 SLOPES: dict[type[nn.Module], float] = {
@@ -22,8 +24,8 @@ SLOPES: dict[type[nn.Module], float] = {
 
 
 @register_rule(
-    Abs, Cones, GroupSort, MaxMin, nn.Hardtanh, nn.LogSigmoid, nn.ReLU, nn.ReLU6, nn.Softshrink, nn.Softsign,
-    nn.Tanh, nn.Tanhshrink,
+    Abs, GroupSort, MaxMin, nn.Hardtanh, nn.LogSigmoid, nn.ReLU, nn.ReLU6, nn.Softshrink, nn.Softsign, nn.Tanh,
+    nn.Tanhshrink,
 )  # fmt: skip
 def _one(module: nn.Module, shape: Shape) -> float:
     return 1.0
@@ -64,3 +66,17 @@ def _exponential(module: Any, shape: Shape) -> float:
 def _largest(slope: float) -> float:
     """Of a slope and 1; infinite where it is not a number, of which ``max`` would make 1."""
     return math.inf if math.isnan(slope) else max(1.0, abs(slope))
+
+
+register_step(Abs, GroupSort, MaxMin, nn.ReLU, nn.ReLU6)(exact)
+register_step(nn.LeakyReLU, nn.PReLU)(one_product)
+
+
+@register_step(nn.ELU, nn.GELU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Tanh)
+def _smooth_step(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step:
+    """A few operations and one elementary function, on numbers of at most the input's size and 2."""
+    entries = math.prod(output_shape(module, shape))
+    error = 32 * precision.eps
+    zero = 0.5 * math.sqrt(entries) if isinstance(module, nn.Sigmoid) else 0.0
+    scale = max(1.0, abs(getattr(module, "alpha", 1.0)))
+    return Step(zero, scale * error, 2 * scale * math.sqrt(entries) * error, gain=2 * scale)

@@ -1,16 +1,37 @@
-"""Fully connected layers and convolutions: the spectral norm of the effective weight."""
+"""Fully connected layers and convolutions: the spectral norm of the effective weight, and sums of products.
 
+An inner product of n terms is off by at most ``γ_n`` times that of absolute values.
+"""
+
+import math
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from lipnet.certify.bound import Refusal, Shape, image_size, register_rule
-from lipnet.certify.convolution import Geometry, conv_bound, geometry_of, geometry_of_transposed
-from lipnet.certify.norm import norm_bound
-from lipnet.certify.spectrum import DENSE_LAYERS
-from lipnet.layers import BlockedConv2d, ConstrainedConv2d, PaddedConv2d
+from lipnet.certify.bound import Refusal, Shape, image_size, output_shape, register_rule
+from lipnet.certify.convolution import Geometry, bias_norm, conv_bound, conv_gain, geometry_of, geometry_of_transposed
+from lipnet.certify.norm import nonnegative_norm_bound, norm_bound
+from lipnet.certify.rounding import Step, gamma, register_step
+from lipnet.certify.spectrum import register_operator
+from lipnet.layers import (
+    BlockedConv2d,
+    BlockedLinear,
+    ConstrainedConv2d,
+    OrthogonalLinear,
+    PaddedConv2d,
+    SpectralLinear,
+)
 from lipnet.layers.constrained import Estimated
 from lipnet.layers.convolutions.constrained import EstimatedConv2d
+from lipnet.layers.dense.constrained import ConstrainedLinear
+from lipnet.layers.frequency import conv_operator
+
+# Each with a ``forward`` of its own; the subclasses of one differ in how they build their weight.
+DENSE_LAYERS = (ConstrainedLinear, OrthogonalLinear, SpectralLinear, BlockedLinear, nn.Linear)
+CONSTRAINED_CONVOLUTIONS = (ConstrainedConv2d, EstimatedConv2d)
+PADDED_CONVOLUTIONS = (PaddedConv2d, BlockedConv2d)
+LINEAR_LAYERS = (*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, *DENSE_LAYERS)
 
 
 @register_rule(*DENSE_LAYERS)
@@ -21,13 +42,58 @@ def _dense(module: Any, shape: Shape) -> float:
     return norm_bound(module.weight.detach().double().cpu())
 
 
+@register_step(*DENSE_LAYERS)
+def _dense_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
+    gain = nonnegative_norm_bound(module.weight.detach().double().cpu().abs())
+    return _inner_products(module, gain, shape, precision)
+
+
+@register_operator(*DENSE_LAYERS)
+def _dense_operator(layer: Any, input_shape: Shape) -> Tensor:
+    return layer.weight.detach().double().cpu()
+
+
 @register_rule(
-    BlockedConv2d, ConstrainedConv2d, EstimatedConv2d, PaddedConv2d, nn.Conv1d, nn.Conv2d, nn.Conv3d,
+    *CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, nn.Conv1d, nn.Conv2d, nn.Conv3d,
     nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
 def _convolution(module: Any, shape: Shape) -> float:
     _refuse_estimates(module)
     return conv_bound(module.weight, geometry(module, shape))
+
+
+@register_step(*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+def _convolution_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
+    return _inner_products(module, conv_gain(module.weight, geometry(module, shape)), shape, precision)
+
+
+@register_operator(*CONSTRAINED_CONVOLUTIONS)
+def _constrained_operator(layer: ConstrainedConv2d, input_shape: Shape) -> Tensor:
+    return _conv_operator(layer.weight, input_shape, layer.stride, layer.dilation, layer.groups, layer.padding_mode)
+
+
+@register_operator(*PADDED_CONVOLUTIONS)
+def _padded_operator(layer: PaddedConv2d, input_shape: Shape) -> Tensor:
+    conv = layer.conv
+    return _conv_operator(conv.weight, input_shape, conv.stride[0], conv.dilation[0], conv.groups, layer.padding_mode)
+
+
+def _conv_operator(
+    weight: Tensor, input_shape: Shape, stride: int, dilation: int, groups: int, padding_mode: str
+) -> Tensor:
+    height, width = input_shape[-2:]
+    return conv_operator(weight.detach().double().cpu(), (height, width), stride, dilation, groups, padding_mode)
+
+
+def _inner_products(module: Any, gain: float, shape: Shape, precision: torch.finfo) -> Step:
+    """``W x + b``, ``gain`` the norm of ``|W|``; subnormal numbers may be flushed to 0, weights among them."""
+    weight, entries = module.weight, math.prod(output_shape(module, shape))
+    blocked = isinstance(module, BlockedConv2d | BlockedLinear)
+    terms = sum(module.stages(getattr(torch, precision.dtype))) if blocked else weight[0].numel()
+    zero = bias_norm(module, entries // len(weight))
+    relative = gamma(terms + 2, precision)
+    lost = 2 * (terms + 1) * math.sqrt(entries) * precision.tiny
+    return Step(zero, relative * gain + lost, relative * zero + lost, gain)
 
 
 def _refuse_estimates(module: nn.Module) -> None:

@@ -3,10 +3,12 @@
 import math
 from typing import Any
 
+import torch
 from torch import nn
 
-from lipnet.certify.bound import Refusal, Shape, register_rule
+from lipnet.certify.bound import Refusal, Shape, lipschitz_bound, register_rule
 from lipnet.certify.norm import EPS, up
+from lipnet.certify.rounding import Step, one_product, register_step
 from lipnet.layers import Normalize, Scale
 
 
@@ -18,11 +20,22 @@ def _normalize(module: Normalize, shape: Shape) -> float:
     return up(1 / smallest) if smallest > 0 else math.inf
 
 
+@register_step(Normalize)
+def _normalize_step(module: Normalize, shape: Shape, precision: torch.finfo) -> Step:
+    zero = float(torch.linalg.vector_norm((module.mean.double() / module.std.double()).expand(shape)))
+    lipschitz = lipschitz_bound(module, shape)
+    lost = 2 * math.sqrt(math.prod(shape)) * precision.tiny * (1 + lipschitz)
+    return Step(zero, 2 * precision.eps * lipschitz, 2 * precision.eps * zero + lost)
+
+
 @register_rule(Scale)
 def _scale(module: Scale, shape: Shape) -> float:
     if not isinstance(module.factor, int | float):
         raise Refusal(f"its factor is a {type(module.factor).__name__}; use a number")
     return abs(float(module.factor))
+
+
+register_step(Scale)(one_product)
 
 
 @register_rule(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -39,3 +52,18 @@ def _batch_norm(module: Any, shape: Shape) -> float:
     if module.weight is not None:
         scales = module.weight.double().abs() * scales
     return up(float(scales.max()) * (1 + 8 * EPS))
+
+
+@register_step(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+def _batch_norm_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
+    lipschitz = lipschitz_bound(module, shape)
+    assert module.running_var is not None
+    assert module.running_mean is not None
+    pixels, scale = math.sqrt(math.prod(shape[1:])), (module.running_var.double() + module.eps).rsqrt()
+    scale = scale if module.weight is None else scale * module.weight.double().abs()
+    shift = float(torch.linalg.vector_norm(module.running_mean.double() * scale))
+    shift += 0.0 if module.bias is None else float(torch.linalg.vector_norm(module.bias.double()))
+    lost = 8 * math.sqrt(math.prod(shape)) * precision.tiny
+    return Step(
+        pixels * shift, 8 * precision.eps * lipschitz + lost, 8 * precision.eps * pixels * shift + lost, lipschitz
+    )

@@ -1,13 +1,15 @@
 """Pooling: averages are linear maps, one axis after the other; maxima of disjoint windows are 1-Lipschitz."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lipnet.certify.bound import Refusal, Shape, image_size, register_rule
+from lipnet.certify.bound import Refusal, Shape, image_size, lipschitz_bound, output_shape, register_rule
 from lipnet.certify.norm import EPS, norm_bound, up
+from lipnet.certify.rounding import Step, exact, gamma, register_step
 
 _AXES = {
     nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3, nn.AdaptiveAvgPool1d: 1, nn.AdaptiveAvgPool2d: 2,
@@ -55,6 +57,16 @@ def _matrix_bound(images: Tensor) -> float:
     return norm_bound(matrix, 4 * EPS * float(torch.linalg.matrix_norm(matrix)))
 
 
+@register_step(
+    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d
+)
+def _average_step(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step:
+    terms, lipschitz = math.prod(shape[1:]), lipschitz_bound(module, shape)  # no window has more pixels than the image
+    sums = lipschitz * terms  # of a window, before the division
+    lost = 2 * terms * math.sqrt(math.prod(output_shape(module, shape))) * precision.tiny
+    return Step(0.0, gamma(terms + 2, precision) * lipschitz + lost, lost, gain=sums)
+
+
 @register_rule(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 def _maximum(module: Any, shape: Shape) -> float:
     axes = len(_size(module, shape))
@@ -79,3 +91,8 @@ def _adaptive_maximum(module: Any, shape: Shape) -> float:
         if size is not None and pixels % size:
             raise Refusal(f"its windows overlap where {pixels} pixels become {size}; use a size that divides them")
     return 1.0
+
+
+register_step(
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d
+)(exact)

@@ -1,4 +1,4 @@
-"""Modules that move, leave out or repeat entries."""
+"""Modules that move, leave out or repeat entries; none of them rounds."""
 
 import math
 from typing import Any
@@ -8,6 +8,7 @@ from torch import nn
 
 from lipnet.certify.bound import Refusal, Shape, image_size, register_rule
 from lipnet.certify.norm import up
+from lipnet.certify.rounding import exact, register_step
 from lipnet.layers import PixelUnshuffle
 
 
@@ -55,3 +56,11 @@ def copies(module: nn.Module, shape: Shape) -> float:
         pixels = torch.arange(math.prod(shape[1:]), dtype=dtype).view(1, 1, *shape[1:])
         most = max(most, int(torch.bincount(module(pixels).flatten().long()).max()))
     return up(math.sqrt(most))
+
+
+register_step(
+    PixelUnshuffle, nn.ChannelShuffle, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d, nn.Dropout, nn.Dropout1d,
+    nn.Dropout2d, nn.Dropout3d, nn.Flatten, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle, nn.ReflectionPad1d,
+    nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d, nn.Unflatten, nn.ZeroPad1d, nn.ZeroPad2d,
+    nn.ZeroPad3d,
+)(exact)  # fmt: skip

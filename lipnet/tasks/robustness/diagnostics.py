@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import margins, singular_values
-from lipnet.certify.spectrum import LINEAR_LAYERS
+from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.data.images import Split
 from lipnet.models import to_plain
 from lipnet.runs.files import write_csv

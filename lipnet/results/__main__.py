@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
         for path in write_figures(groups, arguments.figures):
             sys.stderr.write(f"{path}\n")
     if arguments.html is not None:
-        from lipnet.results.html import page
+        from lipnet.results.report import page
 
         text = page(tables, [*sources, *notes_on_groups(groups)], groups, runs, arguments.html.parent)
         _write("--html", arguments.html, text)

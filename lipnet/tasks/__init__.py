@@ -1,8 +1,8 @@
 """Tasks: what a step is, what is evaluated, what is reported. A task's code is imported when it is run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lipnet.options.config import Config
@@ -18,8 +18,8 @@ TASKS = {
 DISTRIBUTED = ("robustness", "wasserstein", "evaluate")  # tasks that several processes can share
 
 
-def run_of(task: str) -> "Callable[[Config, Session], dict[str, Any]]":
+def run_of(task: str) -> "Callable[[Config, Session], Mapping[str, object]]":
     """What runs a task, and returns the content of ``results.json``."""
     module, _, name = TASKS[task].partition(":")
-    run: Callable[[Config, Session], dict[str, Any]] = getattr(import_module(module), name)
+    run: Callable[[Config, Session], Mapping[str, object]] = getattr(import_module(module), name)
     return run

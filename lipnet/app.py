@@ -108,6 +108,11 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
     from lipnet.layers import OrthogonalizationError
     from lipnet.runs.record import write_results
     from lipnet.runs.storage import silent_writers, storage_problem
+<<<<<<< HEAD
+=======
+    from lipnet.tasks import DISTRIBUTED, run_of
+    from lipnet.tasks.results import Failed
+>>>>>>> report
     from lipnet.tasks.session import Session
     from lipnet.training import distributed
     from lipnet.training.notices import log_notices
@@ -144,9 +149,9 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
             raise _Followed from error
         if distributed.is_lost_connection(error):
             error = UserError(f"another process of this run has ended; continue with: {on_run('resume', directory)}")
-        failure = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        failed: Failed = {**session.header, "status": "failed", "error": f"{type(error).__name__}: {error}"}
         with contextlib.suppress(OSError):  # the failure itself may be that nothing can be written
-            write_results(directory, session.header | failure)
+            write_results(directory, failed)
         if problem := storage_problem(error, directory):
             then = _continuation(directory, ", then continue with: ")
             raise UserError(f"{problem}. Make room, or make it writable{then}") from error

@@ -27,6 +27,17 @@ TINY = (
     "model.hidden=[8]", "optimizer.lr=0.03", "attack.steps=2", "attack.restarts=2", "attack.ddn_steps=10",
     "singular_values_every=1", "progress=off", "threads=1", "device=cpu", f"eval_radii=[{','.join(RADII)}]",
 )  # fmt: skip
+# Runs of other tasks, as small as they can be.
+PAIR = (
+    "task=wasserstein", "dataset=cone", "model=fc", "model.hidden=[8]", "epochs=1", "batch_size=8",
+    "dataset.steps_per_epoch=2", "dataset.selection_samples=50", "dataset.evaluation_samples=101", "progress=off",
+    "threads=1",
+)  # fmt: skip
+GAN = (
+    "task=gan", "dataset=digits", "dataset.limit_train=60", "dataset.limit_test=16", "epochs=1", "batch_size=16",
+    "generator.hidden=[8]", "generator.channels=[4]", "model.channels=[4]", "model.kernel_sizes=[2]",
+    "model.strides=[2]", "model.hidden=[8]", "progress=off", "threads=1",
+)  # fmt: skip
 # What may differ between two runs of one configuration.
 VOLATILE = (
     "train_seconds", "eval_seconds", "attack_seconds", "seconds", "samples_per_second", "peak_memory_bytes",

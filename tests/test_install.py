@@ -60,9 +60,9 @@ def test_the_wheel_holds_every_configuration(wheel, path):
     assert f"lipnet/{path}" in _names(wheel)
 
 
-def test_the_wheel_holds_every_module(wheel):
-    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lipnet").rglob("*.py")}
-    assert modules | {"lipnet/py.typed", "lipnet/results/paper.csv"} <= _names(wheel)
+def test_the_wheel_holds_every_file_of_the_package(wheel):
+    paths = [path for path in (ROOT / "lipnet").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {path.relative_to(ROOT).as_posix() for path in paths} <= _names(wheel)
 
 
 def test_the_wheel_holds_nothing_else(wheel):

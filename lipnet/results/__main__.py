@@ -21,7 +21,9 @@ _EPILOG = """\
 A row is a configuration: data set, model, method (the convolution; in fc, the linear layers), and a column for every
 other key that varies. Its runs differ in the seed alone. Columns: clean, certified@RADIUS, each attack as
 NAME@RADIUS, mean_radius (of the certificates), L_upper and L_lower (the Lipschitz constant: proved, and measured),
-train_s. certified is of the network as evaluated in float64 (with certify_dtype=float32: in float32), which the title
+train_s; of task=wasserstein the estimate, its bounds and the truth; of task=gan transport_of_generated, the exact
+optimal transport of test images from generated ones, and transport_of_training, which a perfect generator would reach.
+certified is of the network as evaluated in float64 (with certify_dtype=float32: in float32), which the title
 says where it is the same in all rows; certified_float32 is of the same network evaluated in float32. In a terminal,
 columns that have no room are named below the table; files and pipes get all. Runs that failed or have not finished are
 listed there too; a table can be made while a sweep goes on.
@@ -103,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
         for path in write_figures(groups, arguments.figures):
             sys.stderr.write(f"{path}\n")
     if arguments.html is not None:
-        from lipnet.results.html import page
+        from lipnet.results.report import page
 
         text = page(tables, [*sources, *notes_on_groups(groups)], groups, runs, arguments.html.parent)
         _write("--html", arguments.html, text)

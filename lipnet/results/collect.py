@@ -59,9 +59,16 @@ class Run:
 
     @property
     def method(self) -> str:
+<<<<<<< HEAD
         """The kind of convolution; in a network without any, of the linear layers; ``–`` where there are neither."""
         group = method_group(self.config.get("model", "?"))
         return "–" if group is None else self.config.get(group, "?")
+=======
+        """The kind of convolution; in a network without any, of the linear layers; ``–`` where neither is chosen."""
+        if self.config.get("model") in ("cones", "gan_critic"):
+            return "–"
+        return self.config.get("linear" if self.config.get("model") == "fc" else "conv", "?")
+>>>>>>> report
 
     @property
     def unfinished(self) -> bool:
@@ -168,7 +175,7 @@ def _measured(run: Run) -> Run:
     if results.get("status") != "completed":
         reason = results.get("error") or f"status {results.get('status')}"
         return _without_place(run, f"{results.get('status', 'unfinished')}: {' '.join(str(reason).split())}")
-    if "clean_accuracy" not in results and "wasserstein" not in results:
+    if not {"clean_accuracy", "wasserstein", "gan"} & set(results):
         return _without_place(run, f"task={results.get('task')}: its results hold no accuracies and no distance")
     check(results)
     written = {radius_value(text): text for text in results.get("certified_accuracy", {})}

@@ -25,6 +25,8 @@ DISTANCE = (
     "exact_on_sample", "cosine",
 )  # fmt: skip
 
+GENERATED = ("transport_of_generated", "transport_of_training")  # of test images, from those
+
 
 class Measure(NamedTuple):
     """A number of ``results.json``, at a radius or without one."""
@@ -55,11 +57,19 @@ class Measure(NamedTuple):
 
     @property
     def order(self) -> tuple[int, str, float, str]:
-        """Columns: clean, certified, attacks by name, or what is known of a distance; the rest; each by radius.
+        """Columns: clean, certified, attacks by name, or what is known of a distance or generator; the rest; by radius.
 
         The certified accuracies of the network in several arithmetics stand beside each other.
         """
-        names = ("clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", "", *DISTANCE, *_SHORT)
+        names = (
+            "clean_accuracy",
+            "certified_accuracy",
+            "certified_per_pair_accuracy",
+            "",
+            *DISTANCE,
+            *GENERATED,
+            *_SHORT,
+        )
         family = "certified_accuracy" if self.name in IN_ARITHMETICS else self.name
         return names.index(family if family in names else ""), family, self.radius or 0.0, self.name
 
@@ -80,7 +90,7 @@ def statistic(values: Iterable[float]) -> Statistic:
 
 
 def measures(results: dict[str, Any]) -> dict[Measure, float]:
-    """The numbers of a ``results.json``: every attack in it, at every radius; of a critic, what it found.
+    """The numbers of a ``results.json``: every attack in it, at every radius; what it says of a distance or generator.
 
     Raises:
         ValueError, TypeError, AttributeError: it is not one.
@@ -89,6 +99,8 @@ def measures(results: dict[str, Any]) -> dict[Measure, float]:
     distance = results.get("wasserstein", {})
     found |= {Measure(name): distance[name] for name in DISTANCE if name in distance}
     found |= {Measure(name): value for name, value in _distance_measures(results).items()}
+    generated = results.get("gan", {})
+    found |= {Measure(name): generated[name] for name in GENERATED if name in generated}
     certified, per_pair = results.get("certified_accuracy", {}), results.get("certified_accuracy_per_pair", {})
     by_radius = {"certified": certified, **_in_other_arithmetics(results), **results.get("attacked_accuracy", {})}
     if per_pair != certified:  # equal columns would only widen the table

@@ -57,10 +57,12 @@ def write_figures(groups: list[Group], folder: Path) -> list[Path]:
 
 
 def by_network(groups: list[Group]) -> dict[tuple[str, str], list[Group]]:
-    """Groups by data set and model: what one figure can compare."""
+    """Groups by data set and model: what one figure can compare. A classifier and a GAN's critic have nothing to."""
     found: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in sorted(groups, key=by_name):
-        found[group.labels["dataset"], group.labels["model"]].append(group)
+        model = group.labels["model"]
+        network = f"{model} gan" if group.config.get("task") == "gan" else model
+        found[group.labels["dataset"], network].append(group)
     return found
 
 

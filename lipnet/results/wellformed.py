@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from lipnet.results.measures import DISTANCE, PUBLISHED
+from lipnet.results.measures import DISTANCE, GENERATED, PUBLISHED
 
-_TABLES = ("versions", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy", "wasserstein")
+_TABLES = ("versions", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy", "wasserstein", "gan")
 _ACCURACIES = ("clean_accuracy", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy")
 _NUMBERS = (
     "mean_certified_radius", "lipschitz_upper_bound", "lipschitz_lower_bound", "train_seconds", "test_examples",
@@ -31,6 +31,8 @@ def check(results: dict[str, Any]) -> None:
     numbers |= {f"published.{name}": published.get(name) for name in ("true_value", *PUBLISHED)}
     numbers["gradient.first.cosine"] = gradient.get("cosine")
     _check_numbers("wasserstein", numbers, -_LARGEST, _LARGEST)
+    generated = _table(results, "gan")
+    _check_numbers("gan", {name: generated.get(name) for name in GENERATED}, -_LARGEST, _LARGEST)
     if published:
         missing = [name for name in ("true_value", *PUBLISHED) if not published.get(name)]
         missing += [] if "estimate_over_true" in distance else ["estimate_over_true"]

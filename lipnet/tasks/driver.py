@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from torch import nn
 
@@ -21,6 +21,7 @@ from lipnet.runs.files import read_csv, remove_parts
 from lipnet.runs.load import load_run, new_model, refuse_changes
 from lipnet.runs.machine import versions
 from lipnet.runs.recorded import saved_config
+from lipnet.tasks.results import ByRadius, Start
 from lipnet.tasks.session import Session
 from lipnet.training import distributed
 from lipnet.training.loop import Loop
@@ -29,7 +30,7 @@ from lipnet.training.tracker import Tracker, open_tracker
 
 log = logging.getLogger("lipnet")
 
-Evaluation = Callable[[nn.Module, Tracker, dict[str, Any]], dict[str, Any]]
+Results = TypeVar("Results", bound=Start)
 
 
 def train_and_evaluate(
@@ -37,17 +38,17 @@ def train_and_evaluate(
     session: Session,
     batches: Batches,
     objective: Callable[[Tracker], Objective],
-    evaluate: Evaluation,
+    evaluate: Callable[[nn.Module, Tracker, Start], Results],
     metrics: list[str],
     rates: dict[str, float] | None = None,
     prepare: Callable[[nn.Module], None] = lambda model: None,
-) -> dict[str, Any]:
+) -> Results:
     """Trains (or continues) the configuration's network and evaluates its best epoch.
 
     Args:
         batches: the training batches, on the session's device.
         objective: ``tracker -> objective``.
-        evaluate: ``(best network, tracker, results so far) -> results``; it writes them.
+        evaluate: ``(best network, tracker, what is known before) -> results``; it writes them.
         metrics: tags that ``evaluate`` will write, for the HPARAMS page.
         rates: child module -> what multiplies the learning rate for its parameters.
         prepare: changes a fresh network in place, where its start depends on data.
@@ -69,7 +70,9 @@ def train_and_evaluate(
             tracker.hyperparameters(config, metrics, session.typed_keys)
             tracker.text("network", summary, 0)
         loop.run(objective(tracker), tracker)
-        results = session.header | {
+        start: Start = {
+            **session.header,
+            "run": None,
             "parameters": count_parameters(model),
             "epochs": loop.progress.epoch,
             "best_epoch": loop.progress.best_epoch,
@@ -78,7 +81,7 @@ def train_and_evaluate(
             "validation": distributed.from_main(lambda: _validation(session, loop.progress.best_epoch)),
         }
         best = distributed.from_main(lambda: load_run(session.directory).model)
-        results = evaluate(best.to(session.device), tracker, results)
+        results = evaluate(best.to(session.device), tracker, start)
         if distributed.is_main():
             loop.previous.unlink(missing_ok=True)  # a complete run is not continued
         return results
@@ -86,7 +89,7 @@ def train_and_evaluate(
         tracker.close()
 
 
-def _validation(session: Session, epoch: int) -> dict[str, Any] | None:
+def _validation(session: Session, epoch: int) -> dict[str, float | ByRadius] | None:
     """What was measured on held-out examples at the chosen epoch, keyed as the test split's figures are."""
     rows = read_csv(session.directory / "metrics.csv")
     row = next((row for row in rows if row["epoch"] == str(epoch)), {})  # none where a damaged table began anew
@@ -95,11 +98,15 @@ def _validation(session: Session, epoch: int) -> dict[str, Any] | None:
         for key, value in row.items()
         if key.startswith("validation_") and math.isfinite(float(value))
     }
-    found: dict[str, Any] = {name: value for name, value in figures.items() if "@" not in name}
-    for radius in session.config.eval_radii or ():
-        for name in ("certified_accuracy", "certified_accuracy_per_pair"):
-            if (tag := f"{name}@{radius.replace('/', '_')}") in figures:
-                found.setdefault(name, {})[radius] = figures[tag]
+    found: dict[str, float | ByRadius] = {name: value for name, value in figures.items() if "@" not in name}
+    for name in ("certified_accuracy", "certified_accuracy_per_pair"):
+        by_radius: ByRadius = {}
+        for radius in session.config.eval_radii or ():
+            tag = f"{name}@{radius.replace('/', '_')}"
+            if tag in figures:
+                by_radius[radius] = figures[tag]
+        if by_radius:
+            found[name] = by_radius
     return found or None
 
 

@@ -1,7 +1,6 @@
 """A finished run, evaluated again: with other radii, attacks or precision, or with other evaluation samples."""
 
 import logging
-from typing import Any
 
 from lipnet.cli.saved import EVALUATION_KEYS
 from lipnet.data.images import load_splits
@@ -10,6 +9,7 @@ from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
 from lipnet.options.pairs import Pair
 from lipnet.runs.load import load_run, refuse_changes, refuse_gan
+from lipnet.tasks.results import Start
 from lipnet.tasks.robustness import task as robustness
 from lipnet.tasks.session import Session
 from lipnet.tasks.wasserstein import task as wasserstein
@@ -19,7 +19,7 @@ from lipnet.training.tracker import open_tracker
 log = logging.getLogger("lipnet")
 
 
-def evaluate(config: Config, session: Session) -> dict[str, Any]:
+def evaluate(config: Config, session: Session) -> robustness.Results | wasserstein.Results:
     """Evaluates the network in ``config.run``; the command line has been completed with that run's own overrides."""
     run = distributed.from_main(lambda: load_run(str(config.run)))
     refuse_gan(run.config, str(config.run))
@@ -27,18 +27,23 @@ def evaluate(config: Config, session: Session) -> dict[str, Any]:
     log.info("evaluating %s, weights of epoch %d", config.run, run.epoch)
     tracker = open_tracker(session.directory)
     try:
-        results = session.header | {
+        start: Start = {
+            **session.header,
             "run": str(config.run),
             "parameters": count_parameters(run.model),
+            "epochs": None,
             "best_epoch": run.epoch,
+            "train_seconds": None,
+            "samples_per_second": None,
+            "validation": None,
         }
         model = run.model.to(session.device)
         if isinstance(config.dataset, Pair):
             pair = distributed.first_of_machine_first(lambda: load_pair(config.dataset))
             tracker.hyperparameters(config, wasserstein.compared_metrics(pair), session.typed_keys)
-            return wasserstein.evaluate(model, pair, config, session, tracker, results)
+            return wasserstein.evaluate(model, pair, config, session, tracker, start)
         tracker.hyperparameters(config, robustness.compared_metrics(config), session.typed_keys)
         test = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed)).test
-        return robustness.evaluate(model, test.to(session.device), config, session, tracker, results)
+        return robustness.evaluate(model, test.to(session.device), config, session, tracker, start)
     finally:
         tracker.close()

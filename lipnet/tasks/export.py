@@ -27,6 +27,7 @@ from lipnet.runs.files import write_atomically, write_json, write_text
 from lipnet.runs.load import load_run, refuse_changes, refuse_gan
 from lipnet.runs.machine import versions
 from lipnet.runs.record import write_results
+from lipnet.tasks.results import Exported, ExportedClassifier
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
 from lipnet.tasks.robustness.table import certified_table
 from lipnet.tasks.robustness.task import accuracy_by_arithmetic
@@ -38,7 +39,7 @@ _CHOOSES_BY = 2000  # images
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def export(config: Config, session: Session) -> dict[str, Any]:
+def export(config: Config, session: Session) -> Exported:
     """Writes the best network of ``config.run`` into the run directory; returns the content of ``results.json``."""
     run = load_run(str(config.run))
     refuse_gan(run.config, str(config.run))
@@ -56,34 +57,38 @@ def export(config: Config, session: Session) -> dict[str, Any]:
     if config.task.onnx:
         write_onnx(directory / "network.onnx", deployed, shape)
     certificate = certify_export(directory, layers, state, shape)
-    results = session.header | {
+    results: Exported = {
+        **session.header,
         "run": str(config.run),
         "parameters": count_parameters(run.model),
         "best_epoch": run.epoch,
         "lipschitz_upper_bound": certificate["lipschitz_upper_bound"],
+        "status": "completed",
     }
+    table = None
     if isinstance(config.dataset, Dataset):
         test = load_splits(config.dataset, config.seed).test.to(session.device)
         found = _certify(network.to(session.device), test, config)
         certificate["radii"] = _radii(found, config)
-        results |= {
+        classifier: ExportedClassifier = {
+            **results,
             "test_examples": len(found.radii),
             "clean_accuracy": found.clean_accuracy,
             "certified_accuracy": certificate["radii"]["certified_accuracy"],
             "certify_dtype": config.certify_dtype,
             "certified_accuracy_by_arithmetic": accuracy_by_arithmetic(found, config),
             "lipschitz_lower_bound": found.lower,
+            "evaluated_again": None,
         }
         if isinstance(deployed, Assured):
             certificate["radii"]["hold_for"] = "the assured network, and its evaluation in float64"
-            results["evaluated_again"] = evaluated_again(deployed.to(session.device), test.pixels())
+            classifier["evaluated_again"] = evaluated_again(deployed.to(session.device), test.pixels())
+        results, table = classifier, Fitting(lambda width: certified_table(classifier, width))
     origin = {key: results[key] for key in ("choices", "seed", "git_commit", "best_epoch")}
     write_json(directory / CERTIFICATE, sealed(certificate | {"versions": versions(), "trained": origin}))
-    results |= {"status": "completed"}
     write_results(directory, results)
-    if "certified_accuracy" in results:
-        table = Fitting(lambda width: certified_table(results, width))
-        log_fitting(log, "%d test examples\n%s", results["test_examples"], table)
+    if table is not None:
+        log_fitting(log, "%d test examples\n%s", classifier["test_examples"], table)
     log.info(
         "exported weights of epoch %d: %s, %s; Lipschitz constant at most %.9f\ncheck it: %s",
         run.epoch, ", ".join(certificate["files"]), CERTIFICATE, certificate["lipschitz_upper_bound"],

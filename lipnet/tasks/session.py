@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -10,6 +9,7 @@ from lipnet.options.config import Config
 from lipnet.runs.identity import digest
 from lipnet.runs.machine import git_commit, hardware, versions
 from lipnet.runs.record import now
+from lipnet.tasks.results import Header
 from lipnet.training import distributed
 
 
@@ -26,7 +26,7 @@ class Session:
 
     directory: Path
     device: torch.device
-    choices: dict[str, str]
+    choices: dict[str, str | None]
     overrides: list[str]
     config: Config
     started: str = field(default_factory=lambda: now().isoformat(timespec="milliseconds"))
@@ -37,7 +37,7 @@ class Session:
         return {text.partition("=")[0].lstrip("+~") for text in self.overrides}
 
     @property
-    def header(self) -> dict[str, Any]:
+    def header(self) -> Header:
         """The part of ``results.json`` that is known before anything is computed."""
         return {
             "task": self.config.task.name,

@@ -230,6 +230,39 @@ def test_a_critic_has_a_table_of_distances(make_run, tmp_path, capsys):
     assert re.split("  +", row)[3:] == ["2", "1.0000", "0.9700 ± 0.0100", "0.9700"]
 
 
+GANS = {
+    "of a constrained critic": (
+        {"model.name": "small"}, {"lipschitz_upper_bound": 1.0000005},
+        ["small", "bcop", "gan", "1", "–", "3.3721", "1.4321", "1.0000005"],
+    ),
+    "of a penalised critic": (
+        {"model.name": "gan_critic"}, {"lipschitz_upper_bound": None},
+        ["gan_critic", "–", "gan", "1", "–", "3.3721", "1.4321", "–"],
+    ),
+    "of another seed": (
+        {"model.name": "small"}, {"lipschitz_upper_bound": 1.0, "seed": 1},
+        ["small", "bcop", "gan", "1", "–", "3.3721", "1.4321", "1.0000000"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("gan", GANS)
+def test_a_gan_stands_beside_a_classifier(make_run, tmp_path, capsys, gan):
+    changes, results, expected = GANS[gan]
+    generated = {"samples": 360, "transport_of_generated": 3.3721, "transport_of_training": 1.43205}
+    make_run("runs/classifier", {"conv.name": "rko"}, mean_certified_radius=None, lipschitz_lower_bound=None)
+    taken_out = dict.fromkeys(("clean_accuracy", "certified_accuracy", "attacked_accuracy", "mean_certified_radius",
+                               "lipschitz_lower_bound"))  # fmt: skip
+    make_run("runs/gan", {"task": {"name": "gan"}} | changes, **{"task": "gan", "gan": generated} | taken_out | results)
+    columns = "clean,transport_of_generated,transport_of_training,L_upper"
+    header, _, *rows = printed(capsys, tmp_path / "runs", "--columns", columns, "--paper").splitlines()
+    assert header.split() == ["dataset", "model", "method", "task", "source", "n", *columns.split(",")]
+    cells = [re.split("  +", row)[1:] for row in rows]
+    assert [*expected[:3], "ours", *expected[3:]] in cells
+    assert {row[1] for row in cells if "difference" in row} == {"rko"}  # the paper has no such GAN
+    assert ["small", "rko", "robustness", "ours", "1", "90.00", "–", "–", "1.0000005"] in cells
+
+
 def test_the_certificate_per_pair_has_a_column_where_it_differs(make_run, tmp_path, capsys):
     make_run("runs/a", certified_accuracy={"1.58": 0.4}, certified_accuracy_per_pair={"1.58": 0.4})
     assert "certified_per_pair" not in printed(capsys, tmp_path / "runs")

@@ -122,6 +122,9 @@ RESULTS = {
     "published values that are missing": (
         resulting(wasserstein={"estimate": 1.0, "published": {"true_value": 1.0}}), "is not as lipnet writes it",
     ),
+    "a GAN that is a list": (resulting(gan=[1]), "gan is no table"),
+    "a GAN of text": (resulting(gan={"transport_of_generated": "far"}), "gan.transport_of_generated is no number"),
+    "a GAN of NaN": (resulting(gan={"transport_of_training": float("nan")}), "gan.transport_of_training=nan"),
     "a status that is a number": (resulting(status=3), "3: "),
     "a status that is a list": (resulting(status=[3]), "[3]: "),
     "counts of text": (resulting(attacked_examples="all"), "attacked_examples is no number"),

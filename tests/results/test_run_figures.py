@@ -4,7 +4,7 @@ from PIL import Image
 from lipnet.results.__main__ import main
 from lipnet.results.collect import find_runs
 from lipnet.results.groups import group_runs
-from lipnet.results.run_figures import FIGURES
+from lipnet.results.run_figures import FIGURES, by_network
 from lipnet.runs.files import write_csv
 
 
@@ -49,6 +49,13 @@ def test_certified_accuracy_is_the_mean_over_seeds(folder):
         tuple(map(float, (*line.get_xdata(), *line.get_ydata()))) for line in axes.lines if len(line.get_xdata()) == 1
     }
     assert attacked == {(0.3, 0.85), (1.58, 0.7)}
+
+
+def test_a_figure_does_not_compare_classifiers_and_gans(folder, make_run):
+    make_run("runs/gan", {"task": {"name": "gan"}}, gan={"transport_of_generated": 3.0})
+    networks = by_network(group_runs(find_runs([folder])))
+    found = {network: sorted(group.labels["method"] for group in same) for network, same in networks.items()}
+    assert found == {("mnist", "small"): ["bcop", "rko"], ("mnist", "small gan"): ["bcop"]}
 
 
 def test_singular_values_have_a_panel_for_each_method(folder):

@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,8 @@ from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.record import write_results
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.driver import track_singular_values, train_and_evaluate
+from lipnet.tasks.gan.results import Generated, Results
+from lipnet.tasks.results import Start
 from lipnet.tasks.session import Session
 from lipnet.training.tracker import Tracker
 
@@ -141,7 +142,7 @@ def _generator_loss(gan: Gan, latent: Tensor) -> Tensor:
     return -(images * gradient).sum()
 
 
-def train(config: Config, session: Session) -> dict[str, Any]:
+def train(config: Config, session: Session) -> Results:
     """Trains (or continues) one GAN and evaluates its generator; returns the content of ``results.json``."""
     splits = load_splits(config.dataset, config.seed)
     validation, latent = splits.validation.to(session.device), config.generator.latent
@@ -150,15 +151,15 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         session,
         LatentBatches(splits.train.to(session.device), config, latent),
         objective=lambda tracker: Adversarial(config, validation, latent, tracker),
-        evaluate=lambda model, tracker, results: evaluate(model, splits, config, session, tracker, results),
+        evaluate=lambda model, tracker, start: evaluate(model, splits, config, session, tracker, start),
         metrics=["test/transport_of_generated", "test/transport_of_training"],
         rates={"generator": config.generator.lr / config.optimizer.lr},
     )
 
 
 def evaluate(
-    model: nn.Module, splits: Splits, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
-) -> dict[str, Any]:
+    model: nn.Module, splits: Splits, config: Config, session: Session, tracker: Tracker, start: Start
+) -> Results:
     """Compares generated and test images; writes a sheet of the former and ``results.json``."""
     from torchvision.utils import save_image  # 2 s: only where it is needed
 
@@ -171,13 +172,14 @@ def evaluate(
     with dispensable("samples.png", session.directory):
         save_image(generated[:_SHOWN], session.directory / "samples.png")
     test = splits.test.pixels(slice(count))
-    found = {
+    found: Generated = {
         "samples": count,
         "transport_of_generated": transport_cost(generated[:count], test),
         "transport_of_training": transport_cost(splits.train.pixels(slice(count)), test),
     }
     bound = lipschitz_bound(model.critic, test.shape[1:]) if model.constrained else math.nan
-    results |= {
+    results: Results = {
+        **start,
         "status": "completed",
         "generator_parameters": count_parameters(model.generator),
         "gan": found,
@@ -195,7 +197,7 @@ def evaluate(
     return results
 
 
-def _table(found: dict[str, Any], bound: float, directory: Path) -> str:
+def _table(found: Generated, bound: float, directory: Path) -> str:
     proved = "none is proved" if math.isnan(bound) else f"at most {bound:.7f}"
     return "\n".join(
         [

@@ -1,9 +1,10 @@
 """What is measured of a classifier, in its ``results.json``. Imports no torch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
-def certified_by_arithmetic(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+def certified_by_arithmetic(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Certified accuracy (global) of the network as evaluated in each arithmetic: arithmetic -> radius -> fraction.
 
     Runs from before ``certified_accuracy_by_arithmetic`` was written tell it by what rounding took: that certified in
@@ -26,7 +27,7 @@ def certified_by_arithmetic(results: dict[str, Any]) -> dict[str, dict[str, floa
     }
 
 
-def certified_in(results: dict[str, Any]) -> str:
+def certified_in(results: Mapping[str, Any]) -> str:
     """The arithmetic of the network that ``certified_accuracy`` is of; empty where the results do not tell."""
     by_arithmetic = certified_by_arithmetic(results)
     return str(results.get("certify_dtype", next(iter(by_arithmetic), "")))

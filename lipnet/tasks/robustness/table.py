@@ -1,15 +1,14 @@
 """The table at the end of a run."""
 
-from typing import Any
-
 from lipnet.display.fitting import Column, fitting_table, wrapped
 from lipnet.options.tasks import FOOLBOX_ATTACKS
 from lipnet.tasks.robustness.measures import certified_by_arithmetic, certified_in
+from lipnet.tasks.robustness.results import Certified, Results
 
 _HIDDEN = "lipnet.log in the run directory shows every column."
 
 
-def closing_table(results: dict[str, Any], width: int | None = None) -> str:
+def closing_table(results: Results, width: int | None = None) -> str:
     """Clean, certified and attacked accuracy, a line for each radius; and the two Lipschitz bounds.
 
     Args:
@@ -41,12 +40,12 @@ def closing_table(results: dict[str, Any], width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def certified_table(results: dict[str, Any], width: int | None = None) -> str:
+def certified_table(results: Certified, width: int | None = None) -> str:
     """Clean and certified accuracy alone, of each arithmetic that the network may be evaluated in."""
     return "\n".join(_fitting(_certified_columns(results), width))
 
 
-def _certified_columns(results: dict[str, Any]) -> list[Column]:
+def _certified_columns(results: Certified) -> list[Column]:
     """The radii, and the certified accuracies of the network: in the run's own arithmetic, then in others."""
     own, certified = certified_in(results), results["certified_accuracy"]
     others = {name: found for name, found in certified_by_arithmetic(results).items() if name != own}
@@ -62,7 +61,7 @@ def _title(name: str, arithmetic: str) -> str:
     return f"{name} >= ({arithmetic})" if arithmetic else f"{name} >="
 
 
-def _accuracies(title: str, results: dict[str, Any], found: dict[str, float]) -> Column:
+def _accuracies(title: str, results: Certified, found: dict[str, float]) -> Column:
     shown = [_percent(found[radius]) if radius in found else "–" for radius in results["certified_accuracy"]]
     return Column(title, [_percent(results["clean_accuracy"]), *shown])
 
@@ -72,7 +71,7 @@ def _fitting(columns: list[Column], width: int | None) -> list[str]:
     return [*titles, *rows, *below]
 
 
-def _together(results: dict[str, Any]) -> list[str]:
+def _together(results: Results) -> list[str]:
     """What all attacks leave together, where there are several."""
     if len(results["attacked_accuracy"]) < 2 or not results.get("attacked_accuracy_worst"):
         return []
@@ -86,7 +85,7 @@ def _rounding(cost: dict[str, dict[str, float]]) -> list[str]:
     return [f"certified accuracy that rounding takes: at most {', '.join(parts)}"] if parts else []
 
 
-def _attacked(results: dict[str, Any]) -> str:
+def _attacked(results: Results) -> str:
     """On how many examples, where not on all."""
     attacked, few = results["attacked_examples"], results.get("foolbox_examples")
     notes = [f"attacks: on the first {attacked:,} only"] if attacked < results["test_examples"] else []

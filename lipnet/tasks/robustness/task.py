@@ -4,7 +4,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +22,11 @@ from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.record import write_results
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.driver import track_singular_values, train_and_evaluate
+from lipnet.tasks.results import Start
 from lipnet.tasks.robustness.diagnostics import write_diagnostics
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
 from lipnet.tasks.robustness.figures import accuracy_against_radius, adversarial_examples
+from lipnet.tasks.robustness.results import Results
 from lipnet.tasks.robustness.table import closing_table
 from lipnet.tasks.session import Session
 from lipnet.tasks.stopwatch import Stopwatch
@@ -96,7 +97,7 @@ class Classification:
         }
 
 
-def train(config: Config, session: Session) -> dict[str, Any]:
+def train(config: Config, session: Session) -> Results:
     """Trains (or continues) one classifier and evaluates it; returns the content of ``results.json``."""
     splits = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed))
     validation, test = splits.validation.to(session.device), splits.test.to(session.device)
@@ -105,7 +106,7 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         session,
         splits.train.to(session.device),
         objective=lambda tracker: Classification(config, validation, tracker),
-        evaluate=lambda model, tracker, results: evaluate(model, test, config, session, tracker, results),
+        evaluate=lambda model, tracker, start: evaluate(model, test, config, session, tracker, start),
         metrics=compared_metrics(config),
     )
 
@@ -116,12 +117,13 @@ def compared_metrics(config: Config) -> list[str]:
 
 
 def evaluate(
-    model: nn.Module, test: Split, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
-) -> dict[str, Any]:
+    model: nn.Module, test: Split, config: Config, session: Session, tracker: Tracker, start: Start
+) -> Results:
     """Certifies and attacks on the test split; writes the table, the figures and ``results.json``."""
     started, watch = time.perf_counter(), Stopwatch()
     found = certify_and_attack(model, test, config, watch)
-    results |= {
+    results: Results = {
+        **start,
         "status": "completed",
         "test_examples": len(test),
         "clean_accuracy": found.clean_accuracy,
@@ -197,7 +199,7 @@ def _draw(found: Certification, config: Config, session: Session, tracker: Track
         tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
 
 
-def _track(found: Certification, tracker: Tracker, results: dict[str, Any], step: int) -> None:
+def _track(found: Certification, tracker: Tracker, results: Results, step: int) -> None:
     tracker.writer.add_scalar("test/clean_accuracy", results["clean_accuracy"], step)
     for key in ("certified_accuracy", "certified_accuracy_per_pair"):
         for radius, accuracy in results[key].items():

@@ -15,7 +15,9 @@ from lipnet.data.transport import transport_cost
 from lipnet.errors import CertificateViolation, UserError
 from lipnet.models import to_plain
 from lipnet.options.config import Config
+from lipnet.runs.record import without_missing
 from lipnet.tasks.wasserstein.interval import Interval, bernstein_margin, mean_interval
+from lipnet.tasks.wasserstein.results import Distance, Gradient
 from lipnet.training import distributed
 
 _RANGE_SAMPLES = 10_000
@@ -42,7 +44,7 @@ class Estimation:
     certified: float
     sample_gap: float
     sample_transport: float
-    gradients: dict[str, dict[str, float]]
+    gradients: dict[str, Gradient]
     first: Tensor
     second: Tensor
     values_first: Tensor
@@ -54,9 +56,9 @@ class Estimation:
         values = zip(self.values_first.tolist(), self.values_second.tolist(), strict=True)
         return [{"first": first, "second": second} for first, second in values]
 
-    def content(self, pair: Pair, config: Config) -> dict[str, Any]:
+    def content(self, pair: Pair, config: Config) -> Distance:
         """The ``wasserstein`` part of ``results.json``."""
-        known = {
+        known: Distance = {
             "estimate": self.gap.estimate,
             "ci_low": self.gap.low,
             "ci_high": self.gap.high,
@@ -74,7 +76,7 @@ class Estimation:
             "units": pair.units,
             "published": pair.published,
         }
-        return {key: value for key, value in known.items() if value is not None}
+        return without_missing(known)
 
 
 def _digest(*samples: Tensor) -> str:
@@ -118,7 +120,8 @@ def estimate_distance(model: nn.Module, pair: Pair, config: Config) -> Estimatio
     sample_gap = float(values[0][:few].mean() - values[1][:few].mean()) / lipschitz
     transport = transport_cost(first[:few], second[:few])
     _check_against(transport, sample_gap, sum(errors) / lipschitz, first[:few])
-    gradients, lower = {}, 0.0
+    gradients: dict[str, Gradient] = {}
+    lower = 0.0
     for side, samples in (("first", first), ("second", second)):
         gradients[side], largest = _gradient_statistics(exact, samples[:_GRADIENT_SAMPLES], pair, lipschitz)
         lower = max(lower, largest)
@@ -176,9 +179,7 @@ def _check_against(transport: float, sample_gap: float, error: float, points: Te
         )
 
 
-def _gradient_statistics(
-    critic: nn.Module, samples: Tensor, pair: Pair, lipschitz: float
-) -> tuple[dict[str, float], float]:
+def _gradient_statistics(critic: nn.Module, samples: Tensor, pair: Pair, lipschitz: float) -> tuple[Gradient, float]:
     """Statistics of the gradient of ``f / L`` at samples, and the largest norm of that of ``f``.
 
     ``share_of_norm_at_least_0.99``; and where the optimal potential is known and has a gradient, the means of the
@@ -186,7 +187,12 @@ def _gradient_statistics(
     """
     gradient = _gradient(lambda points: critic(points)[:, 0], samples) / lipschitz
     norms = gradient.norm(dim=1)
-    found = {"share_of_norm_at_least_0.99": float((norms >= 0.99).double().mean()), "mean_norm": float(norms.mean())}
+    found: Gradient = {
+        "share_of_norm_at_least_0.99": float((norms >= 0.99).double().mean()),
+        "mean_norm": float(norms.mean()),
+        "cosine": None,
+        "squared_error": None,
+    }
     if pair.potential is not None:
         optimal = _gradient(pair.potential, samples.cpu()).to(gradient.device)
         defined = (optimal.norm(dim=1) - 1).abs() < 1e-6
@@ -195,7 +201,7 @@ def _gradient_statistics(
             cosine = (gradient * optimal).sum(1) / norms.clamp_min(1e-12)
             found["cosine"] = float(cosine.mean())
             found["squared_error"] = float((gradient - optimal).square().sum(1).mean())
-    return found, float(norms.max()) * lipschitz
+    return without_missing(found), float(norms.max()) * lipschitz
 
 
 def _gradient(function: Any, points: Tensor) -> Tensor:

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
     from lipnet.tasks.wasserstein.evaluation import Estimation
+    from lipnet.tasks.wasserstein.results import Distance
 
 _ESTIMATE, _TRUTH, _FIRST, _SECOND = "#1f4e79", "black", "#c0392b", "#2471a3"
 _RAYS, _EXAMPLES = 60, 6
 
 
 def wasserstein_figure(
-    found: "Estimation", content: dict[str, Any], rows: list[dict[str, str]], steps_per_epoch: int, title: str
+    found: "Estimation", content: "Distance", rows: list[dict[str, str]], steps_per_epoch: int, title: str
 ) -> "Figure":
     """The estimate against training steps, and the critic: a curve, a heat map, images, or its values.
 
@@ -43,7 +44,7 @@ def wasserstein_figure(
     return figure
 
 
-def _progress(axes: "Axes", content: dict[str, Any], rows: list[dict[str, str]], steps_per_epoch: int) -> None:
+def _progress(axes: "Axes", content: "Distance", rows: list[dict[str, str]], steps_per_epoch: int) -> None:
     steps = [int(row["epoch"]) * steps_per_epoch for row in rows]
     low, middle, high = (
         [float(row[f"validation_{name}"]) for row in rows] for name in ("ci_low", "estimate", "ci_high")
@@ -60,9 +61,10 @@ def _progress(axes: "Axes", content: dict[str, Any], rows: list[dict[str, str]],
     )  # fmt: skip
     certified = content["certified_lower_bound"]
     axes.plot([last], [certified], "^", color=_ESTIMATE, fillstyle="none", label=f"certified: at least {certified:.5g}")
-    if "true_value" in content:
-        axes.axhline(content["true_value"], color=_TRUTH, linewidth=1, label=f"true value: {content['true_value']:.5g}")
-    top = 1.1 * max(content["estimate"], content.get("true_value", 0.0), *high, 1e-9)
+    truth = content.get("true_value")
+    if truth is not None:
+        axes.axhline(truth, color=_TRUTH, linewidth=1, label=f"true value: {truth:.5g}")
+    top = 1.1 * max(content["estimate"], truth or 0.0, *high, 1e-9)
     axes.set(xlabel="training steps", ylabel="Wasserstein-1 distance", ylim=(min(0.0, content["estimate"]), top))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, loc="lower right")

@@ -1,12 +1,11 @@
 """The closing table of an estimate of a distance."""
 
-from typing import Any
-
 from lipnet.display.fitting import wrapped
 from lipnet.tasks.robustness.table import _percent
+from lipnet.tasks.wasserstein.results import Gradient, Results
 
 
-def wasserstein_table(results: dict[str, Any], width: int | None = None) -> str:
+def wasserstein_table(results: Results, width: int | None = None) -> str:
     """What is proved, estimated and known of the distance, a line each, with what each figure means.
 
     Args:
@@ -29,15 +28,14 @@ def wasserstein_table(results: dict[str, Any], width: int | None = None) -> str:
             "between the laws (plug-in) it is too large on average, by far in high dimension",
         ),
     ]
-    if "true_value" in found:
+    truth, published = found.get("true_value"), found.get("published")
+    if truth is not None:
         error = f" (standard error {found['true_value_error']:.2g})" if "true_value_error" in found else ""
         note = f"estimate / true value: {found['estimate_over_true']:.4f}{error}"
-        rows.append(("true value", found["true_value"], note))
-    if "published" in found:
-        note = (
-            f"their true value, from 4,096 samples; its estimate by orthogonal layers: {found['published']['sort_out']}"
-        )
-        rows.append(("published", found["published"]["true_value"], note))
+        rows.append(("true value", truth, note))
+    if published is not None:
+        note = f"their true value, from 4,096 samples; its estimate by orthogonal layers: {published['sort_out']}"
+        rows.append(("published", published["true_value"], note))
     lines = wrapped(
         f"Wasserstein-1, {found['units']}, {found['evaluation_samples']:,} evaluation samples a side", width
     )
@@ -54,7 +52,7 @@ def wasserstein_table(results: dict[str, Any], width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def _gradient_line(side: str, statistics: dict[str, float]) -> str:
+def _gradient_line(side: str, statistics: Gradient) -> str:
     share = _percent(statistics["share_of_norm_at_least_0.99"])
     line = f"gradient norm at samples of the {side} law: >= 0.99 at {share}"
     if "cosine" in statistics:

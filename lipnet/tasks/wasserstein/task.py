@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +18,11 @@ from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.record import write_results
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.driver import track_singular_values, train_and_evaluate
+from lipnet.tasks.results import Start
 from lipnet.tasks.session import Session
 from lipnet.tasks.wasserstein.evaluation import Estimation, critic_values, estimate_distance, measure_gap
 from lipnet.tasks.wasserstein.figure import wasserstein_figure
+from lipnet.tasks.wasserstein.results import Results
 from lipnet.tasks.wasserstein.table import wasserstein_table
 from lipnet.training import distributed
 from lipnet.training.tracker import Tracker
@@ -70,7 +71,7 @@ class Kantorovich:
         return metrics, gap.estimate, 0.0
 
 
-def train(config: Config, session: Session) -> dict[str, Any]:
+def train(config: Config, session: Session) -> Results:
     """Trains (or continues) one critic and evaluates it; returns the content of ``results.json``."""
     pair = distributed.first_of_machine_first(lambda: load_pair(config.dataset))
     return train_and_evaluate(
@@ -78,7 +79,7 @@ def train(config: Config, session: Session) -> dict[str, Any]:
         session,
         PairBatches(pair, config.dataset.steps_per_epoch * config.batch_size, session.device),
         objective=lambda tracker: Kantorovich(config, pair, session.device, tracker),
-        evaluate=lambda model, tracker, results: evaluate(model, pair, config, session, tracker, results),
+        evaluate=lambda model, tracker, start: evaluate(model, pair, config, session, tracker, start),
         metrics=compared_metrics(pair),
         prepare=lambda model: place_cones(model, pair, config),
     )
@@ -97,13 +98,12 @@ def place_cones(model: nn.Module, pair: Pair, config: Config) -> None:
             layer.place(samples[layer.upward])
 
 
-def evaluate(
-    model: nn.Module, pair: Pair, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]
-) -> dict[str, Any]:
+def evaluate(model: nn.Module, pair: Pair, config: Config, session: Session, tracker: Tracker, start: Start) -> Results:
     """Estimates the distance from the evaluation samples; writes the table, the figure and ``results.json``."""
     started = time.perf_counter()
     found = estimate_distance(model, pair, config)
-    results |= {
+    results: Results = {
+        **start,
         "status": "completed",
         "wasserstein": found.content(pair, config),
         "lipschitz_upper_bound": found.lipschitz,
@@ -117,13 +117,14 @@ def evaluate(
     return results
 
 
-def _write(found: Estimation, config: Config, session: Session, tracker: Tracker, results: dict[str, Any]) -> None:
+def _write(found: Estimation, config: Config, session: Session, tracker: Tracker, results: Results) -> None:
     step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
     write_csv(session.directory / "critic_values.csv", found.rows())
     with dispensable("TensorBoard", session.directory):
         for name in _KNOWN:
-            if name in results["wasserstein"]:
-                tracker.writer.add_scalar(f"test/{name}", results["wasserstein"][name], step)
+            value = results["wasserstein"].get(name)
+            if value is not None:
+                tracker.writer.add_scalar(f"test/{name}", value, step)
         tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)
         tracker.text("results", wasserstein_table(results), step)
     with dispensable("wasserstein.png", session.directory):

@@ -1,5 +1,5 @@
 import pytest
-from launching import TINY, finished_run, launch, results
+from launching import GAN, PAIR, TINY, finished_run, launch, results
 
 from lipnet.cli.sweeps.objective import _numbers, no_such_number, objective, possible
 from lipnet.errors import UserError
@@ -33,16 +33,6 @@ def test_what_is_no_number_is_refused_with_the_names_of_those_there_are(key):
     )
 
 
-PAIR = (
-    "task=wasserstein", "dataset=cone", "model=fc", "model.hidden=[8]", "epochs=1", "batch_size=8",
-    "dataset.steps_per_epoch=2", "dataset.selection_samples=50", "dataset.evaluation_samples=101", "progress=off",
-    "threads=1",
-)  # fmt: skip
-GAN = (
-    "task=gan", "dataset=digits", "dataset.limit_train=60", "dataset.limit_test=16", "epochs=1", "batch_size=16",
-    "generator.hidden=[8]", "generator.channels=[4]", "model.channels=[4]", "model.kernel_sizes=[2]",
-    "model.strides=[2]", "model.hidden=[8]", "progress=off", "threads=1",
-)  # fmt: skip
 # Of a kind that depends on what is found, or that the run's data have not.
 NOT_FOUND = {
     "robustness": {"foolbox_examples"},

@@ -1,4 +1,6 @@
+import os
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
@@ -10,16 +12,19 @@ _VOID = {"meta", "br", "img", "link", "hr", "wbr"}
 
 
 class Document(HTMLParser):
-    """Every tag must be closed in order; collects ids, links, and table rows as lists of texts."""
+    """Every tag must be closed in order; collects tags, attributes, texts, ids, links, and rows as lists of texts."""
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.ids, self.links, self.rows = [], [], [], []
+        self.open, self.ids, self.links, self.rows, self.texts = [], [], [], [], []
+        self.tags, self.attributes = Counter(), set()
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
+        self.tags[tag] += 1
+        self.attributes |= set(attributes)
         self.ids += [attributes["id"]] if "id" in attributes else []
         self.links += [value for name, value in attributes.items() if name in ("href", "src", "xlink:href")]
         if tag not in _VOID:
@@ -38,6 +43,7 @@ class Document(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        self.texts.append(data)
         if {"td", "th"} & set(self.open):
             self.rows[-1][-1] += data
 
@@ -116,3 +122,50 @@ def test_a_place_that_cannot_be_written_is_named(make_run, tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         main([str(tmp_path / "runs"), "--html", str(tmp_path / "file" / "report.html")])
     assert "--html" in capsys.readouterr().err
+
+
+HOSTILE = {
+    "a script": "<script>alert(1);",
+    "an entity": "&lt;b&gt; & <b>",
+    "quotes": "\"double\" onclick='single'",
+    "of a template": "{{ 7 * 7 }} {% include 'x' %} {# no #}",
+    "not UTF-8": os.fsdecode(b"caf\xe9 <b>"),
+}
+# Where a name comes from: what makes the runs hold it.
+IN_CONFIGURATIONS = {
+    "a data set": lambda make_run, text: make_run("runs/a", {"dataset.name": text}),
+    "a model": lambda make_run, text: make_run("runs/a", {"model.name": text}),
+    "a method": lambda make_run, text: make_run("runs/a", {"conv.name": text}),
+    "a key in all rows": lambda make_run, text: [
+        make_run(f"runs/{epochs}", {"loss.name": text, "epochs": epochs}) for epochs in (1, 2)
+    ],
+    "a key that varies": lambda make_run, text: [
+        make_run(f"runs/{number}", {"loss.name": name}) for number, name in enumerate(("margin", text))
+    ],
+}
+ELSEWHERE = {
+    "a folder": lambda make_run, text: make_run(f"runs/{text}"),
+    "a commit": lambda make_run, text: make_run("runs/a", git_commit=text),
+    "an attack": lambda make_run, text: make_run("runs/a", attacked_accuracy={text: {"0.3": 0.5}}),
+    "a note": lambda make_run, text: [
+        make_run(f"runs/{seed}", seed=seed, device=device) for seed, device in enumerate(("cpu", text))
+    ],
+    "an error": lambda make_run, text: make_run("runs/a", status="failed", error=text),
+}
+NAMES = [(place, kind) for place in ELSEWHERE for kind in HOSTILE]
+# A configuration that is not UTF-8 cannot be read at all.
+NAMES += [(place, kind) for place in IN_CONFIGURATIONS for kind in HOSTILE if kind != "not UTF-8"]
+
+
+@pytest.mark.parametrize(("place", "kind"), NAMES)
+def test_no_name_is_markup(make_run, report, monkeypatch, place, kind):
+    """The page has the elements that it has with a harmless name, and each name is shown as it is."""
+    monkeypatch.setattr("lipnet.results.report.FIGURES", {})
+    text = HOSTILE[kind]
+    (IN_CONFIGURATIONS | ELSEWHERE)[place](make_run, text)
+    _, document = report()
+    assert document.tags["script"] == 1
+    assert document.tags["b"] == 2 + (place == "an error")  # counts of runs
+    assert "onclick" not in document.attributes
+    begin = text[:10].encode(errors="backslashreplace").decode()  # no more is shown of a commit and of a device
+    assert begin in "".join(document.texts)

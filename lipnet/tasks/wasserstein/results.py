@@ -1,0 +1,48 @@
+"""What ``results.json`` holds of a critic. Imports no torch."""
+
+from typing import TypedDict
+
+from lipnet.tasks.results import Start
+
+# Of the gradient of the critic over its Lipschitz constant; the last two where the optimal potential has a gradient.
+Gradient = TypedDict(
+    "Gradient",
+    {
+        "share_of_norm_at_least_0.99": float,
+        "mean_norm": float,
+        "cosine": float | None,
+        "squared_error": float | None,
+    },
+)
+
+
+class Distance(TypedDict):
+    """What is proved, estimated and known of the distance between the two laws."""
+
+    estimate: float
+    ci_low: float
+    ci_high: float
+    confidence: float
+    certified_lower_bound: float
+    evaluation_samples: int
+    samples_sha256: str
+    exact_on_sample: float
+    estimate_on_sample: float
+    transport_samples: int
+    true_value: float | None
+    true_value_error: float | None
+    estimate_over_true: float | None
+    gradient: dict[str, Gradient]
+    units: str
+    published: dict[str, float] | None
+
+
+class Results(Start):
+    """``lipschitz_lower_bound`` is the largest gradient at samples."""
+
+    status: str
+    wasserstein: Distance
+    lipschitz_upper_bound: float
+    lipschitz_lower_bound: float
+    eval_seconds: float
+    peak_memory_bytes: int | None

@@ -1,0 +1,139 @@
+"""``results.json`` of a run of each task is as its record declares it, and docs/results.md lists the same keys."""
+
+import re
+import types
+from typing import Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import pytest
+from launching import GAN, PAIR, ROOT, finished_run, launch, results
+
+from lipnet.runs.record import Added
+from lipnet.tasks.gan.results import Generated
+from lipnet.tasks.gan.results import Results as OfGan
+from lipnet.tasks.results import Exported, ExportedClassifier, Failed, Header, Start
+from lipnet.tasks.robustness.results import Results as OfClassifier
+from lipnet.tasks.wasserstein.results import Distance, Gradient
+from lipnet.tasks.wasserstein.results import Results as OfCritic
+
+PENALISED = (*GAN[:9], "model=gan_critic", "model.channels=[4]", "model.hidden=[8]", "progress=off", "threads=1")
+# What is run -> the record that it leaves; {classifier} and {critic} are finished runs.
+RUNS = {
+    "a classifier": (None, OfClassifier),
+    "a classifier again": (("task=evaluate", "run={classifier}"), OfClassifier),
+    "a critic": (PAIR, OfCritic),
+    "a critic of a published pair": ((*PAIR, "dataset=minfunnel", "dataset.dimension=2"), OfCritic),
+    "a critic again": (("task=evaluate", "run={critic}"), OfCritic),
+    "a GAN": (GAN, OfGan),
+    "a GAN with a penalised critic": (PENALISED, OfGan),
+    "an exported classifier": (("task=export", "run={classifier}", "task.onnx=false"), ExportedClassifier),
+    "an assured classifier": (
+        ("task=export", "run={classifier}", "task.onnx=false", "task.assured=true"), ExportedClassifier,
+    ),
+    "an exported critic": (("task=export", "run={critic}", "task.onnx=false"), Exported),
+    "a failure": (("dataset=mnist", "dataset.root=/nowhere", "dataset.download=false"), Failed),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Name -> a finished run's directory."""
+    critic = tmp_path_factory.mktemp("critic")
+    assert launch(*PAIR, f"hydra.run.dir={critic}").code == 0
+    return {"classifier": finished_run(tmp_path_factory), "critic": critic}
+
+
+def declared(record):
+    """Every key of a record with its type."""
+    return get_type_hints(record) | get_type_hints(Added)
+
+
+def alternatives(kind):
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def problems(value, kind, path=""):
+    """Where a value is not of its type; a key whose type admits ``None`` may be missing."""
+    if is_typeddict(kind):
+        return problems_of_record(value, get_type_hints(kind), path)
+    kinds = alternatives(kind)
+    if len(kinds) > 1:
+        found = [problems(value, each, path) for each in kinds]
+        return [] if [] in found else found[0]
+    if type(value) is not (get_origin(kind) or kind):
+        return [f"{path} is {value!r}, not {kind}"]
+    if not isinstance(value, dict):
+        return []
+    of_values = get_args(kind)[1]
+    return [problem for key, part in value.items() for problem in problems(part, of_values, f"{path}.{key}")]
+
+
+def problems_of_record(value, kinds, path=""):
+    found = [f"{path}.{key} is not declared" for key in value if key not in kinds]
+    for key, kind in kinds.items():
+        if key in value:
+            found += problems(value[key], kind, f"{path}.{key}")
+        elif type(None) not in alternatives(kind):
+            found.append(f"{path}.{key} is missing")
+    return found
+
+
+@pytest.mark.parametrize("what", RUNS)
+def test_results_are_as_declared(tmp_path, without_figures, finished, what):
+    overrides, record = RUNS[what]
+    directory = finished["classifier"]
+    if overrides is not None:
+        directory = tmp_path
+        outcome = launch(*(text.format(**finished) for text in overrides), f"hydra.run.dir={directory}")
+        assert outcome.code == (record is Failed), outcome.output
+    assert problems_of_record(results(directory), declared(record)) == []
+
+
+DAMAGE = {
+    "a key too many": ({"another": 1}, ".another is not declared"),
+    "a text for a number": ({"threads": "1"}, ".threads is '1', not <class 'int'>"),
+    "a whole number that is true": ({"seed": True}, ".seed is True, not <class 'int'>"),
+    "a key of a table": ({"versions": {"torch": 2}}, ".versions.torch is 2, not <class 'str'>"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_what_is_not_declared_is_found(tmp_path_factory, what):
+    change, said = DAMAGE[what]
+    found = results(finished_run(tmp_path_factory))
+    assert problems_of_record(found | change, declared(OfClassifier)) == [said]
+
+
+def test_a_missing_key_is_found(tmp_path_factory):
+    found = results(finished_run(tmp_path_factory))
+    del found["clean_accuracy"]
+    assert problems_of_record(found, declared(OfClassifier)) == [".clean_accuracy is missing"]
+
+
+def own(record, *others):
+    """The keys of a record that the others have not."""
+    return set(get_type_hints(record)).difference(*(get_type_hints(other) for other in others))
+
+
+SECTIONS = {
+    "Every run": own(Header) | own(Added),
+    "A run that failed": own(Failed, Header),
+    "Every run that trains or evaluates": own(Start, Header),
+    "A classifier": own(OfClassifier, Start),
+    "A critic": own(OfCritic, Start),
+    "Its distance": own(Distance),
+    "Its gradient": own(Gradient),
+    "A GAN": own(OfGan, Start),
+    "Its images": own(Generated),
+    "An export": own(ExportedClassifier, Header),
+}
+
+
+def test_the_page_lists_every_key_in_its_place():
+    page = (ROOT / "docs" / "results.md").read_text()
+    listed = {}
+    for section in re.split(r"^##+ ", page, flags=re.MULTILINE)[1:]:
+        listed[section.partition("\n")[0]] = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    assert {title: sorted(keys) for title, keys in listed.items()} == {
+        title: sorted(keys) for title, keys in SECTIONS.items()
+    }
+    assert own(Exported) <= own(ExportedClassifier)

@@ -108,11 +108,7 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
     from lipnet.layers import OrthogonalizationError
     from lipnet.runs.record import write_results
     from lipnet.runs.storage import silent_writers, storage_problem
-<<<<<<< HEAD
-=======
-    from lipnet.tasks import DISTRIBUTED, run_of
     from lipnet.tasks.results import Failed
->>>>>>> report
     from lipnet.tasks.session import Session
     from lipnet.training import distributed
     from lipnet.training.notices import log_notices

@@ -59,16 +59,9 @@ class Run:
 
     @property
     def method(self) -> str:
-<<<<<<< HEAD
         """The kind of convolution; in a network without any, of the linear layers; ``–`` where there are neither."""
         group = method_group(self.config.get("model", "?"))
         return "–" if group is None else self.config.get(group, "?")
-=======
-        """The kind of convolution; in a network without any, of the linear layers; ``–`` where neither is chosen."""
-        if self.config.get("model") in ("cones", "gan_critic"):
-            return "–"
-        return self.config.get("linear" if self.config.get("model") == "fc" else "conv", "?")
->>>>>>> report
 
     @property
     def unfinished(self) -> bool:

@@ -14,7 +14,7 @@ NOT_RUN = {
     "source": "the test has an environment",
     "tensorboard": "serves until it is stopped",
     "scripts/test.sh": "runs the tests",
-    "scripts/benchmark.py": "needs an idle machine; tests/test_benchmark.py runs a small one",
+    "scripts/benchmarks/benchmark.py": "needs an idle machine; its test runs a small one",
 }
 NEEDS_CLUSTER = re.compile("hydra/launcher=submitit_slurm")
 _EVALUATION = ("progress=off", "device=cpu", "threads=1", "attack.steps=1", "attack.restarts=1", "attack.ddn_steps=2",

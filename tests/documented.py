@@ -7,14 +7,15 @@ from pathlib import Path
 
 from launching import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CODE = re.compile("`(.+?)`")
 BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 # What no test runs, and why.
 NOT_RUN = {
     "source": "the test has an environment",
     "tensorboard": "serves until it is stopped",
     "scripts/test.sh": "runs the tests",
-    "scripts/benchmark.py": "needs an idle machine; tests/test_benchmark.py runs a small one",
+    "scripts/benchmarks/benchmark.py": "needs an idle machine; its test runs a small one",
 }
 NEEDS_CLUSTER = re.compile("hydra/launcher=submitit_slurm")
 _EVALUATION = ("progress=off", "device=cpu", "threads=1", "attack.steps=1", "attack.restarts=1", "attack.ddn_steps=2",
@@ -88,3 +89,18 @@ def commands(page: Path) -> list[Command]:
     text = "".join(BLOCK.findall(page.read_text())).replace("\\\n", " ")
     lines = (re.sub(r"(^|\s+)#.*", "", line).strip() for line in text.splitlines())
     return [Command(page.relative_to(ROOT).as_posix(), line) for line in lines if line]
+
+
+def table_commands(page: Path) -> list[Command]:
+    """The rows of tables whose first column is headed by the command that its cells go on with."""
+    found, head = [], ""
+    for line in page.read_text().splitlines():
+        cell = line.split("|")[1].strip() if line.startswith("|") else ""
+        code = CODE.match(cell)
+        if not line.startswith("|"):
+            head = ""
+        elif code and code[1].startswith("python train.py"):
+            head = code[1] if code[1].endswith("/") else code[1] + " "
+        elif code and head:
+            found.append(Command(page.relative_to(ROOT).as_posix(), head + code[1]))
+    return found

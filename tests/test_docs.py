@@ -7,19 +7,48 @@ import sys
 from pathlib import Path
 
 import pytest
-from documented import NEEDS_CLUSTER, NOT_RUN, PAGES, commands
+from documented import NEEDS_CLUSTER, NOT_RUN, PAGES, commands, table_commands
 from launching import ROOT, made_environment
 
 from lipnet.cli.arguments import prepare
 from lipnet.results.__main__ import parser
 
 DATA = os.environ.get("LIPNET_DATA")  # before the tests' own environment hides it
-COMMANDS = {command.text: command for page in PAGES for command in commands(page)}
+COMMANDS = {command.text: command for page in PAGES for command in commands(page) + table_commands(page)}
+INDEX = ROOT / "docs" / "README.md"
+README_BYTES = 12_000  # for users, at one sitting; the rest is in docs/
 ANSWERED = ("resume=", "rerun=", "run=")
 
 
 def test_the_pages_have_commands():
-    assert {"README.md", "docs/tutorial.md", "docs/how-to/product.md"} <= {each.page for each in COMMANDS.values()}
+    found = {page.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in PAGES[2:] if commands(page)}
+    assert found >= {"cluster", "command-line", "gan", "how-to/product", "tables", "tutorial", "wasserstein"}
+    assert commands(ROOT / "README.md")
+    assert len(table_commands(ROOT / "README.md")) == 8
+    assert len(table_commands(ROOT / "docs" / "measured.md")) > 25
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_bytes()) <= README_BYTES
+
+
+def test_the_readme_and_ci_run_the_same_tests():
+    """What a user is told to run is what is run for every change."""
+    told = {command.program for command in commands(ROOT / "README.md")}
+    run = {line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("scripts/")}
+    assert told & run == {"scripts/test.sh"}
+
+
+def test_the_index_leads_to_every_page():
+    reached = {(INDEX.parent / path).resolve() for path, _ in _links(INDEX)}
+    below = INDEX.parent / "how-to"
+    reached |= {(below / path).resolve() for path, _ in _links(below / "README.md")}
+    assert set(PAGES) - {ROOT / "SECURITY.md"} - reached == set()
+
+
+def test_every_picture_is_shown():
+    shown = {(page.parent / path).resolve() for page in PAGES for path, _ in _links(page)}
+    assert set((ROOT / "docs").glob("*.png")) - shown == set()
 
 
 @pytest.mark.parametrize("text", [text for text, each in COMMANDS.items() if each.program == "train.py"])
@@ -53,8 +82,11 @@ def test_other_programs_are_there(text):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text()):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for path, anchor in _links(page):
+        if not path.startswith("https://"):
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), path
+            assert not anchor or anchor in _anchors(target), f"{path}#{anchor}"
 
 
 @pytest.mark.slow
@@ -75,6 +107,22 @@ def test_the_commands_of_a_page_run_in_their_order(page, tmp_path):
             line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+
+
+def _links(page: Path) -> list[tuple[str, str]]:
+    """Paths and anchors of a page's links and pictures."""
+    return re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", _prose(page))
+
+
+def _anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in links."""
+    titles = re.findall("^#+ (.+)$", _prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def _prose(page: Path) -> str:
+    """A page without its blocks of code, in which brackets and # are something else."""
+    return re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def _checkout(tmp_path: Path) -> Path:

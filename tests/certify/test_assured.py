@@ -12,7 +12,7 @@ from lipnet.certify import assured, certify
 from lipnet.certify.assured import evaluated_again
 from lipnet.layers import BCOPConv2d, Concat, MaxMin, Normalize, OrthogonalLinear, Residual
 
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts" / "stress"))
 import attack_assured
 from attack_certificates import attack
 

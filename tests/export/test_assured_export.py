@@ -22,7 +22,7 @@ from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.layers import Abs, Concat, GroupSort, MaxMin, Normalize, PaddedConv2d, Residual
 
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts" / "stress"))
 import attack_assured
 from test_exported_run import _edit, _forge_weights
 

@@ -6,7 +6,7 @@ from lipnet.results.collect import find_runs
 from lipnet.results.groups import group_runs
 from lipnet.runs.files import write_csv
 
-SCRIPT = runpy.run_path(str(ROOT / "scripts" / "benchmark_results.py"))
+SCRIPT = runpy.run_path(str(ROOT / "scripts" / "benchmarks" / "benchmark_results.py"))
 
 
 def test_made_up_runs_are_finished_failed_and_unfinished(make_run, tmp_path):

@@ -10,7 +10,7 @@ from launching import ROOT
 
 @pytest.fixture(autouse=True)
 def _scripts(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "stress"))
     for name in ("train_list", "test_list", "meta"):  # the script tells torchvision other checksums
         monkeypatch.setattr(torchvision.datasets.CIFAR10, name, getattr(torchvision.datasets.CIFAR10, name))
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

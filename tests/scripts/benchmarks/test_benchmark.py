@@ -3,16 +3,16 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from launching import ROOT
 
-REPOSITORY = Path(__file__).parents[1]
-sys.path.insert(0, str(REPOSITORY / "scripts"))
+FOLDER = ROOT / "scripts" / "benchmarks"
+sys.path.insert(0, str(FOLDER))
 
 
 def script(name, *arguments):
-    command = [sys.executable, str(REPOSITORY / "scripts" / name), *map(str, arguments)]
+    command = [sys.executable, str(FOLDER / name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return done

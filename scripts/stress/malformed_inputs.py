@@ -1,6 +1,6 @@
 """Tries hundreds of malformed inputs: every one must end with a clean message, exit code 1, and nothing lost.
 
-    python scripts/malformed_inputs.py [--only KIND ...] [--fuzz 100]
+    python scripts/stress/malformed_inputs.py [--only KIND ...] [--fuzz 100]
 
 Command lines, folders of configurations, run directories, saved overrides, checkpoints, data files, environments, runs
 in a table and exports, each damaged in a way of its own; the program runs in this process. Prints the counts by kind,

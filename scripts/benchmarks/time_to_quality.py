@@ -1,6 +1,6 @@
 """A metric of several runs against the seconds that training took: a table, and a figure where asked for.
 
-python scripts/time_to_quality.py RUN... --metric validation_certified_accuracy@1.58 --figure out.png
+python scripts/benchmarks/time_to_quality.py RUN... --metric validation_certified_accuracy@1.58 --figure out.png
 
 Reads each run's metrics.csv and configuration; runs that are still training can be drawn too.
 """

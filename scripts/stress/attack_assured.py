@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Attacks on assured networks at the switch between float32 and float64: every other prediction there would be wrong.
 
-    python scripts/attack_assured.py                                         # linear networks, whose radii are exact
-    python scripts/attack_assured.py --run outputs/... --examples 2000       # segments between test images of a run
-    python scripts/attack_assured.py --run outputs/... --export outputs/...  # the weights and files of its export
+    python scripts/stress/attack_assured.py                                         # linear networks: radii are exact
+    python scripts/stress/attack_assured.py --run outputs/... --examples 2000       # between test images of a run
+    python scripts/stress/attack_assured.py --run outputs/... --export outputs/...  # its export too
 
 Points lie on segments between examples of different predictions: at the decision boundary of the float64 network, as
 near as float32 holds; at powers of 10 from it; where float32 begins to settle the prediction; and a few ulps about all

@@ -1,4 +1,4 @@
-"""Malformed inputs for ``scripts/malformed_inputs.py``: a file for each kind."""
+"""Malformed inputs for ``scripts/stress/malformed_inputs.py``: a file for each kind."""
 
 import random
 import sys

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Ends training at random moments in bad ways, and resumes it: the end must be that of a run that was never stopped.
 
-    python scripts/stress_resume.py                              # 100 kills, a quarter of an hour on one core
-    python scripts/stress_resume.py --kills 3 --tasks robustness
+    python scripts/stress/stress_resume.py                              # 100 kills, a quarter of an hour on one core
+    python scripts/stress/stress_resume.py --kills 3 --tasks robustness
 
 A run is killed a few times, each time in a way drawn at random, and then left to finish. Half of the signals strike at
 a random time, half just before a random file operation, where the gaps are a few microseconds wide. Then parameters,
@@ -48,7 +48,7 @@ from lipnet.runs.machine import git_commit
 from lipnet.tasks.robustness import task as robustness
 from lipnet.tasks.wasserstein import task as wasserstein
 
-TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 COMMON = ("epochs=4", "batch_size=16", "optimizer.lr=0.03", "progress=off", "threads=1", "device=cpu")
 ARGUMENTS = {
     "robustness": (

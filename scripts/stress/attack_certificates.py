@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Attacks inside certified balls, in float32 and float64: every error found there would be a wrong certificate.
 
-    python scripts/attack_certificates.py --examples 10000                     # linear networks, where radii are exact
-    python scripts/attack_certificates.py --run outputs/... --examples 10000   # the test split of a finished run
+    python scripts/stress/attack_certificates.py --examples 10000                     # linear networks: radii are exact
+    python scripts/stress/attack_certificates.py --run outputs/... --examples 10000   # the test split of a finished run
 
 Three searches, one after the other, from each certified example; each is checked in the arithmetic that the radius is
 promised for, and only points that lie in the ball by exact comparison count:

@@ -1,4 +1,4 @@
-"""scripts/interval_coverage.py: its distributions have the means that it counts with, and it prints what it counted."""
+"""scripts/stress/interval_coverage.py: its distributions have the means that it uses, and it prints what it counted."""
 
 import math
 import sys
@@ -7,7 +7,7 @@ import pytest
 import torch
 from launching import ROOT
 
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts" / "stress"))
 import interval_coverage
 
 

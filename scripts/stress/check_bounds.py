@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Lipschitz bounds of random modules against what they bound.
 
-    python scripts/check_bounds.py --modules 1000              # some minutes on one core
-    python scripts/check_bounds.py --modules 20 --seed 7
+    python scripts/stress/check_bounds.py --modules 1000              # some minutes on one core
+    python scripts/stress/check_bounds.py --modules 20 --seed 7
 
 Half of the modules are single layers of every kind that has a rule, half are networks of them with residual sums and
 concatenations. A bound must be at least the largest spectral norm of the float64 Jacobian (over random points, unless

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Times constrained networks against the same networks with plain layers, interleaved in one process.
 
-    python scripts/benchmark.py                        # every suite
-    python scripts/benchmark.py step eval --peers      # also orthogonium and deel-torchlip, where installed
-    python scripts/benchmark.py kernel --json out.json --figure out.png
+    python scripts/benchmarks/benchmark.py                        # every suite
+    python scripts/benchmarks/benchmark.py step eval --peers      # also orthogonium and deel-torchlip, where installed
+    python scripts/benchmarks/benchmark.py kernel --json out.json --figure out.png
 
 Suites: step (forward, backward, Adam), eval (forward only), kernel (building one layer's weight, forward and backward,
 against channels and kernel size), end_to_end (lipnet's own loop against its bare step), certify (certified radii of

@@ -1,7 +1,7 @@
 """How often the 95 % intervals of task=wasserstein hold what they are of, over redraws of the samples.
 
-python scripts/interval_coverage.py                     # means and differences of known distributions
-python scripts/interval_coverage.py --runs RUN...       # critics of finished runs of task=wasserstein
+python scripts/stress/interval_coverage.py                     # means and differences of known distributions
+python scripts/stress/interval_coverage.py --runs RUN...       # critics of finished runs of task=wasserstein
 
 Each cell of the first table: per cent of intervals that hold the mean; in brackets that of Student's intervals, and how
 many times as wide the interval is on average. The standard error of a share of 95 % is 0.5 over 2,000 redraws.

@@ -1,6 +1,6 @@
 """Kills a sweep at random moments, launches it again each time, and compares the end with an undisturbed sweep.
 
-    python scripts/stress_sweep.py --kills 10
+    python scripts/stress/stress_sweep.py --kills 10
 
 Three convolutions by two seeds on the digits, small networks. SIGKILL, SIGTERM and SIGINT come at random moments; a
 sweep that ends before its next kill is compared, and another one begun. Compared are the table, and of each job the
@@ -32,7 +32,7 @@ from lipnet.display.canvas import blank_figure
 from lipnet.results.__main__ import main as print_table
 from lipnet.tasks.robustness import task  # noqa: F401
 
-TRAIN = Path(__file__).resolve().parents[1] / "train.py"
+TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 blank_figure()  # matplotlib is imported once, before the forks
 OVERRIDES = (
     "conv=bcop,rko,l2ne", "seed=0,1", "epochs=3", "dataset.limit_train=200", "dataset.limit_test=20", "batch_size=20",

@@ -1,4 +1,4 @@
-"""Times the table and the report over many made-up run directories: python scripts/benchmark_results.py RUN
+"""Times the table and the report over many made-up run directories: python scripts/benchmarks/benchmark_results.py RUN
 
 The directories are copies of a finished run with other seeds, learning rates and accuracies, and go away afterwards.
 """

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """The two theorems of Li et al. (NeurIPS 2019) on BCOP, as experiments.
 
-    python scripts/theory.py                                   # 4 channels, 2x2 kernels, half a minute
-    python scripts/theory.py --channels 2 --kernel-size 3 --figure out.png
+    python scripts/benchmarks/theory.py                                   # 4 channels, 2x2 kernels, half a minute
+    python scripts/benchmarks/theory.py --channels 2 --kernel-size 3 --figure out.png
 
 Disconnectedness: orthogonal convolutions of n channels fall into components, which differ in how many channels the
 kernel moves by a pixel. Gradient descent over projectors of half rank, n/2, finds a target of its own component, and

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Random networks, changed behind their rules' backs: every bound must be refused, or hold for what then runs.
 
-    python scripts/perturb_networks.py --networks 2000         # some minutes on one core
+    python scripts/stress/perturb_networks.py --networks 2000         # some minutes on one core
 
 A rule speaks of a class. Each network here is changed in one way that may make an instance compute something else: a
 hook, an overridden or replaced method, an attribute or a weight that no constructor gives, a parametrization, work in

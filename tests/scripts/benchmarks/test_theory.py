@@ -7,7 +7,7 @@ import torch
 from launching import ROOT
 from torch.nn import functional
 
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts" / "benchmarks"))
 import theory
 
 # n, ranks of P1, Q1, P2, Q2, ...

@@ -1,4 +1,4 @@
-"""The paper's architectures from other packages' layers, for ``scripts/benchmark.py --peers``."""
+"""The paper's architectures from other packages' layers, for ``scripts/benchmarks/benchmark.py --peers``."""
 
 import importlib.metadata
 from collections.abc import Callable

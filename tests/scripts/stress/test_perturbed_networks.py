@@ -1,11 +1,11 @@
-"""Random networks, changed behind their rules' backs (``scripts/perturb_networks.py``), in small numbers."""
+"""Random networks, changed behind their rules' backs (``scripts/stress/perturb_networks.py``), in small numbers."""
 
 import sys
 
 import pytest
 from launching import ROOT
 
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts" / "stress"))
 import perturb_networks
 from perturb_networks import CHANGES, Random, verdicts
 from torch import nn

@@ -38,8 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    width = max((2, *(len(name) for name, _, _ in verified.layers)))
     for name, kind, bound in verified.layers:
-        print(f"  layer {name:>2}  {kind:<12} {bound:.9f}")
+        print(f"  layer {name:>{width}}  {kind:<12} {bound:.9f}")
     print(f"{path}: the certificate holds")
     print(f"  L2 Lipschitz constant at most {verified.claimed!r}; recomputed from the weights: {verified.bound!r}")
     if verified.assured:

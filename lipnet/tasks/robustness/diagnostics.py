@@ -6,7 +6,6 @@ The point of orthogonal layers: all their singular values are 1, so that a gradi
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from lipnet.certify import margins, singular_values
 from lipnet.certify.rules.linear import LINEAR_LAYERS
+from lipnet.certify.walk import Layer, walk
 from lipnet.data.images import Split
 from lipnet.models import to_plain
 from lipnet.runs.files import write_csv
@@ -23,29 +23,23 @@ _QUANTILES = 101
 _EXAMPLES = 256
 
 
-@dataclass(frozen=True)
-class Passed:
-    """A linear layer as one forward pass met it; a layer that is used twice is met twice."""
+def _linear_layers(model: nn.Module, images: Tensor) -> list[Layer]:
+    """In the order of the forward pass; one that is used twice is there twice."""
+    return [layer for layer in walk(model, images.shape[1:]) if isinstance(layer.module, LINEAR_LAYERS)]
 
-    name: str
-    layer: nn.Module
-    input_shape: tuple[int, ...]
-    output: Tensor
+
+def _column(layer: Layer) -> str:
+    return f"{layer.name}_{type(layer.module).__name__}"
 
 
 @contextmanager
-def record_layers(model: nn.Module) -> Iterator[list[Passed]]:
-    """A list that fills, in the order of the forward pass, while the model is called."""
-    met: list[Passed] = []
-    hooks = [
-        layer.register_forward_hook(
-            lambda layer, inputs, output, name=name: met.append(Passed(name, layer, inputs[0].shape[1:], output))
-        )
-        for name, layer in model.named_modules()
-        if isinstance(layer, LINEAR_LAYERS)
-    ]
+def recorded_outputs(layers: list[Layer]) -> Iterator[list[Tensor]]:
+    """A list of their outputs that fills, in the order of the forward pass, while the model is called."""
+    outputs: list[Tensor] = []
+    modules = {layer.module for layer in layers}
+    hooks = [module.register_forward_hook(lambda module, inputs, output: outputs.append(output)) for module in modules]
     try:
-        yield met
+        yield outputs
     finally:
         for hook in hooks:
             hook.remove()
@@ -70,14 +64,10 @@ def spectrum_rows(model: nn.Module, images: Tensor) -> list[dict[str, Any]]:
     Columns are named ``NAME_TYPE``, in the order of the forward pass. A spectrum of fewer values than quantiles is
     interpolated between them.
     """
-    with record_layers(model) as met:
-        model(images[:1])
     fractions = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
     columns = {
-        f"{passed.name}_{type(passed.layer).__name__}": _quantiles(
-            singular_values(passed.layer, passed.input_shape), fractions
-        )
-        for passed in met
+        _column(layer): _quantiles(singular_values(layer.module, layer.input_shape), fractions)
+        for layer in _linear_layers(model, images)
     }
     return [
         {"quantile": round(float(fraction), 4), **{name: float(values[row]) for name, values in columns.items()}}
@@ -101,18 +91,16 @@ def gradient_rows(model: nn.Module, images: Tensor, labels: Tensor) -> list[dict
     ``relative``: the mean over that at the last layer. Layers that keep gradient norms have 1 there, all the way down.
     """
     plain = to_plain(model).requires_grad_(False)
-    kinds = {name: type(layer).__name__ for name, layer in model.named_modules()}
     inputs = images.detach().clone().requires_grad_()
-    with torch.enable_grad(), record_layers(plain) as met:
+    with torch.enable_grad(), recorded_outputs(_linear_layers(plain, images)) as recorded:
         logits = plain(inputs)
-        outputs = [inputs, *(passed.output for passed in met)]
-        gradients = torch.autograd.grad(margins(logits, labels).sum(), outputs, allow_unused=True)
+        gradients = torch.autograd.grad(margins(logits, labels).sum(), [inputs, *recorded], allow_unused=True)
     norms = [
         torch.zeros(len(images)) if gradient is None else gradient.double().flatten(1).norm(dim=1)
         for gradient in gradients
     ]
     last = float(norms[-1].mean())
-    names = ["input", *(f"{passed.name}_{kinds.get(passed.name, type(passed.layer).__name__)}" for passed in met)]
+    names = ["input", *map(_column, _linear_layers(model, images))]
     return [
         {
             "layer": name,

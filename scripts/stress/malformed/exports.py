@@ -38,6 +38,8 @@ EXPORT_DAMAGE: dict[str, Callable[[Path], Any]] = {
     "a file that climbs": _rewritten(lambda c: c["files"].update({"../../../etc/passwd": "0"})),
     "an absolute file": _rewritten(lambda c: c["files"].update({"/etc/passwd": "0"})),
     "a layer of code": _rewritten(lambda c: c["layers"][0].update(type="os.system")),
+    "a block without parts": _rewritten(lambda c: c["layers"].append({"name": "9", "type": "Residual"})),
+    "a layer inside of another": _rewritten(lambda c: c["layers"][1].update(name="0.0")),
     "a huge layer": _rewritten(lambda c: c["layers"][-1].update(out_features=10**15)),
     "a huge input": _rewritten(lambda c: c["input"].update(shape=[10**9, 10**9])),
     "a negative input": _rewritten(lambda c: c["input"].update(shape=[-1, 8, 8])),

@@ -68,6 +68,17 @@ def test_gradients_are_those_of_the_margin():
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
 
 
+def test_a_layer_that_is_used_twice_is_there_twice():
+    layer = nn.Linear(4, 4)
+    layer.weight.data.copy_(2 * torch.eye(4))
+    model = nn.Sequential(layer, nn.Identity(), layer)
+    names = ["0_Linear", "2_Linear"]
+    assert list(spectrum_rows(model, torch.rand(1, 4))[0]) == ["quantile", *names]
+    rows = gradient_rows(model, *images(4))
+    assert column(rows, "layer") == ["input", *names]
+    assert column(rows, "relative") == pytest.approx([4, 2, 1])
+
+
 def test_files_are_small_and_read_back(tmp_path):
     split = Split(torch.randint(17, (10, 1, 8, 8), dtype=torch.uint8), torch.arange(10), 16, torch.arange(10))
     model = nn.Sequential(BCOPConv2d(1, 8, 4, stride=2), MaxMin(), nn.Flatten(), OrthogonalLinear(128, 10)).eval()

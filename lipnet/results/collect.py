@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -18,6 +18,7 @@ from lipnet.errors import UserError
 from lipnet.options.checks import radius_value
 from lipnet.options.defaults import as_text, completed, leaves, resolved
 from lipnet.results.measures import Measure, measures
+from lipnet.results.recorded import Recorded
 from lipnet.results.wellformed import check
 from lipnet.runs.files import read_csv
 from lipnet.runs.identity import NO_RESULT_KEYS
@@ -28,6 +29,10 @@ _SEED = re.compile(r"^seed: .*$", re.MULTILINE)
 # What may differ between runs of one configuration: the seed, and where and how a run is shown and stored. Device and
 # threads change results by rounding alone; rows that mix them say so.
 _NOT_CONFIGURATION = ("seed", "run", *NO_RESULT_KEYS)
+
+
+def _nothing() -> Recorded:
+    return cast(Recorded, {})
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Run:
     directory: Path
     config: dict[str, str]
     composed: bool
-    results: dict[str, Any] = field(default_factory=dict)
+    results: Recorded = field(default_factory=_nothing)
     measures: dict[Measure, float] = field(default_factory=dict)
     written: dict[float, str] = field(default_factory=dict)
     problem: str = ""
@@ -156,7 +161,8 @@ def _read(directory: Path) -> Run:
         return Run(directory, config, bool(config), problem=f"results.json cannot be read: {error}")
     if not isinstance(results, dict):
         return Run(directory, config, bool(config), problem="results.json is not a table of keys")
-    found = Run(directory, config or _told_config(results), bool(config), results)
+    recorded = cast(Recorded, results)
+    found = Run(directory, config or _told_config(recorded), bool(config), recorded)
     try:
         return _measured(found)
     except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError) as error:
@@ -228,7 +234,7 @@ def _flat_yaml(text: str) -> dict[str, str]:
     return {key.removesuffix(".name"): as_text(resolved(value, flat)) for key, value in flat.items()}
 
 
-def _told_config(results: dict[str, Any]) -> dict[str, str]:
+def _told_config(results: Recorded) -> dict[str, str]:
     """What the choices and overrides in ``results.json`` say of a configuration."""
     choices, overrides = results.get("choices"), results.get("overrides")
     told = {group: str(option) for group, option in choices.items()} if isinstance(choices, dict) else {}

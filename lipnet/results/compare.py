@@ -35,6 +35,11 @@ class Row:
     n: int
     arithmetic: str = ""
 
+    @property
+    def is_certified(self) -> bool:
+        """Whether it has a certified accuracy; a GAN has none."""
+        return any(measure.name == "certified_accuracy" for measure in self.values)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -48,7 +53,7 @@ class Table:
     @property
     def arithmetic(self) -> str:
         """In which all its rows of ours are certified; empty where it is not one."""
-        found = {row.arithmetic for row in self.rows if row.source == "ours"}
+        found = {row.arithmetic for row in self.rows if row.source == "ours" and row.is_certified}
         return found.pop() if len(found) == 1 else ""
 
     @property

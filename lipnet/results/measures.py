@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 from lipnet.options.checks import radius_value
+from lipnet.results.recorded import Recorded
 from lipnet.tasks.robustness.measures import certified_by_arithmetic, certified_in
 
 _SHORT = {
@@ -20,12 +21,16 @@ _SHORT |= {f"published_{name}": f"{short}/true" for name, short in PUBLISHED.ite
 _CERTIFIED = ("certified", "certified_per_pair")
 IN_ARITHMETICS = {f"certified_{arithmetic}_accuracy": arithmetic for arithmetic in ("float32", "float64")}
 
-DISTANCE = (
-    "true_value", "estimate", "ci_low", "ci_high", "certified_lower_bound", "estimate_over_true", "estimate_on_sample",
-    "exact_on_sample", "cosine",
+# Names in results.json: of every network, of a distance, and of test images' transport from others.
+_OF_NETWORKS: Final = (
+    "clean_accuracy", "mean_certified_radius", "lipschitz_upper_bound", "lipschitz_lower_bound", "train_seconds",
 )  # fmt: skip
-
-GENERATED = ("transport_of_generated", "transport_of_training")  # of test images, from those
+_OF_DISTANCES: Final = (
+    "true_value", "estimate", "ci_low", "ci_high", "certified_lower_bound", "estimate_over_true", "estimate_on_sample",
+    "exact_on_sample",
+)  # fmt: skip
+DISTANCE = (*_OF_DISTANCES, "cosine")
+GENERATED: Final = ("transport_of_generated", "transport_of_training")
 
 
 class Measure(NamedTuple):
@@ -89,39 +94,54 @@ def statistic(values: Iterable[float]) -> Statistic:
     return Statistic(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values)), len(values))
 
 
-def measures(results: dict[str, Any]) -> dict[Measure, float]:
+def measures(results: Recorded) -> dict[Measure, float]:
     """The numbers of a ``results.json``: every attack in it, at every radius; what it says of a distance or generator.
 
     Raises:
         ValueError, TypeError, AttributeError: it is not one.
     """
-    found = {Measure(name): results[name] for name in ("clean_accuracy", *_SHORT) if name in results}
-    distance = results.get("wasserstein", {})
-    found |= {Measure(name): distance[name] for name in DISTANCE if name in distance}
-    found |= {Measure(name): value for name, value in _distance_measures(results).items()}
+    found: dict[Measure, float | None] = {}
+    for name in _OF_NETWORKS:
+        if name in results:
+            found[Measure(name)] = results[name]
+    found |= {Measure(name): value for name, value in _of_distance(results).items()}
     generated = results.get("gan", {})
-    found |= {Measure(name): generated[name] for name in GENERATED if name in generated}
-    certified, per_pair = results.get("certified_accuracy", {}), results.get("certified_accuracy_per_pair", {})
-    by_radius = {"certified": certified, **_in_other_arithmetics(results), **results.get("attacked_accuracy", {})}
-    if per_pair != certified:  # equal columns would only widen the table
-        by_radius["certified_per_pair"] = per_pair
-    for name, accuracies in by_radius.items():
-        found |= {Measure(f"{name}_accuracy", radius_value(text)): value for text, value in accuracies.items()}
+    for key in GENERATED:
+        if key in generated:
+            found[Measure(key)] = generated[key]
+    for kind, by_radius in _by_radius(results).items():
+        found |= {Measure(f"{kind}_accuracy", radius_value(text)): value for text, value in by_radius.items()}
     return {measure: float(value) for measure, value in found.items() if value is not None}
 
 
-def _in_other_arithmetics(results: dict[str, Any]) -> dict[str, dict[str, float]]:
-    own = certified_in(results)
-    return {f"certified_{name}": by for name, by in certified_by_arithmetic(results).items() if name != own}
+def _by_radius(results: Recorded) -> dict[str, dict[str, float]]:
+    """The accuracies at every radius: certified in each arithmetic, attacked, and certified per pair of classes."""
+    certified, per_pair = results.get("certified_accuracy", {}), results.get("certified_accuracy_per_pair", {})
+    own, found = certified_in(results), {"certified": certified}
+    for arithmetic, accuracies in certified_by_arithmetic(results).items():
+        if arithmetic != own:
+            found[f"certified_{arithmetic}"] = accuracies
+    found |= results.get("attacked_accuracy", {})
+    if per_pair != certified:  # equal columns would only widen the table
+        found["certified_per_pair"] = per_pair
+    return found
 
 
-def _distance_measures(results: dict[str, Any]) -> dict[str, float]:
-    """Of a critic's ``results.json``: the cosine of its gradient with the optimal one, and published estimate / truth.
+def _of_distance(results: Recorded) -> dict[str, float | None]:
+    """What is known of a distance, the cosine of the critic's gradient with the optimal one, published estimate / true.
 
     The cosine is taken at samples of the first law, as published; each estimate is over the published true value.
     """
-    found = results.get("wasserstein", {})
-    published = found.get("published", {})
-    measured = {f"published_{name}": published[name] / published["true_value"] for name in PUBLISHED if published}
-    cosine = found.get("gradient", {}).get("first", {}).get("cosine")
-    return measured if cosine is None else {"cosine": cosine, **measured}
+    distance = results.get("wasserstein", {})
+    found: dict[str, float | None] = {}
+    for name in _OF_DISTANCES:
+        if name in distance:
+            found[name] = distance[name]
+    gradients = distance.get("gradient", {})
+    if "first" in gradients:
+        found["cosine"] = gradients["first"].get("cosine")
+    published = distance.get("published")
+    if published:
+        for estimator in PUBLISHED:
+            found[f"published_{estimator}"] = published[estimator] / published["true_value"]
+    return found

@@ -1,8 +1,10 @@
 """Whether a ``results.json`` is as lipnet writes it, as far as tables, notes and figures read it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lipnet.results.measures import DISTANCE, GENERATED, PUBLISHED
+from lipnet.results.recorded import Recorded
 
 _TABLES = ("versions", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy", "wasserstein", "gan")
 _ACCURACIES = ("clean_accuracy", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy")
@@ -13,7 +15,7 @@ _NUMBERS = (
 _LARGEST = 1e100  # squares of numbers beyond 1e154 are none
 
 
-def check(results: dict[str, Any]) -> None:
+def check(results: Recorded) -> None:
     """Refuses what lipnet does not write.
 
     Raises:
@@ -40,7 +42,7 @@ def check(results: dict[str, Any]) -> None:
             raise ValueError(f"wasserstein lacks {', '.join(missing)}")
 
 
-def _table(content: dict[str, Any], name: str) -> dict[str, Any]:
+def _table(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = content.get(name)
     if not (found is None or isinstance(found, dict)):
         raise ValueError(f"{name} is no table")

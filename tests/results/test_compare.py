@@ -290,6 +290,13 @@ def test_titles_say_of_which_network_certified_accuracies_are(make_run, tmp_path
     assert "certified accuracy is of the network evaluated in float64; certified_float32: in float32." in text
 
 
+def test_titles_say_it_beside_a_network_without_certificates(make_run, tmp_path, capsys):
+    make_run("a", **certified("float64"))
+    nothing = dict.fromkeys(("clean_accuracy", "certified_accuracy", "attacked_accuracy"))
+    make_run("gan", {"task": {"name": "gan"}}, gan={"transport_of_generated": 3.0}, **nothing)
+    assert "certified_float64@1.58" in printed(capsys, tmp_path)
+
+
 def test_csv_says_it_in_a_column(make_run, tmp_path, capsys):
     make_run("a", **certified("float64"))
     (row,) = csv.DictReader(io.StringIO(printed(capsys, tmp_path, "--format", "csv")))

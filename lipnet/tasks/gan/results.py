@@ -13,12 +13,17 @@ class Generated(TypedDict):
     transport_of_training: float
 
 
-class Results(Start):
+class Generator(TypedDict):
+    """What no other task has."""
+
+    generator_parameters: int
+    gan: Generated
+
+
+class Results(Start, Generator):
     """``lipschitz_upper_bound`` is the critic's, where one is proved."""
 
     status: str
-    generator_parameters: int
-    gan: Generated
     lipschitz_upper_bound: float | None
     eval_seconds: float
     peak_memory_bytes: int | None

@@ -1,5 +1,6 @@
 """The wheel: built offline, installed into a folder of its own, and run from another directory."""
 
+import configparser
 import os
 import re
 import shutil
@@ -104,3 +105,13 @@ def test_a_run_from_another_directory(site, tmp_path):
     assert found["status"] == "completed"
     assert "git_commit" not in found  # not in a checkout
     assert found["versions"]["lipnet"] in (site / "lipnet" / "__init__.py").read_text()
+
+
+def test_every_package_is_listed():
+    """``conf/`` is one of them under another name, which ``find:`` could not say."""
+    listed = configparser.ConfigParser()
+    listed.read(ROOT / "setup.cfg")
+    folders = {
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in ROOT.glob("lipnet/**/__init__.py")
+    }
+    assert set(listed["options"]["packages"].split()) == {*folders, "lipnet.conf"}

@@ -65,6 +65,16 @@ BAD = [
         "estimate.confidence: task=gan does not read it; leave it out.",
     ),
     ("generator.latent=3", "generator.latent: only task=gan reads it; leave it out."),
+    ("model=fc conv=rko", "conv: model=fc does not read it; leave it out."),
+    ("model=fc conv.padding_mode=zeros", "conv.padding_mode: model=fc does not read it; leave it out."),
+    ("-m model=small,fc conv=bcop,rko", "conv: model=fc does not read it; leave it out."),
+    ("sweep=methods model=fc", "conv: model=fc does not read it; leave it out."),
+    (
+        "task=wasserstein dataset=cone model=cones activation=relu linear=bjorck",
+        "linear: model=cones does not read it; leave it out.",
+        "activation: model=cones does not read it; leave it out.",
+    ),
+    ("task=gan dataset=digits model=gan_critic conv=rko", "conv: model=gan_critic does not read it; leave it out."),
     (
         "estimate.confidence=0.9",
         "estimate.confidence: only task=wasserstein reads it, and dataset=digits holds labelled images; leave it out.",

@@ -1,0 +1,61 @@
+import dataclasses
+
+import pytest
+
+from lipnet.options import GROUPS, register
+from lipnet.options.option import Named
+from lipnet.options.registry import is_for, names_for
+
+OPTIONS = [option for options in GROUPS.values() for option in options.values()]
+over_options = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: f"{option.group}={option.name}")
+
+
+@over_options
+def test_an_option_is_registered_under_its_name(option):
+    assert GROUPS[option.group][option.name] is option
+    assert issubclass(option.keys, Named)
+    assert dataclasses.is_dataclass(option.keys)
+
+
+@over_options
+def test_its_code_is_there(option):
+    if (option.group, option.name) == ("loss", "kantorovich"):  # a critic's task descends it by itself
+        assert not option.code
+    else:
+        assert callable(option.load())
+
+
+@over_options
+def test_what_it_goes_with_is_registered(option):
+    assert set(option.reads) <= set(GROUPS)
+    assert set(option.losses) <= set(GROUPS["loss"])
+    assert option.data in ("", "images", "pair")
+
+
+def test_data_sets_are_images_or_pairs():
+    images, pairs = names_for("dataset", "images"), names_for("dataset", "pair")
+    assert [*images, *pairs] == list(GROUPS["dataset"])
+    assert all(GROUPS["dataset"][name].shape for name in images)
+    assert is_for("images", "mnist")
+    assert not is_for("images", "cone")
+    assert not is_for("pair", "nothing of this name")
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "message"),
+    [
+        ("activation", "maxmin", r"activation=maxmin is registered already \(lipnet.layers:MaxMin\)"),
+        ("activations", "mine", "no group 'activations': options belong to model, conv, "),
+    ],
+)
+def test_what_cannot_be_registered(group, name, message):
+    with pytest.raises(ValueError, match=message):
+        register(group, name)
+
+
+def test_an_option_from_outside_is_one_of_its_group(monkeypatch):
+    monkeypatch.setitem(GROUPS, "activation", dict(GROUPS["activation"]))
+    register("activation", "mine", code="torch.nn:Tanh", groups=lambda option: 3)
+    option = GROUPS["activation"]["mine"]
+    assert option.load().__name__ == "Tanh"
+    assert option.groups(Named("mine")) == 3

@@ -84,11 +84,10 @@ class Run:
     def identity(self) -> tuple[Any, ...]:
         """Equal for runs that differ in nothing but the seed."""
         unused = ("conv",) if self.config.get("model") == "fc" else ()
-        items = [
-            item
-            for item in sorted(self.config.items())
-            if item[0] not in _NOT_CONFIGURATION and item[0].partition(".")[0] not in unused
-        ]
+        items = []
+        for key, value in sorted(self.config.items()):
+            if key not in _NOT_CONFIGURATION and key.partition(".")[0] not in unused:
+                items.append((key, value))
         return (self.composed, *items)
 
 
@@ -138,10 +137,8 @@ def _without_copies(runs: list[Run]) -> list[Run]:
         for place, run in enumerate(same):
             original = next((other for other in same[:place] if other.results == run.results), None)
             if original is not None:
-                copies[run.directory] = original.directory
-    return [
-        _without_place(run, f"a copy of {copies[run.directory]}") if run.directory in copies else run for run in runs
-    ]
+                copies[run.directory] = _without_place(run, f"a copy of {original.directory}")
+    return [copies.get(run.directory, run) for run in runs]
 
 
 def _bytes(path: Path) -> bytes:

@@ -84,11 +84,11 @@ def filter_runs(runs: list[Run], filters: Iterable[str]) -> list[Run]:
             present = sorted({run.facts[key] for run in runs if key in run.facts})
             if not any(_same(value, other) for other in present):
                 raise UserError(f"--filter {key}={value}: no run has this value; there are {', '.join(present[:20])}.")
-    return [
-        run
-        for run in runs
-        if all(any(_same(value, run.facts.get(key)) for value in values) for key, values in wanted.items())
-    ]
+    return [run for run in runs if all(_has_one_of(run, key, values) for key, values in wanted.items())]
+
+
+def _has_one_of(run: Run, key: str, values: list[str]) -> bool:
+    return any(_same(value, run.facts.get(key)) for value in values)
 
 
 def _same(given: str, value: str | None) -> bool:
@@ -114,7 +114,11 @@ def build_tables(
         UserError: there is no such column.
     """
     written = _written(groups)
-    measures = sorted({measure for group in groups for run in group.runs for measure in run.measures}, key=_order)
+    present: set[Measure] = set()
+    for group in groups:
+        for run in group.runs:
+            present |= set(run.measures)
+    measures = sorted(present, key=_order)
     shown = measures
     if columns and columns != "all":
         shown = [_measure(name, measures, written, groups) for name in columns.split(",")]
@@ -136,10 +140,12 @@ def _table(groups: list[Group], measures: list[Measure], written: dict[float, st
         rows.append(ours)
         for published in paper_rows(group) if paper else ():
             rows += _beside(ours, published)
-    present = {measure for row in rows for measure in row.values if row.source == "ours"}
-    return Table(
-        ["dataset", "model", "method", *keys], [measure for measure in measures if measure in present], rows, written
-    )
+    present: set[Measure] = set()
+    for row in rows:
+        if row.source == "ours":
+            present |= set(row.values)
+    shown = [measure for measure in measures if measure in present]
+    return Table(["dataset", "model", "method", *keys], shown, rows, written)
 
 
 def _beside(ours: Row, published: PaperRow) -> list[Row]:

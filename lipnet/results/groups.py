@@ -65,8 +65,12 @@ def group_runs(runs: list[Run]) -> list[Group]:
         by_identity[run.identity][run.seed].append(run)
     groups = []
     for by_seed in by_identity.values():
-        ordered = [sorted(same, key=_finished) if len(same) > 1 else same for same in by_seed.values()]
-        groups.append(Group([same[-1] for same in ordered], [run for same in ordered for run in same[:-1]]))
+        group = Group([], [])
+        for same in by_seed.values():
+            *earlier, last = sorted(same, key=_finished) if len(same) > 1 else same
+            group.runs.append(last)
+            group.repeats.extend(earlier)
+        groups.append(group)
     return groups
 
 
@@ -92,9 +96,14 @@ def varying_keys(groups: list[Group]) -> list[str]:
             option = config.get(key.partition(".")[0], "") if "." in key else ""
             values[key][option].add(config.get(key, _ABSENT))
     shown = ("dataset", "model", "conv")
-    varying = [key for key in keys if key not in shown and any(len(found) > 1 for found in values[key].values())]
-    # Where only networks without convolutions differ from the others, the method already says it.
-    return [key for key in varying if key != "linear" or _differs_in_conv_nets(composed)]
+    varying = []
+    for key in keys:
+        differs = any(len(found) > 1 for found in values[key].values())
+        # Where only networks without convolutions differ from the others, the method already says it.
+        said = key in shown or (key == "linear" and not _differs_in_conv_nets(composed))
+        if differs and not said:
+            varying.append(key)
+    return varying
 
 
 def _differs_in_conv_nets(configs: list[dict[str, str]]) -> bool:

@@ -43,15 +43,15 @@ def latex(tables: list[Table], notes: list[str]) -> str:
     blocks = []
     for table in tables:
         columns = "l" * text_columns(table) + "r" * (1 + len(table.measures))
-        titles, *rows = (f"{' & '.join(map(_escaped, cells))} \\\\" for cells in (header(table), *body(table)))
-        blocks.append(
-            "\n".join(
-                [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", titles, "\\midrule", *rows, "\\bottomrule",
-                 "\\end{tabular}"]
-            )
-        )  # fmt: skip
+        lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", _latex_row(header(table)), "\\midrule"]
+        lines += [_latex_row(cells) for cells in body(table)]
+        blocks.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]))
     comments = "\n".join(f"% {note}" for note in ["needs \\usepackage{booktabs}", *_flat(notes)])
     return "\n\n".join([*blocks, comments]) + "\n"
+
+
+def _latex_row(cells: list[str]) -> str:
+    return f"{' & '.join(map(_escaped, cells))} \\\\"
 
 
 def comma_separated(tables: list[Table], notes: list[str]) -> str:
@@ -66,27 +66,36 @@ def comma_separated(tables: list[Table], notes: list[str]) -> str:
     sources = ["source"] if any(table.with_sources for table in tables) else []
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    uneven = {
-        measure
-        for table in tables
-        for row in table.rows
-        for measure, found in row.values.items()
-        if row.n and found.n != row.n
-    }
-    titles = [
-        f"{measure.key(tables[0].written)}{part}"
-        for measure in measures
-        for part in ("", "_std", *(["_n"] if measure in uneven else []))
-    ]
-    writer.writerow([*labels, *sources, *told, "n", *titles])
+    uneven = _uneven(tables)
+    titles = [*labels, *sources, *told, "n"]
+    for measure in measures:
+        title = measure.key(tables[0].written)
+        titles += [title, f"{title}_std"]
+        if measure in uneven:
+            titles.append(f"{title}_n")
+    writer.writerow(titles)
     for table in tables:
         for row in table.rows:
-            numbers = [entry for measure in measures for entry in _numbers(row.values.get(measure), measure in uneven)]
-            writer.writerow(
-                [*(row.labels.get(label, "") for label in labels), *([row.source] if sources else []),
-                 *([row.arithmetic] if told else []), row.n or "", *numbers]
-            )  # fmt: skip
+            cells: list[object] = [row.labels.get(label, "") for label in labels]
+            if sources:
+                cells.append(row.source)
+            if told:
+                cells.append(row.arithmetic)
+            cells.append(row.n or "")
+            for measure in measures:
+                cells += _numbers(row.values.get(measure), measure in uneven)
+            writer.writerow(cells)
     return buffer.getvalue()
+
+
+def _uneven(tables: list[Table]) -> set[Measure]:
+    """The measures that only some runs of a row have."""
+    found = set()
+    for table in tables:
+        for row in table.rows:
+            if row.n:
+                found |= {measure for measure, value in row.values.items() if value.n != row.n}
+    return found
 
 
 FORMATS: dict[str, Callable[[list[Table], list[str]], str]] = {
@@ -103,9 +112,9 @@ def _flat(notes: list[str]) -> list[str]:
 
 
 def _numbers(found: Statistic | None, with_count: bool) -> list[object]:
-    numbers: list[object] = (
-        ["", "", ""] if found is None else [found.mean, "" if math.isnan(found.std) else found.std, found.n or ""]
-    )
+    numbers: list[object] = ["", "", ""]
+    if found is not None:
+        numbers = [found.mean, "" if math.isnan(found.std) else found.std, found.n or ""]
     return numbers if with_count else numbers[:2]
 
 
@@ -125,15 +134,15 @@ def header(table: Table) -> list[str]:
 
 def body(table: Table) -> list[list[str]]:
     """Its cells, row by row."""
-    return [
-        [
-            *(row.labels.get(label, "") for label in table.labels),
-            *([row.source] if table.with_sources else []),
-            str(row.n or ""),
-            *(_cell(row, measure) for measure in table.measures),
-        ]
-        for row in table.rows
-    ]
+    rows = []
+    for row in table.rows:
+        cells = [row.labels.get(label, "") for label in table.labels]
+        if table.with_sources:
+            cells.append(row.source)
+        cells.append(str(row.n or ""))
+        cells += [_cell(row, measure) for measure in table.measures]
+        rows.append(cells)
+    return rows
 
 
 def _cell(row: Row, measure: Measure) -> str:

@@ -85,13 +85,13 @@ def _trade_offs(named: Named) -> tuple[str, dict[str, list[tuple[str, dict[Measu
     groups = [group for _, group in named]
     keys = _numeric_keys(groups)
     if len(keys) == 1:
-        lines = {label: sorted(points, key=lambda point: point[0]) for label, points in _lines(groups, keys[0]).items()}
-        joined = sum(len({value for value, _ in points}) for points in lines.values())
+        joined, lines = 0, {}
+        for label, points in _lines(groups, keys[0]).items():
+            joined += len({value for value, _ in points})
+            points.sort(key=lambda point: point[0])
+            lines[label] = [(f"{value:g}", group.statistics()) for value, group in points]
         if joined == len(groups):  # each of them once
-            return keys[0], {
-                label: [(f"{value:g}", group.statistics()) for value, group in points]
-                for label, points in lines.items()
-            }
+            return keys[0], lines
     return "", {label: [("", group.statistics())] for label, group in named}
 
 

@@ -34,7 +34,7 @@ class Critic:
 
     Attributes:
         selection: its estimate on the samples that chose the epoch.
-        values: ``(2, samples)``: ``f / L`` at the samples of the first law and at those of the second.
+        values: ``(2, samples)``: ``f / L`` at the samples of the first distribution and at those of the second.
         samples: a digest of those samples.
     """
 
@@ -199,7 +199,7 @@ def _gap(values: Values) -> float:
 
 
 def _error(values: Values) -> float:
-    """The standard error of the gap of means: samples of either law are independent of each other."""
+    """The standard error of the gap of means: samples of either distribution are independent of each other."""
     return math.sqrt(float(values.var(axis=1, ddof=1).sum()) / values.shape[1])
 
 

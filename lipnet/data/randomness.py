@@ -13,7 +13,7 @@ import torch
 _WORDS = 624  # of 32 bits: the state of torch's generator on a CPU, the Mersenne Twister
 _OFFSET = 3  # of them in what ``get_state`` gives, in words of 64 bits
 
-# Streams that say what the data are: which images are held out, which direction a pair's laws differ in. A finished run
+# Streams that say what the data are: which images are held out, in which direction a pair differs. A finished run
 # is evaluated again on the data that it was trained for, and never on images that it was trained on; so these keep the
 # numbers that they had before streams had names.
 _DATA: dict[str, tuple[int, ...]] = {

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def transport_cost(first: Tensor, second: Tensor) -> float:
-    """The exact Wasserstein-1 distance (L2 ground distance) between the uniform laws on two sets of points.
+    """The exact Wasserstein-1 distance (L2 ground distance) between the uniform distributions on two sets of points.
 
     By the network simplex of POT (``pip install 'lipnet[ot]'``) where it is installed, else as a linear assignment.
     Memory grows with the square of the number of points, time with about its cube: 1,000 points take a second.

@@ -15,7 +15,7 @@ from lipnet.options.registry import load
 def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequential:
     """The network of ``config.model`` for images ``(channels, height, width)`` or, with ``fc``, for vectors ``(n,)``.
 
-    Labelled images are normalised first; a pair of laws is taken as it is.
+    Labelled images are normalised first; a pair of distributions is taken as it is.
     """
     dataset = config.dataset
     first = [Normalize(dataset.mean, dataset.std)] if isinstance(dataset, Dataset) else []

@@ -14,7 +14,7 @@ from lipnet.options.tasks import Export
 
 
 def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
-    """Labelled images are classified, pairs of laws are told apart: task, data set and loss must agree on which."""
+    """Labelled images are classified, distributions are told apart: task, data set and loss must agree on which."""
     if dataset not in GROUPS["dataset"]:
         return
     data = GROUPS["dataset"][dataset].data
@@ -23,15 +23,15 @@ def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
     if data == "pair" and wanted == "images":
         others = f"dataset={', '.join(names_for('dataset', 'images'))}"
         if losses:
-            yield f"dataset={dataset}: a pair of laws, and task={task} learns images; use {others}."
+            yield f"dataset={dataset}: a pair of distributions, and task={task} learns images; use {others}."
         else:
             yield (
-                f"dataset={dataset}: a pair of laws without labels, and task={task} classifies; use task=wasserstein, "
-                f"or {others}."
+                f"dataset={dataset}: a pair of distributions without labels, and task={task} classifies; "
+                f"use task=wasserstein, or {others}."
             )
     if data == "images" and wanted == "pair":
         yield (
-            f"dataset={dataset}: labelled images, and task={task} compares two laws; choose a pair, "
+            f"dataset={dataset}: labelled images, and task={task} compares two distributions; choose a pair, "
             f"dataset={', '.join(names_for('dataset', 'pair'))}."
         )
     if data == "images" and losses:
@@ -40,9 +40,9 @@ def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
     elif loss in GROUPS["loss"] and GROUPS["loss"][loss].data not in ("", data):
         fitting = ", ".join(names_for("loss", data))
         if data == "pair":
-            yield f"loss={loss}: needs labels, and dataset={dataset} is a pair of laws; use loss={fitting}."
+            yield f"loss={loss}: needs labels, and dataset={dataset} is a pair of distributions; use loss={fitting}."
         else:
-            yield f"loss={loss}: needs a pair of laws, not dataset={dataset}; use loss={fitting}."
+            yield f"loss={loss}: needs a pair of distributions, not dataset={dataset}; use loss={fitting}."
 
 
 def unread_keys(config: Any) -> dict[str, str]:
@@ -58,7 +58,7 @@ def unread_keys(config: Any) -> dict[str, str]:
     if task not in ("evaluate", "export"):  # its message says more
         unread["generator"] = "only task=gan reads it"
     if is_for("pair", dataset):
-        reason = f"only classifiers read it, and dataset={dataset} is a pair of laws"
+        reason = f"only classifiers read it, and dataset={dataset} is a pair of distributions"
         return unread | dict.fromkeys(of_classifiers, reason)
     return unread | {"estimate": f"only task=wasserstein reads it, and dataset={dataset} holds labelled images"}
 
@@ -69,7 +69,10 @@ _OF_NETWORKS = ("conv", "linear", "activation")  # groups that a network may be 
 def check_between_keys(config: Any) -> Iterator[str]:
     """What must hold between keys, as far as the keys themselves are right (a wrong one is ``None``)."""
     if config.debug == "overfit" and isinstance(config.dataset, Pair):
-        yield f"debug=overfit: needs labels, and dataset={config.dataset.name} is a pair of laws; use debug=fast."
+        yield (
+            f"debug=overfit: needs labels, and dataset={config.dataset.name} is a pair of distributions; "
+            "use debug=fast."
+        )
     if config.task is not None:
         yield from _check_task(config)
     if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
@@ -158,7 +161,10 @@ def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
 def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
     for key in ("radii", "scales", "classes"):
         if len(set(getattr(pair, key, (0, 1)))) == 1:
-            yield f"dataset.{key}={show(getattr(pair, key))}: two equal laws, at distance 0; use different numbers."
+            yield (
+                f"dataset.{key}={show(getattr(pair, key))}: two equal distributions, at distance 0; "
+                "use different numbers."
+            )
     # Below this number the range term of the empirical Bernstein bound alone exceeds the range.
     least = 2 + math.floor(7 * math.log(4 / (1 - estimate.confidence)) / 3)
     if pair.evaluation_samples < least:

@@ -34,7 +34,7 @@ class Config:
     amp: str = checked(one_of("none", "bf16"))
     compile: bool = checked(boolean)
     progress: str = checked(one_of("auto", "on", "off"))
-    eval_radii: list[str] = checked(radii_or_none)  # None for a pair of laws: nothing that reads it is run
+    eval_radii: list[str] = checked(radii_or_none)  # None for a pair of distributions: nothing that reads it is run
     certify_dtype: str = checked(one_of("float64", "float32"))
     singular_values_every: int = checked(whole(0))
     debug: str = checked(one_of("none", "fast", "overfit"))

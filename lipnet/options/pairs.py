@@ -10,7 +10,7 @@ from lipnet.options.registry import names_for, register
 
 @dataclass(frozen=True)
 class Pair(Named):
-    """Two laws between which a Wasserstein distance is estimated; every one has these keys."""
+    """Two distributions between which a Wasserstein distance is estimated; every one has these keys."""
 
     seed: int = checked(checks.seed(bits=63))
     steps_per_epoch: int = checked(whole(1))

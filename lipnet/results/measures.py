@@ -130,7 +130,7 @@ def _by_radius(results: Recorded) -> dict[str, dict[str, float]]:
 def _of_distance(results: Recorded) -> dict[str, float | None]:
     """What is known of a distance, the cosine of the critic's gradient with the optimal one, published estimate / true.
 
-    The cosine is taken at samples of the first law, as published; each estimate is over the published true value.
+    The cosine is taken at samples of the first distribution, as published; estimates are over the published true value.
     """
     distance = results.get("wasserstein", {})
     found: dict[str, float | None] = {}

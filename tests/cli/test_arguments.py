@@ -55,7 +55,7 @@ BAD = [
     (
         "task=wasserstein dataset=cone attack.steps=3 eval_radii=[0.5] certify_dtype=float32",
         *(
-            f"{key}: only classifiers read it, and dataset=cone is a pair of laws; leave it out."
+            f"{key}: only classifiers read it, and dataset=cone is a pair of distributions; leave it out."
             for key in ("attack.steps", "certify_dtype", "eval_radii")
         ),
     ),

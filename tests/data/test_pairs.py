@@ -40,8 +40,8 @@ ROWS = [(name, options) for name, variants in OPTIONS.items() for options in var
 
 FINITE = ("discrete", "two_classes", "two_images", "nearest_anchor")
 
-# How far a sample x of the first law moves against the potential's gradient to its partner in the second law, from the
-# potential's value f and the option. Where a law's partner is drawn with it or found in another way: not here.
+# How far a sample x of the first distribution moves against the potential's gradient to its partner in the second, from the
+# potential's value f and the option. Where a distribution's partner is drawn with it or found in another way: not here.
 STEPS = {
     "absolute_value": lambda f, option: f,
     "three_cones": lambda f, option: f,
@@ -77,14 +77,16 @@ def gradient(function, points):
 
 
 def couple(name, option, pair, count):
-    """Samples of the first law, and for each its partner in the second law."""
+    """Samples of the first distribution, and for each its partner in the second distribution."""
     first, second = pair.samples("evaluation", count, 0)
     if name in STEPS:
         step = STEPS[name](pair.potential(first), option)
         return first, first - step.view(-1, *[1] * (first.dim() - 1)) * gradient(pair.potential, first)
     if name == "minfunnel":
         return rays.move_to_tips(second, *rays._funnels(option), option.degree), second
-    if name == "partial_mass":  # the second law's sampler is the first one's at distance 0, with the same numbers
+    if (
+        name == "partial_mass"
+    ):  # the second distribution's sampler is the first one's at distance 0, with the same numbers
         still = registry.load("dataset", name)(dataclasses.replace(option, distance=1e-300))
         return first, still.samples("evaluation", count, 0)[0]
     if name in ("discrete", "two_classes"):
@@ -112,7 +114,7 @@ def test_the_truth_is_the_exact_transport_cost_of_a_coupling(name, options, load
 
 @pytest.mark.parametrize(("name", "options"), [row for row in ROWS if row[0] not in FINITE])
 def test_partners_follow_the_second_law(name, options, load):
-    """Means of coordinates, norms and potential, against independent samples of the second law."""
+    """Means of coordinates, norms and potential, against independent samples of the second distribution."""
     option, pair = load(name, options)
     partners = couple(name, option, pair, 3000)[1]
     samples = pair.samples("selection", 3000, 1)[1]
@@ -161,7 +163,7 @@ def test_every_pair_is_loaded_and_tested():
 
 @pytest.mark.parametrize(("dimension", "scales"), [(1, [1.0, 3.0]), (3, [0.5, 0.2]), (784, [1.0, 1.5])])
 def test_scaled_gaussians_by_quadrature_of_the_radii(load, dimension, scales):
-    """Radial laws: the distance is ``int |F1 - F2|`` of the radii's distribution functions."""
+    """Radial distributions: the distance is ``int |F1 - F2|`` of the radii's distribution functions."""
     _, pair = load("scaled_gaussians", (f"dimension={dimension}", f"scales=[{scales[0]},{scales[1]}]"))
     ends = [scale * chi.ppf(q, dimension) for scale in scales for q in (1e-12, 1 - 1e-12)]
     radii = numpy.linspace(min(ends), max(ends), 20_001)
@@ -261,7 +263,7 @@ def test_samplers_that_do_not_fit(first, second, words):
 
 @pytest.mark.parametrize("degrees", [0.7, 1.0, 2.0, 5.0])
 def test_a_law_needs_a_first_moment(degrees):
-    """Student's laws have moments below their degrees of freedom; 1 is Cauchy's."""
+    """Student's distributions have moments below their degrees of freedom; 1 is Cauchy's."""
 
     def draw(count: int, random: torch.Generator) -> Tensor:
         quantiles = torch.rand(count, 3, generator=random, dtype=torch.float64)
@@ -271,7 +273,7 @@ def test_a_law_needs_a_first_moment(degrees):
     if degrees > 1:
         return check_pair(pair, (3,))
     with pytest.raises(
-        UserError, match=r"the second law of this pair seems to have no first moment: the tail index of"
+        UserError, match=r"the second distribution of this pair seems to have no first moment: the tail index of"
     ):
         check_pair(pair, (3,))
 

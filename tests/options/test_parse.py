@@ -187,7 +187,7 @@ PROBLEMS = [
             "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain."
         ],
     ),
-    # pairs of laws
+    # pairs of distributions
     *(
         (["task=wasserstein", f"dataset={name}"], {f"dataset.{key}": value}, [f"dataset.{key}={shown}: {must}."])
         for name, key, value, shown, must in (
@@ -205,20 +205,26 @@ PROBLEMS = [
             ),
             ("nuisance", "dimension", 1, "1", "must be a whole number >= 2"),
             ("spheres", "radii", [1.0], "[1.0]", f"{LIST} of 2, {EACH} > 0"),
-            ("spheres", "radii", [2, 2], "[2.0,2.0]", "two equal laws, at distance 0; use different numbers"),
+            ("spheres", "radii", [2, 2], "[2.0,2.0]", "two equal distributions, at distance 0; use different numbers"),
             (
                 "scaled_gaussians",
                 "scales",
                 [1, 1.0],
                 "[1.0,1.0]",
-                "two equal laws, at distance 0; use different numbers",
+                "two equal distributions, at distance 0; use different numbers",
             ),
             ("partial_mass", "fraction", 1.5, "1.5", f"{NUMBER} > 0 and <= 1"),
             ("nearest_anchor", "source", "cone", "cone", "must be one of digits, mnist, fashion_mnist, cifar10, stl10"),
             ("discrete", "atoms", 3000, "3000", "must be a whole number >= 1 and <= 2000"),
             ("two_classes", "atoms", 6000, "6000", "must be a whole number >= 1 and <= 5000"),
             ("two_classes", "classes", [3], "[3]", f"{LIST} of 2, each entry a whole number >= 0"),
-            ("two_classes", "classes", [3, 3], "[3,3]", "two equal laws, at distance 0; use different numbers"),
+            (
+                "two_classes",
+                "classes",
+                [3, 3],
+                "[3,3]",
+                "two equal distributions, at distance 0; use different numbers",
+            ),
             ("minfunnel", "degree", 0.5, "0.5", f"{NUMBER} >= 1"),
         )
     ),
@@ -241,7 +247,8 @@ PROBLEMS = [
         ["dataset=cone"],
         {},
         [
-            "dataset=cone: a pair of laws without labels, and task=robustness classifies; use task=wasserstein, "
+            "dataset=cone: a pair of distributions without labels, and task=robustness classifies; use "
+            "task=wasserstein, "
             "or dataset=digits, mnist, fashion_mnist, cifar10, stl10."
         ],
     ),
@@ -249,7 +256,7 @@ PROBLEMS = [
         ["task=wasserstein"],
         {},
         [
-            f"dataset=digits: labelled images, and task=wasserstein compares two laws; choose a pair, "
+            f"dataset=digits: labelled images, and task=wasserstein compares two distributions; choose a pair, "
             f"dataset={', '.join(PAIRS)}."
         ],
     ),
@@ -283,7 +290,8 @@ PROBLEMS = [
         ["task=gan", "dataset=cone"],
         {},
         [
-            "dataset=cone: a pair of laws, and task=gan learns images; use dataset=digits, mnist, fashion_mnist, "
+            "dataset=cone: a pair of distributions, and task=gan learns images; use "
+            "dataset=digits, mnist, fashion_mnist, "
             "cifar10, stl10."
         ],
     ),
@@ -309,7 +317,7 @@ PROBLEMS = [
     (
         ["loss=kantorovich"],
         {},
-        ["loss=kantorovich: needs a pair of laws, not dataset=digits; use loss=margin, cross_entropy."],
+        ["loss=kantorovich: needs a pair of distributions, not dataset=digits; use loss=margin, cross_entropy."],
     ),
     ([], {"eval_radii": None}, ["eval_radii=null: a classifier is certified at radii > 0, such as [0.3,36/255]."]),
     (
@@ -461,7 +469,7 @@ def test_a_loss_for_labels_is_refused_before_it_looks_for_the_radius_of_a_pair()
         config = compose("config", overrides=["task=wasserstein", "dataset=cone", "loss=margin"])
     assert examine(config) == (
         None,
-        ["loss=margin: needs labels, and dataset=cone is a pair of laws; use loss=kantorovich."],
+        ["loss=margin: needs labels, and dataset=cone is a pair of distributions; use loss=kantorovich."],
     )
 
 

@@ -1,4 +1,4 @@
-"""Pairs of laws whose Wasserstein-1 distance is known, and the protocol for others."""
+"""Pairs of distributions whose Wasserstein-1 distance is known, and the protocol for others."""
 
 from typing import Any
 

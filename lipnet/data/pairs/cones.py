@@ -11,7 +11,7 @@ from lipnet.options.pairs import ConePair, Nuisance, ScaledGaussians, Spheres
 
 
 def cone(option: ConePair) -> Pair:
-    """The uniform law on a sphere, and its centre (Anil et al. 2019): distance its radius, potential ``|x|``."""
+    """Uniform on a sphere, and its centre (Anil et al. 2019): distance its radius, potential ``|x|``."""
     origin = torch.zeros(1, option.dimension, dtype=torch.float64)
     return _around(origin, option.radius)
 
@@ -59,7 +59,7 @@ def spheres(option: Spheres) -> Pair:
 
 
 def scaled_gaussians(option: ScaledGaussians) -> Pair:
-    """``N(0, s² I)`` and ``N(0, t² I)``: radial laws, so the distance is that of the radii, ``|s - t| E|N(0, I)|``."""
+    """``N(0, s² I)`` and ``N(0, t² I)``: both radial, so the distance is that of the radii, ``|s - t| E|N(0, I)|``."""
     first, second = option.scales
     base = gaussian(option.dimension)
     mean_norm = math.sqrt(2) * math.exp(math.lgamma((option.dimension + 1) / 2) - math.lgamma(option.dimension / 2))
@@ -73,7 +73,7 @@ def scaled_gaussians(option: ScaledGaussians) -> Pair:
 
 
 def uniform_sphere(dimension: int) -> Sampler:
-    """The uniform law on the unit sphere of ``dimension`` coordinates."""
+    """The uniform distribution on the unit sphere of ``dimension`` coordinates."""
 
     def draw(count: int, random: torch.Generator) -> Tensor:
         points = gaussian(dimension)(count, random)

@@ -14,14 +14,14 @@ from lipnet.options.pairs import Discrete, TwoClasses, TwoImages
 
 
 def discrete(option: Discrete) -> Pair:
-    """The uniform laws on two Gaussian clouds of ``atoms`` points: exact optimal transport, and its dual potential."""
+    """Uniform on each of two Gaussian clouds of ``atoms`` points: exact optimal transport, and its dual potential."""
     draw = gaussian(option.dimension)
     random = pair_stream(option.seed)
     return _between_atoms(draw(option.atoms, random), draw(option.atoms, random), Pair.units)
 
 
 def two_classes(option: TwoClasses) -> Pair:
-    """The uniform laws on ``atoms`` training images of either class: exact optimal transport, and its dual potential.
+    """Uniform on ``atoms`` training images of either class: exact optimal transport, and its dual potential.
 
     A critic may see every image in training: the truth is the distance between these two sets, not between the classes,
     and what it falls short of that is the critic's error alone.
@@ -77,7 +77,7 @@ def two_images(option: TwoImages) -> Pair:
 
 
 def _between_atoms(first: Tensor, second: Tensor, units: str) -> Pair:
-    """The uniform laws on equally many points."""
+    """The uniform distributions on equally many points."""
     cost = cost_matrix(first, second)
     partner = assignment(cost)
     samples = independent(_atoms(first), _atoms(second))
@@ -105,7 +105,7 @@ def _atoms(points: Tensor) -> Sampler:
 
 
 def _dual_potential(cost: Tensor, second: Tensor, partner: Tensor) -> Potential:
-    """``f(x) = min_j (h_j + |x - y_j|)`` with the dual values h of the second law's points.
+    """``f(x) = min_j (h_j + |x - y_j|)`` with the dual values h of the second distribution's points.
 
     ``h_i <= h_j + c_ij - c_ii`` (points numbered by their partners) is a shortest-path problem without negative
     cycles, because the assignment is optimal; Bellman and Ford solve it.

@@ -19,7 +19,7 @@ def gan(option: GanPair) -> Pair:
 
     The generator is in evaluation mode, so that its images are independent. The real images that the critic is trained
     and selected on are training images; those that it is evaluated on are test images, which neither it nor the
-    generator has seen: what is bounded is the distance between the generator's law and the law of real images.
+    generator has seen: what is bounded is the distance between its distribution and that of real images.
 
     Raises:
         UserError: there is no such run or checkpoint, it is not of ``task=gan`` or of other images, or the set has too

@@ -53,7 +53,7 @@ def partial_mass(option: PartialMass) -> Pair:
 
 
 def gaussian(dimension: int) -> Sampler:
-    """The standard Gaussian law."""
+    """The standard Gaussian distribution."""
     return lambda count, random: torch.randn(count, dimension, generator=random, dtype=torch.float64)
 
 

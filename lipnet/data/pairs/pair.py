@@ -1,4 +1,4 @@
-"""A pair of laws, and training batches drawn from it."""
+"""A pair of distributions, and training batches drawn from it."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,22 +14,22 @@ Sampler = Callable[[int, torch.Generator], Tensor]  # (count, generator) -> (cou
 Potential = Callable[[Tensor], Tensor]  # (count, *shape) -> (count,), 1-Lipschitz
 
 _TAIL_SAMPLES = 2_000
-_LEAST_TAIL_INDEX = 1.25  # laws of index 1 (Cauchy's) and less are below it but for one in a hundred
+_LEAST_TAIL_INDEX = 1.25  # distributions of index 1 (Cauchy's) and less are below it but for one in a hundred
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two laws, and what is known of the Wasserstein-1 distance (L2 ground distance) between them.
+    """Two distributions, and what is known of the Wasserstein-1 distance (L2 ground distance) between them.
 
     Attributes:
-        draw: ``(part, count, generator) -> (first, second)``, float64 samples ``(count, *shape)`` of either law. Parts
+        draw: ``(part, count, generator) -> (first, second)``, float64 samples ``(count, *shape)`` of either. Parts
             are ``training``, ``selection``, ``evaluation`` and ``range``, independent of each other. No point of a
             finite data set is in two of the first three; those of ``range``, which bound the critic's values before any
             is evaluated, are drawn like training's.
         units: what a distance of 1 means.
-        true_value: the distance between the laws, where known; ``true_value_error`` is its standard error if estimated.
+        true_value: the distance between both, where known; ``true_value_error`` is its standard error if estimated.
         potential: an optimal 1-Lipschitz critic f: ``E f(first) - E f(second)`` is the distance.
-        paired: outside of training, sample i of one law and sample i of the other belong together.
+        paired: outside of training, sample i of one distribution and sample i of the other belong together.
         published: other estimators' figures on this pair, by name.
     """
 
@@ -60,22 +60,22 @@ def check_pair(pair: Pair, shape: tuple[int, ...]) -> None:
     """Draws samples and checks their shapes, their values and how heavy their tails are.
 
     Raises:
-        UserError: a law draws something else than finite samples of ``shape``, or seems to have no first moment.
+        UserError: one draws something else than finite samples of ``shape``, or seems to have no first moment.
     """
     for side, samples in zip(("first", "second"), pair.samples("range", 2, 0), strict=True):
         if tuple(samples.shape) != (2, *shape):
             raise UserError(
-                f"the {side} law of this pair draws samples of shape {tuple(samples.shape[1:])} where {shape} is "
-                "expected; both laws must have the critic's input shape."
+                f"the {side} distribution of this pair draws samples of shape {tuple(samples.shape[1:])} where {shape} "
+                "is expected; both distributions must have the critic's input shape."
             )
         if not bool(torch.isfinite(samples).all()):
-            raise UserError(f"the {side} law of this pair draws samples that are not finite.")
+            raise UserError(f"the {side} distribution of this pair draws samples that are not finite.")
     for side, samples in zip(("first", "second"), pair.samples("range", _TAIL_SAMPLES, 0), strict=True):
         index = _tail_index(samples)
         if index < _LEAST_TAIL_INDEX:
             raise UserError(
-                f"the {side} law of this pair seems to have no first moment: the tail index of {_TAIL_SAMPLES:,} "
-                f"samples is {index:.2f}, and without one above 1 the distance is infinite or undefined."
+                f"the {side} distribution of this pair seems to have no first moment: the tail index of "
+                f"{_TAIL_SAMPLES:,} samples is {index:.2f}, and without one above 1 the distance is infinite or undefined."
             )
 
 
@@ -92,7 +92,7 @@ def _tail_index(samples: Tensor) -> float:
 
 
 class PairBatches:
-    """Training batches of a pair, as the loop takes them: both laws' samples, and the weights +1 and -1."""
+    """Training batches of a pair, as the loop takes them: both distributions' samples, and the weights +1 and -1."""
 
     def __init__(self, pair: Pair, examples: int, device: torch.device) -> None:
         self.pair, self.examples, self.device = pair, examples, device
@@ -104,7 +104,7 @@ class PairBatches:
     def training_batches(
         self, batch_size: int, seed: int, epoch: int, first: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """``(inputs, weights)``: ``batch_size`` samples of the first law (weight 1), then of the second (-1).
+        """``(inputs, weights)``: ``batch_size`` samples of the first distribution (weight 1), then of the second (-1).
 
         Each batch has a stream of ``(seed, epoch, batch)``, so that an epoch can be entered anywhere.
         """

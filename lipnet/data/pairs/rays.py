@@ -15,7 +15,7 @@ from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.options.pairs import ImagePair, MinFunnel, NearestAnchor
 
-_BOX = 2.5  # the funnels' base law is uniform on [-2.5, 2.5]^dimension
+_BOX = 2.5  # the funnels' base distribution is uniform on [-2.5, 2.5]^dimension
 _TRUTH_SAMPLES = 2**17
 
 
@@ -34,8 +34,8 @@ def nearest_anchor(option: NearestAnchor) -> Pair:
     """Images moved a fraction ``shrink`` of the way to the nearest of a few anchors, and the images.
 
     The cells of the nearest anchor are star-shaped about it, so the potential ``-min_n |x - a_n|`` falls by exactly
-    the distance that an image moves: the distance between the laws is ``shrink`` times the mean distance to the
-    nearest anchor. The laws are those of the whole set; its images are dealt out to evaluation, selection and training.
+    the distance that an image moves: that between the distributions is ``shrink`` times the mean distance to the
+    nearest anchor. Both are those of the whole set; its images are dealt out to evaluation, selection and training.
 
     Raises:
         UserError: the set has too few images.
@@ -78,7 +78,7 @@ def nearest_anchor(option: NearestAnchor) -> Pair:
 def minfunnel(option: MinFunnel) -> Pair:
     """The benchmark pairs of Korotin, Kolesov & Burnaev 2022 ("Kantorovich Strikes Back!", arXiv 2206.07767).
 
-    ``u(x) = min_n (|x - a_n| + b_n)``; the second law is uniform on a box, and the first is its image under a motion
+    ``u(x) = min_n (|x - a_n| + b_n)``; the second is uniform on a box, and the first is its image under a motion
     along the rays of u: the relative position t on the ray, from the tip to where the funnel's cell or the box ends,
     becomes ``t^degree``. The potential is ``-u``. With ``seed: 987`` the funnels are the benchmark's own, bit for bit.
     The true value is a mean over 131,072 samples.

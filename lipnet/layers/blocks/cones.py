@@ -1,4 +1,4 @@
-"""A critic made of cones: the general form of an optimal potential between two laws."""
+"""A critic made of cones: the general form of an optimal potential between two distributions."""
 
 import math
 
@@ -14,7 +14,7 @@ class Cones(nn.Module):
 
     Maxima and minima of 1-Lipschitz functions are 1-Lipschitz, so nothing is constrained: apices and heights are free.
     Every 1-Lipschitz function on a finite set has this form with an apex at each of its points (McShane 1934), and so
-    has some optimal potential between two laws, with apices in the first law (downward cones) or in the second
+    has some optimal potential between two distributions, with apices in the first (downward cones) or in the second
     (upward; c-concavity, Villani 2009, theorem 5.10).
 
     Args:

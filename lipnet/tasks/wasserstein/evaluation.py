@@ -1,4 +1,4 @@
-"""The final evaluation of a critic: what it proves about the Wasserstein-1 distance between two laws."""
+"""The final evaluation of a critic: what it proves about the Wasserstein-1 distance between two distributions."""
 
 import hashlib
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Estimation:
         gap: the estimate with its interval, from the evaluation samples.
         certified: what the distance is at least, at ``config.estimate.confidence``, for any number of samples.
         sample_gap, sample_transport: the critic's gap on the first few samples, and their exact transport cost.
-        gradients: statistics of the critic's gradient at evaluation samples of each law.
+        gradients: statistics of the critic's gradient at evaluation samples of each distribution.
         first, second: the evaluation samples; ``values_first``, ``values_second``: ``f / L`` there.
     """
 
@@ -158,7 +158,7 @@ def _certify(
     """A lower bound on the distance that fails with probability ``1 - confidence`` at most; 0 where nothing is proved.
 
     The critic is clipped to its range on training samples, which keeps its Lipschitz constant; half of the
-    probability of failure goes to either law.
+    probability of failure goes to either distribution.
     """
     low, high = float(range_values.min()), float(range_values.max())
     clipped = [part.clamp(low, high) for part in values]

@@ -88,7 +88,7 @@ def _curve(axes: "Axes", found: "Estimation") -> None:
     axes.plot(x[:, 0], _potential(found, x), color=_ESTIMATE)
     for name, points, colour in (("first", found.first, _FIRST), ("second", found.second, _SECOND)):
         few = points[:200]
-        axes.plot(few[:, 0], _potential(found, few), "o", color=colour, markersize=4, label=f"{name} law")
+        axes.plot(few[:, 0], _potential(found, few), "o", color=colour, markersize=4, label=f"{name} distribution")
     axes.set(xlabel="x", ylabel="critic f / L", title="critic, and samples on it")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
@@ -108,8 +108,8 @@ def _heat_map(right: "SubFigure", found: "Estimation") -> None:
     second = second[assignment(cost_matrix(first, second))]
     for start, end in zip(second, first, strict=True):
         axes.plot([start[0], end[0]], [start[1], end[1]], color="white", linewidth=0.7)
-    axes.plot(first[:, 0], first[:, 1], "o", color=_FIRST, markersize=3, label="first law")
-    axes.plot(second[:, 0], second[:, 1], "o", color=_SECOND, markersize=3, label="second law")
+    axes.plot(first[:, 0], first[:, 1], "o", color=_FIRST, markersize=3, label="first distribution")
+    axes.plot(second[:, 0], second[:, 1], "o", color=_SECOND, markersize=3, label="second distribution")
     axes.set(title=f"critic, and optimal transport of {len(first)} samples", aspect="equal")
     axes.set(xlim=(float(x[0]), float(x[-1])), ylim=(float(y[0]), float(y[-1])))
     axes.legend(loc="upper right", fontsize=8)
@@ -118,14 +118,14 @@ def _heat_map(right: "SubFigure", found: "Estimation") -> None:
 def _histogram(axes: "Axes", found: "Estimation") -> None:
     both = torch.cat((found.values_first, found.values_second))
     bins = torch.linspace(float(both.min()) - 1e-3, float(both.max()) + 1e-3, 80).tolist()
-    axes.hist(found.values_second.tolist(), bins, color=_SECOND, alpha=0.6, label="second law")
-    axes.hist(found.values_first.tolist(), bins, color=_FIRST, alpha=0.6, label="first law")
+    axes.hist(found.values_second.tolist(), bins, color=_SECOND, alpha=0.6, label="second distribution")
+    axes.hist(found.values_first.tolist(), bins, color=_FIRST, alpha=0.6, label="first distribution")
     axes.set(xlabel="critic f / L", ylabel="samples", title="critic's values at the evaluation samples")
     axes.legend(frameon=False)
 
 
 def _extremes(right: "SubFigure", found: "Estimation") -> None:
-    """The samples of either law on which the critic is largest and smallest."""
+    """The samples of either distribution on which the critic is largest and smallest."""
     sides = (("first", found.first, found.values_first), ("second", found.second, found.values_second))
     cells = right.subplots(4, _EXAMPLES, squeeze=False)
     right.suptitle("critic's largest and smallest values, f / L", fontsize=9)

@@ -83,7 +83,7 @@ def _reach(moments: list[_Moments], confidence: float) -> tuple[float, float]:
 
 
 def bernstein_margin(values: Tensor, width: float, delta: float, error: float = 0.0) -> float:
-    """How far the mean of n independent values in an interval of length ``width`` may lie above their law's mean.
+    """How far the mean of n independent values in an interval of length ``width`` may lie above their expectation.
 
     With probability at least ``1 - delta``, for every n: ``sqrt(2 V ln(2/delta) / n) + 7 width ln(2/delta) /
     (3 (n - 1))`` with the sample variance V (Maurer & Pontil 2009, arXiv 0907.3740, theorem 4). By symmetry it bounds

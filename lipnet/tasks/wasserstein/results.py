@@ -17,7 +17,7 @@ Gradient = TypedDict(
 
 
 class Distance(TypedDict):
-    """What is proved, estimated and known of the distance between the two laws."""
+    """What is proved, estimated and known of the distance between the two distributions."""
 
     estimate: float
     ci_low: float

@@ -25,7 +25,7 @@ def wasserstein_table(results: Results, width: int | None = None) -> str:
             "transport of few",
             found["exact_on_sample"],
             "exact optimal transport of the same samples: no critic exceeds it there; as an estimate of the distance "
-            "between the laws (plug-in) it is too large on average, by far in high dimension",
+            "between the distributions (plug-in) it is too large on average, by far in high dimension",
         ),
     ]
     truth, published = found.get("true_value"), found.get("published")
@@ -54,7 +54,7 @@ def wasserstein_table(results: Results, width: int | None = None) -> str:
 
 def _gradient_line(side: str, statistics: Gradient) -> str:
     share = _percent(statistics["share_of_norm_at_least_0.99"])
-    line = f"gradient norm at samples of the {side} law: >= 0.99 at {share}"
+    line = f"gradient norm at samples of the {side} distribution: >= 0.99 at {share}"
     if "cosine" in statistics:
         line += f"; against the optimal potential's: cosine {statistics['cosine']:.4f}, "
         line += f"squared error {statistics['squared_error']:.4f}"

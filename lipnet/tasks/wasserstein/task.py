@@ -1,4 +1,4 @@
-"""Wasserstein-1 distance: train a critic on two laws, then report what it proves about their distance."""
+"""Wasserstein-1 distance: train a critic on two distributions, then report what it proves about their distance."""
 
 import logging
 import time
@@ -53,7 +53,7 @@ class Kantorovich:
             tracker.layout(_CHARTS)
 
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """One forward pass for both laws; ``labels`` are 1 for samples of the first and -1 for those of the second."""
+        """One forward pass for both; ``labels`` are 1 for samples of the first and -1 for those of the second."""
         values = model(images)[:, 0].to(images.dtype)  # under amp=bf16 the loss is float32 all the same
         loss = -2 * (values * labels).mean()
         return loss, (loss.detach() * (len(labels) / 2))[None]
@@ -91,7 +91,7 @@ def compared_metrics(pair: Pair) -> list[str]:
 
 
 def place_cones(model: nn.Module, pair: Pair, config: Config) -> None:
-    """Puts the apices of cones at training samples of the law that they are for."""
+    """Puts the apices of cones at training samples of the distribution that they are for."""
     for layer in model.modules():
         if isinstance(layer, Cones):
             samples = pair.draw("training", layer.cones, stream(config.seed, "apices"))

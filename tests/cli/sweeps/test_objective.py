@@ -36,7 +36,7 @@ def test_what_is_no_number_is_refused_with_the_names_of_those_there_are(key):
 # Of a kind that depends on what is found, or that the run's data have not.
 NOT_FOUND = {
     "robustness": {"foolbox_examples"},
-    "wasserstein": {  # the second law of a cone is a point, where no potential has a gradient
+    "wasserstein": {  # the second distribution of a cone is a point, where no potential has a gradient
         "wasserstein.true_value_error",
         "wasserstein.published",
         "wasserstein.gradient.second.cosine",

@@ -132,7 +132,7 @@ def test_paired_samples_have_the_interval_of_their_differences():
 def test_units_scale_with_the_samples(config):
     """Twice the distances: twice the estimate, the interval and the exact cost."""
     doubled = Pair(draw=lambda *arguments: tuple(2 * side for side in pair().draw(*arguments)))
-    small, large = (estimate_distance(first_coordinate(), laws, config) for laws in (pair(), doubled))
+    small, large = (estimate_distance(first_coordinate(), distributions, config) for distributions in (pair(), doubled))
     for name in ("sample_gap", "sample_transport", "certified"):
         assert getattr(large, name) == pytest.approx(2 * getattr(small, name), rel=1e-6)
     assert large.gap == pytest.approx([2 * figure for figure in small.gap], rel=1e-6)

@@ -171,11 +171,11 @@ def test_every_kind_of_pair_and_critic(overrides, tmp_path):
         (("dataset=two_images", "dataset.first=4", "dataset.second=4"), "are the same image of digits"),
         (("dataset=nearest_anchor", "dataset.evaluation_samples=1790"), "some must be left to train on"),
         (("dataset=two_classes", "dataset.classes=[3,12]"), "dataset.classes=[3, 12]: digits has classes 0 to 9"),
-        (("dataset=two_classes", "dataset.classes=[3,3]"), "dataset.classes=[3,3]: two equal laws"),
+        (("dataset=two_classes", "dataset.classes=[3,3]"), "dataset.classes=[3,3]: two equal distributions"),
         (("dataset=two_classes", "dataset.atoms=400"), "training images of class 3; use fewer"),
         (("dataset=digits", "model=cones", "task=robustness"), "model=cones: has one output, and dataset=digits has"),
         (("dataset=cone", "dataset.evaluation_samples=5"), "too few to prove anything"),
-        (("dataset=digits",), "task=wasserstein compares two laws"),
+        (("dataset=digits",), "task=wasserstein compares two distributions"),
         (("dataset=cone", "model=critic"), "model=critic: needs images"),
     ],
 )

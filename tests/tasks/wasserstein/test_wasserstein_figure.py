@@ -63,7 +63,7 @@ def test_the_table():
     ]  # fmt: skip
     assert "95.00 % interval [0.85, 0.95]" in lines[2]
     assert lines[6].endswith(">= 0.99 at 50.00 %; against the optimal potential's: cosine 0.7500, squared error 0.1250")
-    assert lines[7].endswith("second law: >= 0.99 at 25.00 %")
+    assert lines[7].endswith("second distribution: >= 0.99 at 25.00 %")
     published = {"published": {"true_value": 1.1, "sort_out": 0.7}}
     assert wasserstein_table(results | {"wasserstein": CONTENT | published}).splitlines()[6].endswith("layers: 0.7")
     for width in (50, 80, 120):

@@ -40,8 +40,8 @@ ROWS = [(name, options) for name, variants in OPTIONS.items() for options in var
 
 FINITE = ("discrete", "two_classes", "two_images", "nearest_anchor")
 
-# How far a sample x of the first distribution moves against the potential's gradient to its partner in the second, from the
-# potential's value f and the option. Where a distribution's partner is drawn with it or found in another way: not here.
+# How far a sample x of the first distribution moves against the potential's gradient to its partner in the second, from
+# the potential's value f and the option. Where a partner is drawn with it or found in another way: not here.
 STEPS = {
     "absolute_value": lambda f, option: f,
     "three_cones": lambda f, option: f,

@@ -75,7 +75,8 @@ def check_pair(pair: Pair, shape: tuple[int, ...]) -> None:
         if index < _LEAST_TAIL_INDEX:
             raise UserError(
                 f"the {side} distribution of this pair seems to have no first moment: the tail index of "
-                f"{_TAIL_SAMPLES:,} samples is {index:.2f}, and without one above 1 the distance is infinite or undefined."
+                f"{_TAIL_SAMPLES:,} samples is {index:.2f}, and without one above 1 the distance is infinite or "
+                "undefined."
             )
 
 

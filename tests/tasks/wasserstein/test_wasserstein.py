@@ -137,7 +137,7 @@ def test_an_evaluation_repeats_and_varies_the_estimate(run, tmp_path):
     [
         ("dataset=absolute_value",),
         ("dataset=translation", "optimizer=rmsprop"),
-        ("dataset=minfunnel", "model=fc", "dataset.dimension=2", "dataset.funnels=4", "conv=plain", "linear=plain"),
+        ("dataset=minfunnel", "model=fc", "dataset.dimension=2", "dataset.funnels=4", "linear=plain"),
         ("dataset=nearest_anchor", "dataset.selection_samples=100", "model=small", "model.channels=[4,4]"),
         ("dataset=two_classes", "model=cones", "model.cones=100", "model.apices=second"),
         ("dataset=two_images", "model=critic", "model.channels=[2,4,4,4]", "model.hidden=[]", "model.image_size=32",

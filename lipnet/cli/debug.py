@@ -56,9 +56,13 @@ def _one_batch(config: Config, **others: Any) -> Any:
     """A data set of one batch; keys that this kind of data set lacks are left out."""
     size = config.batch_size
     if isinstance(config.dataset, Pair):
-        wanted = {"steps_per_epoch": 1, "selection_samples": _SAMPLES, "evaluation_samples": 4 * _SAMPLES}
+        wanted: dict[str, Any] = {
+            "steps_per_epoch": 1,
+            "selection_samples": _SAMPLES,
+            "evaluation_samples": 4 * _SAMPLES,
+        }
     else:
-        wanted = {"limit_train": size, "limit_test": size, "validation": min(config.dataset.validation, _VALIDATION)}
+        wanted = {"limit_train": size, "limit_test": size, "validation": min(config.images.validation, _VALIDATION)}
     fields = {field.name for field in dataclasses.fields(config.dataset)}
     return dataclasses.replace(
         config.dataset, **{key: value for key, value in (wanted | others).items() if key in fields}

@@ -7,8 +7,11 @@ from torch import nn
 from lipnet.layers import Cones
 from lipnet.models.choices import Shape
 from lipnet.options.config import Config
+from lipnet.options.models import ConesModel
+from lipnet.options.option import of_kind
 
 
 def cones(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
     """The one module of such a critic."""
-    return [Cones(math.prod(input_shape), config.model.cones, upward=config.model.apices == "second")]
+    option = of_kind(config.model, ConesModel)
+    return [Cones(math.prod(input_shape), option.cones, upward=option.apices == "second")]

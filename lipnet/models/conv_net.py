@@ -6,11 +6,12 @@ from lipnet.models.choices import Shape, activation, convolution
 from lipnet.models.fully_connected import linear_stack
 from lipnet.options.config import Config
 from lipnet.options.models import ConvNet, Critic
+from lipnet.options.option import of_kind
 
 
 def conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
     """The modules of such a network for images ``(channels, height, width)``."""
-    model: ConvNet = config.model
+    model = of_kind(config.model, ConvNet)
     channels, height, width = input_shape
     modules: list[nn.Module] = []
     if isinstance(model, Critic) and max(height, width) < model.image_size:
@@ -20,7 +21,11 @@ def conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module
         make = convolution(config, (height, width))
         modules += [make(channels, out_channels, kernel_size, stride), activation(config)]
         channels, height, width = out_channels, height // stride, width // stride
-    return [*modules, nn.Flatten(), *linear_stack(config, [channels * height * width, *model.hidden, outputs])]
+    return [
+        *modules,
+        nn.Flatten(),
+        *linear_stack(config, [channels * height * width, *model.hidden, outputs], model.head),
+    ]
 
 
 def _enlarge(height: int, width: int, size: int) -> list[nn.Module]:

@@ -8,18 +8,21 @@ from torch import nn
 from lipnet.layers import UnitRowLinear
 from lipnet.models.choices import Layer, Shape, activation, linear
 from lipnet.options.config import Config
+from lipnet.options.models import FullyConnected
+from lipnet.options.option import of_kind
 
 
 def fully_connected(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
     """The modules of such a network for inputs of any shape, flattened."""
-    return [nn.Flatten(), *linear_stack(config, [math.prod(input_shape), *config.model.hidden, outputs])]
+    option = of_kind(config.model, FullyConnected)
+    return [nn.Flatten(), *linear_stack(config, [math.prod(input_shape), *option.hidden, outputs], option.head)]
 
 
-def linear_stack(config: Config, widths: list[int]) -> list[nn.Module]:
-    """Layers between the widths, with an activation after all but the last, which is the head."""
+def linear_stack(config: Config, widths: list[int], head: str) -> list[nn.Module]:
+    """Layers between the widths, with an activation after all but the last; ``head`` says what that is."""
     make = linear(config)
     modules: list[nn.Module] = []
     for inputs, outputs in pairwise(widths[:-1]):
         modules += [make(inputs, outputs), activation(config)]
-    head: Layer = UnitRowLinear if config.model.head == "normalized" else make
-    return [*modules, head(*widths[-2:])]
+    last: Layer = UnitRowLinear if head == "normalized" else make
+    return [*modules, last(*widths[-2:])]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lipnet.models.generator import small_weights
 from lipnet.options.config import Config
 from lipnet.options.models import GanCritic
+from lipnet.options.option import of_kind
 
 
 class Gan(nn.Sequential):
@@ -40,7 +41,7 @@ def latent_vectors(count: int, size: int, random: torch.Generator) -> Tensor:
 
 def gan_critic(config: Config, input_shape: tuple[int, ...], outputs: int) -> list[nn.Module]:
     """Strided convolutions and fully connected layers with batch normalisation, as in the paper's WGAN-GP."""
-    option: GanCritic = config.model
+    option = of_kind(config.model, GanCritic)
     channels, height, width = input_shape
     modules: list[nn.Module] = []
     for index, wider in enumerate(option.channels):

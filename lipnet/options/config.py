@@ -1,28 +1,30 @@
 """A whole configuration. Defaults live in ``conf/`` alone."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from lipnet.options import checks
 from lipnet.options.checks import boolean, checked, one_of, optional, path, radii_or_none, text, whole
+from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
-from lipnet.options.pairs import Estimate
+from lipnet.options.option import Named, of_kind
+from lipnet.options.pairs import Estimate, Pair
 from lipnet.options.tasks import Attack
+from lipnet.options.training import Optimizer
 
 
 @dataclass(frozen=True)
 class Config:
     """A checked configuration: what every part of the program reads."""
 
-    model: Any
-    conv: Any
-    linear: Any
-    activation: Any
-    loss: Any
-    optimizer: Any
-    scheduler: Any
-    dataset: Any
-    task: Any
+    model: Named
+    conv: Named
+    linear: Named
+    activation: Named
+    loss: Named
+    optimizer: Optimizer
+    scheduler: Named
+    dataset: Dataset | Pair
+    task: Named
     attack: Attack
     estimate: Estimate
     generator: Generator
@@ -45,6 +47,16 @@ class Config:
     rerun: str | None = checked(optional(path))
     objective: str | None = checked(optional(text))
     fail_fast: bool = checked(boolean)
+
+    @property
+    def images(self) -> Dataset:
+        """The data set, of a run that the checks allow labelled images alone."""
+        return of_kind(self.dataset, Dataset)
+
+    @property
+    def pair(self) -> Pair:
+        """The data set, of a run that the checks allow a pair of distributions alone."""
+        return of_kind(self.dataset, Pair)
 
     @property
     def bars_hidden(self) -> bool | None:

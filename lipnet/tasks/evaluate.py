@@ -43,7 +43,7 @@ def evaluate(config: Config, session: Session) -> robustness.Results | wasserste
             tracker.hyperparameters(config, wasserstein.compared_metrics(pair), session.typed_keys)
             return wasserstein.evaluate(model, pair, config, session, tracker, start)
         tracker.hyperparameters(config, robustness.compared_metrics(config), session.typed_keys)
-        test = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed)).test
+        test = distributed.first_of_machine_first(lambda: load_splits(config.images, config.seed)).test
         return robustness.evaluate(model, test.to(session.device), config, session, tracker, start)
     finally:
         tracker.close()

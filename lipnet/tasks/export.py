@@ -22,6 +22,8 @@ from lipnet.options.checks import radius_value
 from lipnet.options.config import Config
 from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.images import Dataset
+from lipnet.options.option import of_kind
+from lipnet.options.tasks import Export
 from lipnet.runs.commands import tool
 from lipnet.runs.files import write_atomically, write_json, write_text
 from lipnet.runs.load import load_run, refuse_changes, refuse_gan
@@ -41,20 +43,20 @@ _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def export(config: Config, session: Session) -> Exported:
     """Writes the best network of ``config.run`` into the run directory; returns the content of ``results.json``."""
-    run = load_run(str(config.run))
+    run, option = load_run(str(config.run)), of_kind(config.task, Export)
     refuse_gan(run.config, str(config.run))
     refuse_changes(run.config, config, EXPORT_KEYS, f"task=export run={config.run}")
     shape: tuple[int, ...] = inputs_and_outputs(config.dataset)[0]
     # An assured network evaluates again what float32 leaves open, and is the faster for convolutions as they are.
-    plain: Any = to_plain(run.model, blocked=not config.task.assured)
-    plain = assured_layers(plain) if config.task.assured else plain
+    plain: Any = to_plain(run.model, blocked=not option.assured)
+    plain = assured_layers(plain) if option.assured else plain
     layers, weights, directory = describe(plain), exported_state(plain), session.directory
     network: Any = rebuild(layers, weights)
-    deployed = assured(network, shape, not_tested(config)) if config.task.assured else network
-    state = with_constants(weights, deployed) if config.task.assured else weights
+    deployed = assured(network, shape, not_tested(config)) if option.assured else network
+    state = with_constants(weights, deployed) if option.assured else weights
     write_atomically(directory / WEIGHTS, lambda file: torch.save(state, file), "wb")
-    write_text(directory / "network.py", network_source(layers, config.task.assured))
-    if config.task.onnx:
+    write_text(directory / "network.py", network_source(layers, option.assured))
+    if option.onnx:
         write_onnx(directory / "network.onnx", deployed, shape)
     certificate = certify_export(directory, layers, state, shape)
     results: Exported = {
@@ -67,7 +69,7 @@ def export(config: Config, session: Session) -> Exported:
     }
     table = None
     if isinstance(config.dataset, Dataset):
-        test = load_splits(config.dataset, config.seed).test.to(session.device)
+        test = load_splits(config.images, config.seed).test.to(session.device)
         found = _certify(network.to(session.device), test, config)
         certificate["radii"] = _radii(found, config)
         classifier: ExportedClassifier = {
@@ -99,7 +101,7 @@ def export(config: Config, session: Session) -> Exported:
 
 def not_tested(config: Config) -> Tensor:
     """Images by which an assured network chooses its float64 layers: of the validation split, or of training."""
-    splits = load_splits(config.dataset, config.seed)
+    splits = load_splits(config.images, config.seed)
     split = splits.validation if len(splits.validation.labels) else splits.train
     return split.pixels()[:_CHOOSES_BY]
 

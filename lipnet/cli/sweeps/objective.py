@@ -7,8 +7,9 @@ from typing import Any
 from lipnet.cli.debug import apply_debug
 from lipnet.errors import UserError
 from lipnet.options.config import Config
+from lipnet.options.option import of_kind
 from lipnet.options.pairs import Pair
-from lipnet.options.tasks import NEAREST_ATTACKS
+from lipnet.options.tasks import NEAREST_ATTACKS, Robustness
 
 # Of every run: no measures, but numbers.
 _OF_RUNS = (
@@ -91,7 +92,7 @@ def possible(config: Config) -> list[str]:
 
 
 def _held_out(config: Config, names: list[str]) -> list[str]:
-    return names if config.dataset.validation else []
+    return names if config.images.validation else []
 
 
 def _at_radii(config: Config, *names: str) -> list[str]:
@@ -110,7 +111,7 @@ def _by_arithmetic(config: Config) -> list[str]:
 
 def _of_validation(config: Config) -> list[str]:
     names = ["validation.certified_accuracy"]
-    if config.task.select_by == "certified_accuracy_per_pair":
+    if of_kind(config.task, Robustness).select_by == "certified_accuracy_per_pair":
         names.append("validation.certified_accuracy_per_pair")
     return ["validation.loss", "validation.clean_accuracy", *_at_radii(config, *names)]
 

@@ -18,6 +18,8 @@ from lipnet.models.gan import Gan, generate, latent_vectors
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
 from lipnet.options.models import GanCritic
+from lipnet.options.option import of_kind
+from lipnet.options.tasks import GanTraining
 from lipnet.runs.commands import on_run
 from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.record import write_results
@@ -49,7 +51,8 @@ class LatentBatches:
     """
 
     def __init__(self, split: Split, config: Config, latent: int) -> None:
-        self.split, self.latent, self.critic_steps = split, latent, config.task.critic_steps
+        self.split, self.latent = split, latent
+        self.critic_steps = of_kind(config.task, GanTraining).critic_steps
         self.batch_size, self.steps = config.batch_size, len(split) // config.batch_size
         if not self.steps:
             raise UserError(
@@ -120,7 +123,7 @@ class Adversarial:
             images = self.validation.pixels(slice(_VALIDATED))
             values = [generate(model.critic, part).mean() for part in (images, generated[: len(images)])]
             metrics["validation/critic_gap"] = float(values[0] - values[1])
-        every = self.config.task.samples_every
+        every = of_kind(self.config.task, GanTraining).samples_every
         if every and epoch % every == 0:
             self.tracker.writer.add_images("samples/generated", generated[:_SHOWN], epoch)
         return metrics, float(epoch), 0.0
@@ -144,7 +147,7 @@ def _generator_loss(gan: Gan, latent: Tensor) -> Tensor:
 
 def train(config: Config, session: Session) -> Results:
     """Trains (or continues) one GAN and evaluates its generator; returns the content of ``results.json``."""
-    splits = load_splits(config.dataset, config.seed)
+    splits = load_splits(config.images, config.seed)
     validation, latent = splits.validation.to(session.device), config.generator.latent
     return train_and_evaluate(
         config,

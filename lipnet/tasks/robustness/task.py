@@ -16,7 +16,8 @@ from lipnet.losses import build_loss
 from lipnet.options.checks import radius_value
 from lipnet.options.config import Config
 from lipnet.options.facts import inputs_and_outputs
-from lipnet.options.tasks import FOOLBOX_ATTACKS
+from lipnet.options.option import of_kind
+from lipnet.options.tasks import FOOLBOX_ATTACKS, Robustness
 from lipnet.runs.files import write_csv
 from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.record import write_results
@@ -55,7 +56,7 @@ class Classification:
     def __init__(self, config: Config, validation: Split, tracker: Tracker) -> None:
         self.config, self.validation, self.tracker = config, validation, tracker
         # Constrained layers have constant 1; what is left is the normalisation's.
-        self.loss = build_loss(config.loss, lipschitz=1 / min(config.dataset.std))
+        self.loss = build_loss(config.loss, lipschitz=1 / min(config.images.std))
         if tracker.fresh:
             tracker.layout(_CHARTS)
 
@@ -80,7 +81,7 @@ class Classification:
         metrics["validation/loss"] = float(losses.mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
         metrics |= self._certified("certified_accuracy", certified_radii(logits, labels, bound))
-        select_by = self.config.task.select_by
+        select_by = of_kind(self.config.task, Robustness).select_by
         if select_by == "certified_accuracy_per_pair":
             constants = pairwise_lipschitz_bounds(model, shape)
             metrics |= self._certified(select_by, pairwise_certified_radii(logits, labels, constants))
@@ -99,7 +100,7 @@ class Classification:
 
 def train(config: Config, session: Session) -> Results:
     """Trains (or continues) one classifier and evaluates it; returns the content of ``results.json``."""
-    splits = distributed.first_of_machine_first(lambda: load_splits(config.dataset, config.seed))
+    splits = distributed.first_of_machine_first(lambda: load_splits(config.images, config.seed))
     validation, test = splits.validation.to(session.device), splits.test.to(session.device)
     return train_and_evaluate(
         config,

@@ -104,7 +104,7 @@ def estimate_distance(model: nn.Module, pair: Pair, config: Config) -> Estimatio
     exact = to_plain(model.eval()).double().requires_grad_(False)
     device = next(model.buffers(), next(model.parameters())).device
     first, second = (
-        samples.to(device) for samples in pair.samples("evaluation", config.dataset.evaluation_samples, config.seed)
+        samples.to(device) for samples in pair.samples("evaluation", config.pair.evaluation_samples, config.seed)
     )
     lipschitz = lipschitz_bound(exact, first.shape[1:])
     rounding = rounding_bound(exact, first.shape[1:], torch.float64)

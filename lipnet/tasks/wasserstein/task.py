@@ -47,7 +47,7 @@ class Kantorovich:
 
     def __init__(self, config: Config, pair: Pair, device: torch.device, tracker: Tracker) -> None:
         self.config, self.pair, self.tracker = config, pair, tracker
-        samples = pair.samples("selection", config.dataset.selection_samples, config.seed)
+        samples = pair.samples("selection", config.pair.selection_samples, config.seed)
         self.first, self.second = (part.float().to(device) for part in samples)
         if tracker.fresh:
             tracker.layout(_CHARTS)
@@ -77,7 +77,7 @@ def train(config: Config, session: Session) -> Results:
     return train_and_evaluate(
         config,
         session,
-        PairBatches(pair, config.dataset.steps_per_epoch * config.batch_size, session.device),
+        PairBatches(pair, config.pair.steps_per_epoch * config.batch_size, session.device),
         objective=lambda tracker: Kantorovich(config, pair, session.device, tracker),
         evaluate=lambda model, tracker, start: evaluate(model, pair, config, session, tracker, start),
         metrics=compared_metrics(pair),
@@ -130,7 +130,7 @@ def _write(found: Estimation, config: Config, session: Session, tracker: Tracker
     with dispensable("wasserstein.png", session.directory):
         title = f"{config.dataset.name}, {config.model.name}"
         rows = read_csv(session.directory / "metrics.csv")
-        figure = wasserstein_figure(found, results["wasserstein"], rows, config.dataset.steps_per_epoch, title)
+        figure = wasserstein_figure(found, results["wasserstein"], rows, config.pair.steps_per_epoch, title)
         figure.savefig(session.directory / "wasserstein.png", dpi=150)
         tracker.figure("test/wasserstein", figure, step)
     table = Fitting(lambda width: wasserstein_table(results, width))

@@ -42,7 +42,12 @@ def to_plain(model: nn.Module, blocked: bool = True) -> nn.Module:
 def _to_plain(module: nn.Module, done: dict[nn.Module, nn.Module], blocked: bool) -> nn.Module:
     """Converts a module once, wherever and however often it is used."""
     if module not in done:
-        plain = done[module] = _convert(module, blocked)
+        try:
+            plain = done[module] = _convert(module, blocked)
+        except (ArithmeticError, LookupError, AttributeError) as error:  # of what it was set to after it was built
+            raise TypeError(
+                f"to_plain cannot convert {module}: it has no weight as it is set up ({type(error).__name__}: {error})"
+            ) from error
         changed = unfaithful(plain, type(plain)) if isinstance(module, Constrained) else None
         if changed is not None:  # what it is now made of may have been patched, and it was not made of that before
             raise TypeError(f"to_plain cannot convert {module} to {type(plain).__name__}: {changed}")

@@ -16,8 +16,10 @@ from lipnet.layers import (
     OrthogonalLinear,
     PaddedConv2d,
     PixelUnshuffle,
+    RKOConv2d,
     Scale,
     SpectralLinear,
+    SVCMConv2d,
     UnitRowLinear,
 )
 from lipnet.models import build_model, to_plain
@@ -190,3 +192,24 @@ def test_plain_network_exports(make_config):
     exported = torch.export.export(plain, (images(4),)).module()
     inputs = images(4)
     torch.testing.assert_close(exported(inputs), plain(inputs), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "attribute", "value"),
+    [
+        (RKOConv2d(2, 4, 3), "stride", 0),
+        (BCOPConv2d(2, 4, 4, stride=2), "stride", 0),
+        (BCOPConv2d(2, 4, 3), "groups", 0),
+        (SVCMConv2d(2, 4, 3, image_size=(4, 4)), "image_size", ()),
+        (SVCMConv2d(2, 4, 3, image_size=(4, 4)), "image_size", (0, 0)),
+        (SpectralLinear(4, 3), "raw_weight", None),
+        (OrthogonalLinear(4, 3), "orthogonalize", None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else str(value),
+)
+def test_a_layer_that_was_set_to_nonsense_is_refused_in_words(layer, attribute, value):
+    setattr(layer, attribute, value)
+    with pytest.raises((TypeError, ValueError, RuntimeError)):
+        to_plain(layer.eval())
+    with pytest.raises((TypeError, ValueError, RuntimeError)):
+        lipschitz_bound(layer.eval(), (2, 4, 4) if hasattr(layer, "stride") else (4,))

@@ -437,8 +437,22 @@ def judge(draw: Random, kind: str, changed: Changed) -> Verdict | None:
             if kind in ("nothing", "harmless subclass", "backward hook", "in place", "shared module"):
                 return Verdict(kind, True, "refused without a reason")
             return Verdict(kind, True, _plain_fault(network, shape))
-        wrong = _slope_fault(network, shape, bound) or _plain_fault(network, shape)
-        return Verdict(kind, False, wrong or _certificate_fault(network, shape))
+        with _differentiable(network):
+            wrong = _slope_fault(network, shape, bound) or _plain_fault(network, shape)
+            return Verdict(kind, False, wrong or _certificate_fault(network, shape))
+
+
+@contextlib.contextmanager
+def _differentiable(network: nn.Module) -> Iterator[None]:
+    """Has what torch refuses to differentiate in place, leaky ReLUs of negative slope, work out of place meanwhile."""
+    found = [module for module in network.modules() if isinstance(module, nn.LeakyReLU) and module.inplace]
+    for module in found:
+        module.inplace = False
+    try:
+        yield
+    finally:
+        for module in found:
+            module.inplace = True
 
 
 def _points(shape: Shape) -> Tensor:

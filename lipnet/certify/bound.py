@@ -94,8 +94,7 @@ def _bound(module: nn.Module, shape: Shape, name: str) -> float:
         )
     try:
         if kind in _COMPOSE:
-            _refuse(unfaithful(module, kind, parts=False))
-            return _COMPOSE[kind](module, shape, lambda part, inner, size: _bound(inner, size, f"{name}.{part}"))
+            return _of_parts(module, shape, kind, name)
         if _KNOWN is None:
             return _of_rule(module, shape, kind)
         if (module, shape) not in _KNOWN:
@@ -103,6 +102,18 @@ def _bound(module: nn.Module, shape: Shape, name: str) -> float:
         return _KNOWN[module, shape]
     except Refusal as reason:
         raise TypeError(f"no Lipschitz bound for {name} ({type(module).__name__}): {reason}") from None
+
+
+def _of_parts(module: nn.Module, shape: Shape, kind: Any, name: str) -> float:
+    """What the bounds of a composition's parts make."""
+    _refuse(unfaithful(module, kind, parts=False))
+    try:
+        return _COMPOSE[kind](module, shape, lambda part, inner, size: _bound(inner, size, f"{name}.{part}"))
+    except (TypeError, OrthogonalizationError):  # of a part, which the message names
+        raise
+    except MISFITS:
+        _refuse(misfit(module, shape))
+        raise
 
 
 def _of_rule(module: nn.Module, shape: Shape, kind: Any) -> float:

@@ -263,14 +263,19 @@ def _concat(draw: Random, shape: Shape) -> nn.Module:
     )
 
 
+def _rows(values: Tensor) -> Tensor:
+    """One row an example, of numbers without any other axis too."""
+    return values.reshape(len(values), -1)
+
+
 def jacobian_norms(module: nn.Module, points: Tensor) -> list[float]:
     """The spectral norms of the module's float64 Jacobian at points."""
     norms = []
     for point in points:
         count = module(point[None]).numel()
         copies = point.expand(count, *point.shape).clone().requires_grad_()  # one for each output
-        (rows,) = torch.autograd.grad(module(copies).flatten(1).diagonal().sum(), copies)
-        norms.append(float(torch.linalg.matrix_norm(rows.flatten(1), ord=2)))
+        (rows,) = torch.autograd.grad(_rows(module(copies)).diagonal().sum(), copies)
+        norms.append(float(torch.linalg.matrix_norm(_rows(rows), ord=2)))
     return norms
 
 
@@ -281,8 +286,8 @@ def steepest_quotient(module: nn.Module, points: Tensor, steps: int = 20) -> flo
     second = first + 0.1 * torch.randn(first.shape, generator=generator, dtype=first.dtype)
     for step in range(steps + 1):
         first, second = first.detach().requires_grad_(), second.detach().requires_grad_()
-        distance = (first - second).flatten(1).norm(dim=1)
-        images = module(first).flatten(1), module(second).flatten(1)
+        distance = _rows(first - second).norm(dim=1)
+        images = _rows(module(first)), _rows(module(second))
         quotient = (images[0] - images[1]).norm(dim=1) / distance
         rounding = 1e-14 * (images[0].norm(dim=1) + images[1].norm(dim=1)) / distance
         steepest = max([steepest, *(quotient - rounding).tolist()])
@@ -291,7 +296,7 @@ def steepest_quotient(module: nn.Module, points: Tensor, steps: int = 20) -> flo
             break
         with torch.no_grad():
             length = 0.3 * distance.view(-1, *[1] * (first.dim() - 1)) / (1 + step)
-            moves = [g / g.flatten(1).norm(dim=1).clamp_min(1e-12).view(length.shape) for g in gradients]
+            moves = [g / _rows(g).norm(dim=1).clamp_min(1e-12).view(length.shape) for g in gradients]
             first, second = first + length * moves[0], second + length * moves[1]
     return steepest
 

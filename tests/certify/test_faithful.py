@@ -201,6 +201,10 @@ IMAGES = {
         "does not take inputs of shape .3, 6, 6.",
     ),
     "factor that is a tensor": (lambda: Scale(torch.ones(3, 1, 1)), "use a number"),
+    "branch of another shape": (
+        lambda: nn.Sequential(Residual(nn.MaxPool2d(2)), nn.Flatten()),
+        "does not take inputs of shape .3, 6, 6. .Residual needs outputs of one shape",
+    ),
 }
 
 

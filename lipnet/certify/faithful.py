@@ -80,8 +80,18 @@ def remember(kind: type[nn.Module]) -> None:
     for name in sorted(_path(kind)):
         for owner in kind.__mro__:  # what a class does not define now, it may define later
             found.append((vars(owner), owner.__name__, name, vars(owner).get(name)))
-    for function in _functions(kind):
-        found += _called(function)
+    todo: list[FunctionType] = list(_functions(kind))
+    seen: set[FunctionType] = set()
+    while todo:
+        function = todo.pop()
+        if function in seen:
+            continue
+        seen.add(function)
+        for original in _called(function):
+            found.append(original)
+            inner = _function(original[3])  # what a function calls may be replaced as well as the function itself
+            if inner is not None and inner.__module__.partition(".")[0] == "lipnet":
+                todo.append(inner)
     _originals[kind] = found
 
 

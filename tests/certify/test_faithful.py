@@ -230,6 +230,12 @@ def test_hooks_on_all_modules_are_refused():
     assert lipschitz_bound(nn.ReLU(), (5,)) == 1
 
 
+def shrunk(module):
+    """With a weight so small that no measured slope would tell of what is done to it."""
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        module.weight.data.mul_(1e-7)
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "module", "shape"),
     [
@@ -241,6 +247,11 @@ def test_hooks_on_all_modules_are_refused():
         (nn.Sequential, "forward", nn.Sequential(), (3,)),
         (ConstrainedLinear, "forward", SpectralLinear(3, 3).eval(), (3,)),
         (ConstrainedConv2d, "forward", BCOPConv2d(3, 3, 3), (3, 4, 4)),
+        # Called by a function that the layer calls.
+        (functional, "conv2d", BCOPConv2d(3, 3, 3), (3, 4, 4)),
+        (functional, "conv2d", PaddedConv2d(3, 3, 3).apply(shrunk), (3, 4, 4)),
+        (functional, "conv2d", BlockedConv2d(3, 3, 3).apply(shrunk), (3, 4, 4)),
+        (functional, "linear", BlockedLinear(3, 3).apply(shrunk), (3,)),
     ],
 )
 def test_patched_functions_are_refused(monkeypatch, owner, name, module, shape):

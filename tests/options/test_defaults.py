@@ -7,7 +7,10 @@ VALUES = [
     ("${dataset.epsilon}", 0.5), ("${oc.select:dataset.eval_radii,null}", ["0.1"]), ("${oc.select:no.key,null}", None),
     ("${oc.select:no.key,text}", "text"), ("${no.key}", "${no.key}"), ("0.1", "0.1"), (7, 7),
 ]  # fmt: skip
-TEXTS = [(1, "1"), (1.0, "1"), (0.001, "0.001"), (1e-7, "1e-07"), (None, "null"), (True, "true"), ([1.0, "a"], "[1,a]")]
+TEXTS = [
+    (1, "1"), (1.0, "1"), (0.1, "0.1"), (1e-7, "1e-07"), (None, "null"), (True, "true"), ("a", "a"),
+    ([0.5, 2.0, "a"], "[0.5,2,a]"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("value", "expected"), VALUES)

@@ -23,8 +23,8 @@ def test_titles(measure, key, title, with_arithmetic):
 
 def test_columns_stand_in_their_order():
     names = [
-        "train_seconds", "pgd_accuracy", "certified_float32_accuracy", "clean_accuracy", "certified_accuracy", "estimate",
-        "certified_per_pair_accuracy", "fgsm_accuracy", "mean_certified_radius",
+        "train_seconds", "pgd_accuracy", "certified_float32_accuracy", "clean_accuracy", "certified_accuracy",
+        "estimate", "certified_per_pair_accuracy", "fgsm_accuracy", "mean_certified_radius",
     ]  # fmt: skip
     ordered = sorted((Measure(name, 0.1) for name in names), key=lambda measure: measure.order)
     assert [measure.name for measure in ordered] == [

@@ -43,7 +43,8 @@ FOUND = {  # results of two groups, the measure by which they are compared
     ),
     "clean": ([{"certified_accuracy": None}] * 2, Measure("clean_accuracy")),
     "a distance": (
-        [{"certified_accuracy": None, "clean_accuracy": None, "wasserstein": {"estimate": 1.0}}] * 2, Measure("estimate")
+        [{"certified_accuracy": None, "clean_accuracy": None, "wasserstein": {"estimate": 1.0}}] * 2,
+        Measure("estimate"),
     ),
 }  # fmt: skip
 

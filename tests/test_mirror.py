@@ -1,4 +1,4 @@
-"""Where the tests of a module are: ``lipnet/a/b.py`` has ``tests/a/test_b.py``, or stands here with the file that has."""
+"""``lipnet/a/b.py`` has its tests in ``tests/a/test_b.py``, or stands here beside the file that has them."""
 
 import pytest
 from launching import ROOT
@@ -7,8 +7,8 @@ NO_CODE = "types and protocols alone, which mypy checks"
 # The tests that cover a module without one of its own -> these modules.
 ELSEWHERE = {
     NO_CODE: (
-        "results/results_file.py", "tasks/gan/results.py", "tasks/robustness/results.py", "tasks/wasserstein/results.py",
-        "training/protocols.py",
+        "results/results_file.py", "tasks/gan/results.py", "tasks/robustness/results.py",
+        "tasks/wasserstein/results.py", "training/protocols.py",
     ),
     # Declarations of options are tested by reading them, against conf/.
     "tests/options/test_parse.py": (

@@ -27,16 +27,19 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 # Files that take longest, in this order first: two processes take file after file, and should end together.
 LONG = (
-    "test_resume", "test_benchmark", "test_assured_export", "test_shared_runs", "test_occupied", "test_pins",
-    "test_launchers", "test_scripts", "test_long_training", "test_wasserstein", "test_sweep", "test_app", "test_stress",
-    "test_evaluate", "test_docs", "test_transforms", "test_conf_files", "test_arguments", "test_staleness",
-    "test_exported_run", "test_install", "test_export", "test_drop_in", "test_processes", "test_help",
+    "test_resume", "scripts/benchmarks/test_benchmark", "export/test_assured_export", "test_shared_runs",
+    "runs/test_occupied", "cli/test_pins", "cli/sweeps/test_launchers", "scripts/test_scripts",
+    "layers/test_long_training", "tasks/wasserstein/test_task", "cli/sweeps/test_sweep", "test_app",
+    "scripts/stress/test_stress", "tasks/test_evaluate", "test_docs", "layers/test_transforms", "test_conf_files",
+    "cli/test_arguments", "layers/test_staleness", "tasks/test_export", "test_install", "models/test_plain_export",
+    "layers/test_drop_in", "training/test_processes", "test_help",
 )  # fmt: skip
+TESTS = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+    items.sort(key=lambda item: places.get(item.path.relative_to(TESTS).with_suffix("").as_posix(), len(LONG)))
 
 
 def pytest_collection_finish() -> None:

@@ -39,7 +39,7 @@ def runs(tmp_path_factory) -> dict[str, Any]:
     rounds = [[_job(folder, name, number, *step) for number, step in enumerate(plan)] for name, plan in PLANS.items()]
     rounds += [[_job(folder, name, 0, count, {}, CRITIC)] for name, count in CRITICS.items()]
     (folder / "rounds.json").write_text(json.dumps(rounds))
-    command = [sys.executable, str(ROOT / "tests" / "sharing.py"), str(folder / "rounds.json")]
+    command = [sys.executable, str(ROOT / "tests" / "like_torchrun.py"), str(folder / "rounds.json")]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
     codes = dict(zip([*PLANS, *CRITICS], json.loads(done.stdout), strict=True))
     outputs = {path.name: path.read_text() for path in sorted(folder.glob("*.txt*"))}

@@ -64,9 +64,9 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         arguments.config_dir = os.path.expanduser(arguments.config_dir)
         argv = ["--config-dir", arguments.config_dir, *without_option(argv, "--config-dir", "-cd")]
     if arguments.info == "all" and "all" not in argv:  # without a word after it: not Hydra's own
-        from lipnet.cli.info import describe
+        from lipnet.cli.info import installation_report
 
-        print(describe())
+        print(installation_report())
         sys.exit(0)
     if any((arguments.help, arguments.hydra_help, arguments.shell_completion, arguments.info)):
         return argv, None

@@ -21,7 +21,7 @@ from lipnet.training.notices import machine_notices
 _NOT_EXTRAS = ("test", "dev")
 
 
-def describe() -> str:
+def installation_report() -> str:
     """Everything, a section each, as text for a terminal or a report of an error."""
     sections = {
         "versions": dict(_versions()),

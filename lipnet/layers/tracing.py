@@ -79,7 +79,7 @@ def untransformed() -> AbstractContextManager:
 
 
 @contextmanager
-def constant() -> Iterator[None]:
+def without_derivatives() -> Iterator[None]:
     """Computes what no derivative flows through, neither backward nor forward."""
     with torch.no_grad(), forward_ad._set_fwd_grad_enabled(False):
         yield

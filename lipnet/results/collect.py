@@ -18,7 +18,7 @@ from lipnet.errors import UserError
 from lipnet.options.checks import radius_value
 from lipnet.options.defaults import as_text, completed, leaves, resolved
 from lipnet.results.measures import Measure, measures
-from lipnet.results.recorded import Recorded
+from lipnet.results.results_file import Recorded
 from lipnet.results.wellformed import check
 from lipnet.runs.files import read_csv
 from lipnet.runs.identity import NO_RESULT_KEYS

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from lipnet.options.checks import radius_value
-from lipnet.results.recorded import Recorded
+from lipnet.results.results_file import Recorded
 from lipnet.tasks.robustness.measures import certified_by_arithmetic, certified_in
 
 _SHORT = {

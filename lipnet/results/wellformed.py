@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lipnet.results.measures import DISTANCE, GENERATED, PUBLISHED
-from lipnet.results.recorded import Recorded
+from lipnet.results.results_file import Recorded
 
 _TABLES = ("versions", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy", "wasserstein", "gan")
 _ACCURACIES = ("clean_accuracy", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy")

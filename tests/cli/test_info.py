@@ -7,7 +7,7 @@ from lipnet.cli import info
 
 def test_everything_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("LIPNET_DATA", str(tmp_path))
-    text = info.describe()
+    text = info.installation_report()
     lines = {line[2:].split("  ")[0]: line for line in text.splitlines() if line.startswith("  ")}
     assert lines["torch"].split()[1] == metadata.version("torch")
     assert f"data in {tmp_path}" in text
@@ -46,7 +46,7 @@ def test_a_checkout_tells_the_same_extras_without_an_installation(request):
 
 
 def test_everything_is_told_without_an_installation(not_installed):
-    text = info.describe()
+    text = info.installation_report()
     assert text.startswith("versions\n  lipnet")
     assert "\nextras\n" in text
 

@@ -8,6 +8,7 @@ import sys
 import onnxruntime
 import pytest
 import torch
+from forging import edit, forge_weights
 from launching import ROOT, finished_run, launch, results
 from torch import nn
 
@@ -24,7 +25,6 @@ from lipnet.layers import Abs, Concat, GroupSort, MaxMin, Normalize, PaddedConv2
 
 sys.path.insert(0, str(ROOT / "scripts" / "stress"))
 import attack_assured
-from test_exported_run import _edit, _forge_weights
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_every_layer_is_evaluated_again_as_in_float64(tmp_path, name, narrow):
 
 
 def _scaled(name, factor):
-    return _forge_weights(lambda state: state[f"assured.{name}"].mul_(factor))
+    return forge_weights(lambda state: state[f"assured.{name}"].mul_(factor))
 
 
 def _set(name, value):
@@ -160,7 +160,7 @@ def _rehashed(change):
         torch.save(state, path)
         tensors = {name: fingerprint(tensor) for name, tensor in state.items()}
         hashes = {path.name: file_hash(path)}
-        _edit(lambda text: (text.update(weights=tensors), text["files"].update(hashes)))(directory)
+        edit(lambda text: (text.update(weights=tensors), text["files"].update(hashes)))(directory)
 
     return apply
 
@@ -188,7 +188,7 @@ CHANGES = {
         _rehashed(lambda state: [state.pop(name) for name in list(state) if name.startswith("assured")]),
         "assured: True is stated",
     ),
-    "no word of it": (_edit(lambda text: text.pop("assured")), "assured: None is stated"),
+    "no word of it": (edit(lambda text: text.pop("assured")), "assured: None is stated"),
 }  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from lipnet.errors import UserError
-from lipnet.options.defaults import as_text
 from lipnet.results.collect import find_runs
 from lipnet.results.measures import Measure
 
@@ -112,14 +111,6 @@ def test_an_unreadable_configuration_is_as_good_as_none(make_run, text):
     (run,) = find_runs([directory])
     assert not run.composed
     assert not run.problem
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(1.0, "1"), (1, "1"), (0.1, "0.1"), (True, "true"), (None, "null"), ([0.5, 2.0], "[0.5,2]"), ("a", "a")],
-)
-def test_as_text(value, text):
-    assert as_text(value) == text
 
 
 def test_thousands_of_runs_are_read_quickly_without_torch(make_run, tmp_path):

@@ -1,12 +1,9 @@
-"""Variables that torchrun sets, set by something else: unset, empty, missing, nonsense, or with nobody coming."""
-
-import socket
+"""Variables that torchrun sets, set by something else: unset, empty, missing, or nonsense."""
 
 import pytest
 from launching import launch
 
 from lipnet.errors import UserError
-from lipnet.training import distributed
 from lipnet.training.processes import local_rank, rank, shared_by
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -75,22 +72,3 @@ def test_nonsense_is_one_message(environment, what):
     outcome = launch("--cfg=job")
     assert outcome.code == 1
     assert outcome.output == f"lipnet: {caught.value}\n"
-
-
-@pytest.mark.parametrize("number", ["0", "1"])
-def test_nobody_comes(environment, monkeypatch, number, capfd):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    environment(SHARED | {"RANK": number, "MASTER_PORT": str(port)})
-    monkeypatch.setattr(distributed, "_SILENT", 0.5)
-    monkeypatch.setattr(distributed, "_PATIENCE", 3.0)
-    with pytest.raises(
-        UserError, match=f"process {number} did not meet the others at localhost:{port} .*torchrun, or un"
-    ):
-        distributed.start()
-    assert distributed.size() == 1
-    said = (
-        f"lipnet: process {number} waits for the others of WORLD_SIZE=2 at localhost:{port} (MASTER_ADDR, MASTER_PORT)"
-    )
-    assert said in capfd.readouterr().err

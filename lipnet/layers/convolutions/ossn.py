@@ -11,7 +11,7 @@ from lipnet.layers.orthogonal import apply_map
 from lipnet.layers.power import at_most_one, start_vector, unit
 from lipnet.layers.scale import binary_scale
 from lipnet.layers.sizes import Device, Padding, Size, whole_number
-from lipnet.layers.tracing import constant, is_transformed
+from lipnet.layers.tracing import is_transformed, without_derivatives
 
 
 class OSSNConv2d(EstimatedConv2d):
@@ -45,7 +45,7 @@ class OSSNConv2d(EstimatedConv2d):
         self.vector.normal_()
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
-        with constant():
+        with without_derivatives():
             scale = binary_scale(raw_weight, (0, 1, 2, 3))
             fixed, vector = raw_weight / scale, start_vector(self.vector, raw_weight.dtype)
             for _ in range(self.iterations):

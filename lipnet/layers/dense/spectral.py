@@ -12,7 +12,7 @@ from lipnet.layers.orthogonal import apply_map
 from lipnet.layers.power import at_most_one, start_vector, unit
 from lipnet.layers.scale import binary_halves, binary_scale
 from lipnet.layers.sizes import Device, whole_number
-from lipnet.layers.tracing import constant, is_transformed
+from lipnet.layers.tracing import is_transformed, without_derivatives
 
 
 class SpectralLinear(Estimated, ConstrainedLinear):
@@ -43,7 +43,7 @@ class SpectralLinear(Estimated, ConstrainedLinear):
         self.vector.normal_()
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
-        with constant():
+        with without_derivatives():
             halves = binary_halves(binary_scale(raw_weight)[0, 0])
             vector = start_vector(self.vector, raw_weight.dtype)
             for _ in range(self.iterations):

@@ -13,14 +13,14 @@ class Generated(TypedDict):
     transport_of_training: float
 
 
-class Generator(TypedDict):
+class GeneratorResults(TypedDict):
     """What no other task has."""
 
     generator_parameters: int
     gan: Generated
 
 
-class Results(Start, Generator):
+class Results(Start, GeneratorResults):
     """``lipschitz_upper_bound`` is the critic's, where one is proved."""
 
     status: str

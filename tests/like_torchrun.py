@@ -1,4 +1,4 @@
-"""Runs ``train.py`` in forked processes that share runs, as torchrun would: ``python sharing.py ROUNDS.json``.
+"""Runs ``train.py`` in forked processes that share runs, as torchrun would: ``python like_torchrun.py ROUNDS.json``.
 
 A round is a list of jobs, one after another; a job is that of ``stopping.py`` with ``processes``; its signal is sent to
 process ``struck`` alone, or that process raises an error after its ``validate`` where there is ``raises``. Logs of

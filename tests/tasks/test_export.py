@@ -9,12 +9,12 @@ import numpy
 import onnxruntime
 import pytest
 import torch
+from forging import edit
 from launching import RADII, finished_run, launch, results, table
 
 from lipnet import load_run, to_plain
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.__main__ import main
-from lipnet.export.certificate import sealed
 from lipnet.runs import checkpoint
 
 
@@ -132,146 +132,12 @@ def test_files_that_are_not_needed_may_be_left_behind(copy, capsys):
     assert "unchanged: weights.pt\n" in capsys.readouterr().out
 
 
-def _flip(path, place, bit=1):
-    content = bytearray(path.read_bytes())
-    content[place] ^= bit
-    path.write_bytes(content)
-
-
-def _weights(change, name="weights.pt"):
-    """Changes the dict of tensors and writes it as an honest file of weights."""
-
-    def apply(directory):
-        state = torch.load(directory / name, weights_only=True)
-        change(state)
-        torch.save(state, directory / name)
-
-    return apply
-
-
-def _edit(change, seal=True):
-    """Changes the certificate, and makes its own hash right again: what is left to find is the change itself."""
-
-    def apply(directory):
-        certificate = _certificate(directory)
-        change(certificate)
-        written = sealed(certificate) if seal else certificate
-        (directory / "certificate.json").write_text(json.dumps(written))
-
-    return apply
-
-
-def _scale(state, name, factor=1.5):
-    state[name] = state[name] * factor
-
-
-def _rename(state, old, new):
-    state[new] = state.pop(old)
-
-
-def _fill(state, name, value):
-    state[name].view(-1)[0] = value
-
-
-def _forge_weights(change):
-    """Changes weights, and every hash with them."""
-
-    def apply(directory):
-        _weights(change)(directory)
-        state = torch.load(directory / "weights.pt", weights_only=True)
-
-        def rehash(certificate):
-            certificate["files"]["weights.pt"] = hashlib.sha256((directory / "weights.pt").read_bytes()).hexdigest()
-            for name, tensor in state.items():
-                certificate["weights"][name]["sha256"] = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
-
-        _edit(rehash)(directory)
-
-    return apply
-
-
-CHANGES = {
-    "a bit of the weights' file": (lambda path: _flip(path / "weights.pt", 4000), "weights.pt: "),
-    "the lowest bit of one weight": (
-        _weights(lambda state: state["1.1.weight"].view(torch.int32).view(-1).__setitem__(0, 1)), "1.1.weight: its",
-    ),
-    "a layer's weights": (_weights(lambda state: _scale(state, "8.weight")), "lipschitz_upper_bound: 1.00"),
-    "a layer's bound, too": (_weights(lambda state: _scale(state, "8.weight")), "layer 8, Linear: bound 1.00"),
-    "a renamed layer": (_weights(lambda state: _rename(state, "8.weight", "9.weight")), "9.weight: weights.pt"),
-    "a missing layer": (_weights(lambda state: state.pop("6.bias")), "6.bias: the certificate speaks of it"),
-    "the mean": (_weights(lambda state: _fill(state, "0.mean", 0.5)), "input.mean: [0.0] is stated, the weights hold"),
-    "the std": (_weights(lambda state: _fill(state, "0.std", 0.5)), "lipschitz_upper_bound: 1.00"),
-    "the stated mean": (_edit(lambda text: text["input"].update(mean=[0.5])), "input.mean: [0.5] is stated"),
-    "the stated std": (_edit(lambda text: text["input"].update(std=[2.0])), "input.std: [2.0] is stated"),
-    "a lower bound": (_edit(lambda text: text.update(lipschitz_upper_bound=0.99)), "lipschitz_upper_bound: 0.99 is"),
-    "a lower bound of a layer": (_edit(lambda text: text["layers"][1].update(lipschitz_upper_bound=0.9)), "bound 0.9"),
-    "a layer without a bound": (_edit(lambda text: text["layers"][1].pop("lipschitz_upper_bound")), "bound None"),
-    "an accuracy": (_edit(lambda text: text["radii"].update(clean_accuracy=1.0), seal=False), "it was edited after"),
-    "an activation": (_edit(lambda text: text["layers"][7].update(type="Abs")), "probe: "),
-    "a stride": (_edit(lambda text: text["layers"][1].update(stride=1)), "do not fit each other"),
-    "an input shape": (_edit(lambda text: text["input"].update(shape=[1, 12, 12])), "do not fit each other"),
-    "no input shape": (_edit(lambda text: text["input"].update(shape="big")), "do not fit each other"),
-    "a layer of code": (_edit(lambda text: text["layers"][2].update(type="subprocess.Popen")), "layer 2 is not"),
-    "forged weights": (_forge_weights(lambda state: _scale(state, "8.weight")), "lipschitz_upper_bound: 1.00"),
-    "forged weights below the bound": (_forge_weights(lambda state: _scale(state, "8.weight", 0.5)), "probe: "),
-    "a forged mean": (_forge_weights(lambda state: _fill(state, "0.mean", 0.5)), "input.mean: [0.0]"),
-    "NaN weights": (_weights(lambda state: _fill(state, "6.weight", float("nan"))), "6.weight holds NaN or infinity"),
-    "no tensors": (lambda path: torch.save({"6.weight": 1.0}, path / "weights.pt"), "is no tensor with a name"),
-    "no dict": (lambda path: torch.save(torch.ones(2), path / "weights.pt"), "holds no weights"),
-    "truncated weights": (lambda path: _truncate(path / "weights.pt"), "not a readable file of weights"),
-    "no weights": (lambda path: (path / "weights.pt").unlink(), "not a readable file of weights"),
-    "code in the weights": (lambda path: torch.save({"6.weight": _Malicious()}, path / "weights.pt"), "not a readable"),
-    "ONNX": (lambda path: _flip(path / "network.onnx", 900), "network.onnx: it was changed"),
-    "torch code": (lambda path: _flip(path / "network.py", 900), "network.py: it was changed"),
-    "another file of the machine": (
-        _edit(lambda text: text["files"].update({"../../etc/passwd": "0"})), "files: ../../etc/passwd is none of",
-    ),
-    "no hash of the weights": (_edit(lambda text: text["files"].pop("weights.pt")), "files: weights.pt is missing"),
-    "NaN in the certificate": (
-        lambda path: (path / "certificate.json").write_text('{"format": NaN}'), "not JSON (it holds NaN)",
-    ),
-    "half a certificate": (lambda path: _truncate(path / "certificate.json"), "not JSON ("),
-    "nested brackets": (lambda path: (path / "certificate.json").write_text("[" * 100_000), "not JSON ("),
-    "bytes": (lambda path: (path / "certificate.json").write_bytes(b"\xff\xfe\x00"), "not JSON ("),
-    "another JSON": (lambda path: (path / "certificate.json").write_text("[1]"), "not a certificate of this version"),
-    "a later format": (_edit(lambda text: text.update(format=2)), "not a certificate of this version"),
-    "a text for layers": (_edit(lambda text: text.update(layers="none")), "not a certificate of this version"),
-    "no certificate": (lambda path: (path / "certificate.json").unlink(), "cannot be read (No such file"),
-}  # fmt: skip
-
-
-class _Malicious:
-    def __reduce__(self):
-        return (print, ("code ran",))
-
-
-def _truncate(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_whatever_is_changed_is_found(copy, capsys, change):
-    apply, message = CHANGES[change]
-    apply(copy)
+def test_a_changed_export_does_not_hold(copy, capsys):
+    edit(lambda text: text.update(lipschitz_upper_bound=0.99))(copy)
     assert main([str(copy)]) == 1
-    printed = capsys.readouterr()
-    assert "the certificate does not hold" in printed.err
-    assert message in printed.err
-    assert "code ran" not in printed.out
-
-
-def test_every_byte_of_the_certificate_counts(copy):
-    """A flipped bit anywhere is found, or leaves the JSON as it was (a space for another)."""
-    path = copy / "certificate.json"
-    original, content = path.read_bytes(), _certificate(copy)
-    for place in range(7, len(original), 97):
-        _flip(path, place)
-        try:
-            same = json.loads(path.read_bytes()) == content
-        except ValueError:
-            same = False
-        assert main([str(copy)]) == (0 if same else 1), place
-        path.write_bytes(original)
+    assert capsys.readouterr().err.startswith(
+        f"{copy}: the certificate does not hold\n  lipschitz_upper_bound: 0.99 is claimed, "
+    )
 
 
 def test_without_onnx_one_is_told_what_to_do(run, tmp_path, monkeypatch):

@@ -1,0 +1,44 @@
+"""Convolutions in the Fourier domain, against the singular values of their dense matrices."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from lipnet.layers.frequency import conv_operator, transfer_function
+
+# output and input channels, kernel, size, stride, dilation, groups
+CASES = [(3, 2, 3, (4, 6), 1, 1, 1), (2, 4, 4, (8, 4), 2, 1, 1), (4, 4, 3, (6, 6), 3, 1, 2), (2, 2, 3, (3, 5), 1, 2, 1)]
+
+
+def _dense(weight, size, stride, dilation, groups, mode):
+    """The matrix of a convolution that pads its images by the kernel's reach, column by column."""
+    reach = dilation * (weight.shape[-1] - 1)
+    basis = torch.eye(weight.shape[1] * groups * size[0] * size[1], dtype=torch.float64)
+    images = basis.unflatten(1, (-1, *size))
+    if mode == "circular":  # of any reach: a tap may wrap around more than once
+        rows, columns = (torch.arange(side + reach) % side for side in size)
+        padded = images[:, :, rows][:, :, :, columns]
+    else:
+        padded = functional.pad(images, (reach // 2, reach - reach // 2) * 2)
+    return functional.conv2d(padded, weight, None, stride, 0, dilation, groups).flatten(1).mT
+
+
+@pytest.mark.parametrize(("out", "inputs", "kernel", "size", "stride", "dilation", "groups"), CASES)
+def test_a_circular_convolution_has_the_same_singular_values(out, inputs, kernel, size, stride, dilation, groups):
+    weight = torch.randn(out, inputs // groups, kernel, kernel, dtype=torch.float64)
+    blocks = transfer_function(weight, size, stride, dilation, groups)
+    assert blocks.shape == (
+        groups, size[0] * size[1] // stride**2, out // groups, inputs // groups * stride**2
+    )  # fmt: skip
+    found = torch.linalg.svdvals(blocks).flatten().sort(descending=True).values
+    expected = torch.linalg.svdvals(_dense(weight, size, stride, dilation, groups, "circular"))
+    torch.testing.assert_close(found, expected[: len(found)])
+    assert not expected[len(found) :].abs().gt(1e-9).any()
+
+
+@pytest.mark.parametrize("size", [(4, 6), (9, 5)])
+def test_a_zero_padded_convolution_has_at_most_the_norm(size):
+    weight = torch.randn(3, 2, 3, 3, dtype=torch.float64)
+    norm = torch.linalg.matrix_norm(_dense(weight, size, 1, 1, 1, "zeros"), ord=2)
+    bound = torch.linalg.svdvals(conv_operator(weight, size, 1, 1, 1, "zeros")).max()
+    assert norm <= bound <= 1.5 * norm

@@ -1,0 +1,73 @@
+"""``lipnet/a/b.py`` has its tests in ``tests/a/test_b.py``, or stands here beside the file that has them."""
+
+import pytest
+from launching import ROOT
+
+NO_CODE = "types and protocols alone, which mypy checks"
+# The tests that cover a module without one of its own -> these modules.
+ELSEWHERE = {
+    NO_CODE: (
+        "results/results_file.py", "tasks/gan/results.py", "tasks/robustness/results.py",
+        "tasks/wasserstein/results.py", "training/protocols.py",
+    ),
+    # Declarations of options are tested by reading them, against conf/.
+    "tests/options/test_parse.py": (
+        "options/between.py", "options/config.py", "options/images.py", "options/layers.py", "options/models.py",
+        "options/pairs.py", "options/tasks.py", "options/training.py",
+    ),
+    # A parser's parts, by the command lines that they are for.
+    "tests/cli/test_arguments.py": ("cli/composing.py", "cli/mistakes.py", "cli/own_files.py", "cli/saved.py"),
+    "tests/cli/sweeps/test_sweep.py": ("cli/sweeps/job.py", "cli/sweeps/launch.py"),
+    "tests/test_install.py": ("__main__.py", "options/folder.py"),
+    "tests/test_app.py": ("tasks/driver.py",),
+    "tests/training/test_loop.py": ("training/compiled.py",),
+    # Every rule for a module is a row of one table, and so is every layer and every pair.
+    "tests/certify/test_rules.py": (
+        "certify/rules/activations.py", "certify/rules/blocks.py", "certify/rules/linear.py",
+        "certify/rules/normalization.py", "certify/rules/pooling.py", "certify/rules/rearrangements.py",
+        "certify/rules/upsampling.py",
+    ),
+    "tests/certify/test_rounding.py": ("certify/evaluation.py",),
+    "tests/layers/test_harness.py": (
+        "layers/constrained.py", "layers/convolutions/constrained.py", "layers/dense/constrained.py",
+    ),
+    "tests/layers/test_estimated.py": (
+        "layers/convolutions/ossn.py", "layers/convolutions/svcm.py", "layers/dense/spectral.py",
+    ),
+    "tests/models/test_build.py": (
+        "models/choices.py", "models/cones.py", "models/conv_net.py", "models/fully_connected.py",
+    ),
+    "tests/tasks/gan/test_task.py": ("models/gan.py", "models/generator.py"),
+    "tests/data/pairs/test_pair.py": (
+        "data/pairs/cones.py", "data/pairs/finite.py", "data/pairs/lines.py", "data/pairs/rays.py",
+    ),
+    "tests/losses/test_margin.py": ("losses/cross_entropy.py",),
+    "tests/tasks/robustness/test_attacking.py": ("tasks/robustness/evaluation.py",),
+    "tests/tasks/wasserstein/test_figure.py": ("tasks/wasserstein/table.py",),
+    # Code that an export carries along, by running it.
+    "tests/export/test_parts.py": (
+        "export/deployed.py", "export/deployed_blocks.py", "export/onnx_file.py", "export/source.py",
+    ),
+    "tests/export/test_assured_export.py": ("export/deployed_assured.py",),
+    "tests/tasks/test_export.py": ("certify/__main__.py",),
+    "tests/results/test_compare.py": ("results/__main__.py", "results/paper.py"),
+}  # fmt: skip
+TOLD = {module: place for place, modules in ELSEWHERE.items() for module in modules}
+PACKAGE = ROOT / "lipnet"
+MODULES = [path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
+
+
+def _has_a_test(module: str) -> bool:
+    folder, _, name = module.rpartition("/")
+    return (ROOT / "tests" / folder / f"test_{name}").is_file()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_has_a_test_or_it_is_said_where_it_is_tested(module):
+    assert _has_a_test(module) != (module in TOLD)
+
+
+def test_what_is_said_is_there():
+    assert [module for module in TOLD if module not in MODULES] == []
+    assert len(TOLD) == sum(map(len, ELSEWHERE.values())), "a module stands there twice"
+    assert [place for place in ELSEWHERE if place != NO_CODE and not (ROOT / place).is_file()] == []

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from lipnet.options import GROUPS, register
+from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.option import Named
 from lipnet.options.registry import is_for, names_for
 
@@ -71,3 +72,15 @@ def test_an_option_from_outside_is_one_of_its_group(monkeypatch):
     option = GROUPS["activation"]["mine"]
     assert option.load().__name__ == "Tanh"
     assert option.groups(Named("mine")) == 3
+
+
+def test_a_set_of_images_from_outside_is_a_source_of_pairs(monkeypatch, make_config):
+    """It is registered after the pairs were, as a user's own is."""
+    config = make_config("task=wasserstein", "dataset=two_images").dataset
+    check = {field.name: field.metadata["check"] for field in dataclasses.fields(config)}["source"]
+    with pytest.raises(ValueError, match=r"not one of digits, .* it must be a set of labelled images"):
+        check("mine")
+    monkeypatch.setitem(GROUPS, "dataset", dict(GROUPS["dataset"]))
+    register("dataset", "mine", data="images", shape=(3, 5, 7), classes=4)
+    assert check("mine") == "mine"
+    assert inputs_and_outputs(dataclasses.replace(config, source="mine")) == ((3, 5, 7), 1)

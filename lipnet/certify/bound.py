@@ -10,7 +10,7 @@ from torch import nn
 
 from lipnet.certify.faithful import remember, unfaithful
 from lipnet.certify.probe import MISFITS, misfit, refute
-from lipnet.layers import OrthogonalizationError
+from lipnet.layers.orthogonal import OrthogonalizationError
 
 Shape = tuple[int, ...]
 Rule = Callable[[Any, Shape], float]

@@ -12,9 +12,9 @@ from torch.nn import functional
 from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import composition
 from lipnet.certify.walk import named_parts
-from lipnet.layers import BlockedConv2d, BlockedLinear, Concat, PaddedConv2d, Residual
-from lipnet.layers.blocks.composition import each_of
-from lipnet.layers.convolutions.padded import same_conv2d
+from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
+from lipnet.layers.blocks.composition import Concat, Residual, each_of
+from lipnet.layers.convolutions.padded import PaddedConv2d, same_conv2d
 
 
 class Evaluation:

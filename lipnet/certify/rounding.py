@@ -20,7 +20,7 @@ from lipnet.certify.bound import Shape, composition, lipschitz_bound, nearest_ty
 from lipnet.certify.evaluation import PLACE, Evaluation, norm_of_each
 from lipnet.certify.faithful import unfaithful
 from lipnet.certify.walk import named_parts
-from lipnet.layers import Normalize
+from lipnet.layers.shape import Normalize
 
 
 @dataclass(frozen=True)

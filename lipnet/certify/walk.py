@@ -12,7 +12,7 @@ from torch import nn
 
 from lipnet.certify.bound import Shape, composition, output_shape
 from lipnet.certify.faithful import unfaithful
-from lipnet.layers import Concat, Residual
+from lipnet.layers.blocks.composition import Concat, Residual
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,14 @@
-"""Image data sets as tensors in memory, with their splits."""
+"""Image data sets as tensors in memory, with their splits; ``lipnet.data.sets`` loads each."""
 
-import gzip
-import os
-import pickle
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lipnet.data.augment import crop_and_flip
-from lipnet.data.fetching import alone_fetching
-from lipnet.data.files import Layout, explain, layout, meant_root
 from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.options.facts import image_facts
@@ -127,98 +119,6 @@ def load_files(config: Any) -> tuple[Split, Split]:
     for split, part in ((train, "training"), (test, "test")):
         _check(split, config.name, part)
     return train, test
-
-
-def digits(config: Any) -> tuple[Split, Split]:
-    """Scikit-learn's, 8x8; one fixed split, since no official one exists."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    images, labels = torch.from_numpy(data.images).to(torch.uint8)[:, None], torch.from_numpy(data.target)
-    everything = Split(images, labels, 16, torch.arange(len(labels)))
-    order = torch.randperm(len(labels), generator=stream(20, "digits"))
-    return everything.take(order[:1437]), everything.take(order[1437:])
-
-
-def mnist(config: Any) -> tuple[Split, Split]:
-    """Handwritten digits, 28x28."""
-    return _torchvision("MNIST", config, lambda data: data.data[:, None])
-
-
-def fashion_mnist(config: Any) -> tuple[Split, Split]:
-    """Pictures of clothes, 28x28."""
-    return _torchvision("FashionMNIST", config, lambda data: data.data[:, None])
-
-
-def cifar10(config: Any) -> tuple[Split, Split]:
-    """Ten kinds of things in colour, 32x32."""
-    return _torchvision("CIFAR10", config, lambda data: torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous())
-
-
-def stl10(config: Any) -> tuple[Split, Split]:
-    """As in Li et al. 2019: the 5,000 labelled training images, at 64x64."""
-    parts = ({"split": "train"}, {"split": "test"})
-    return _torchvision("STL10", config, lambda data: _resized(torch.from_numpy(data.data.copy())), parts, "labels")
-
-
-def _resized(images: Tensor, side: int = 64) -> Tensor:
-    """Images of ``side`` pixels, each a weighted mean over what it covers; in pieces, since float32 is four times as
-    large.
-    """
-    size = (side, side)
-    pieces = [
-        functional.interpolate(piece.float(), size, mode="bilinear", antialias=True) for piece in images.split(500)
-    ]
-    return torch.cat([piece.round().clamp(0, 255).to(torch.uint8) for piece in pieces])
-
-
-_UNREADABLE = (
-    RuntimeError, OSError, EOFError, ValueError, AssertionError, KeyError, IndexError, TypeError,
-    pickle.UnpicklingError, gzip.BadGzipFile, zlib.error,
-)  # fmt: skip
-
-
-def _torchvision(
-    name: str, config: Any, images: Callable[[Any], Tensor],
-    parts: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False}), labels: str = "targets",
-) -> tuple[Split, Split]:  # fmt: skip
-    import torchvision.datasets  # 2 s: only where it is needed
-
-    source = getattr(torchvision.datasets, name)
-    root = Path(os.path.abspath(os.path.expanduser(config.root)))
-
-    def load(download: bool) -> list[Split]:
-        loaded = [source(root, download=download, **part) for part in parts]
-        return [_split(images(part), getattr(part, labels)) for part in loaded]
-
-    try:
-        return _loaded(load, layout(source), name, root, config.download)
-    except _UNREADABLE as error:
-        raise UserError(
-            f"dataset.root={config.root}: {config.name} {explain(source, root, error, config.download)}"
-        ) from error
-
-
-def _loaded(
-    load: Callable[[bool], list[Split]], laid_out: Layout, name: str, root: Path, download: bool
-) -> tuple[Split, Split]:
-    """What is there; else what can be fetched, by one process at a time.
-
-    Files that another process is still writing are as good as missing.
-    """
-    try:
-        train, test = load(False)
-    except _UNREADABLE:
-        if not download or meant_root(laid_out, root) is not None:
-            raise
-        with alone_fetching(name, root):
-            train, test = load(True)
-    return train, test
-
-
-def _split(images: Tensor, targets: Any) -> Split:
-    labels = torch.as_tensor(targets, dtype=torch.int64)
-    return Split(images, labels, 255, torch.arange(len(labels)))
 
 
 def _check_classes(train: Split, config: Dataset) -> None:

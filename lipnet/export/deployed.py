@@ -26,33 +26,6 @@ class Normalize(nn.Module):
         return (inputs - self.mean) / self.std
 
 
-class MaxMin(nn.Module):
-    """``[max(a, b), min(a, b)]`` for the two halves a, b of axis 1."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        first, second = inputs.chunk(2, dim=1)
-        return torch.cat((torch.maximum(first, second), torch.minimum(first, second)), dim=1)
-
-
-class GroupSort(nn.Module):
-    """Sorts channels ``i, i + C/g, i + 2C/g, ...`` of each i, largest first; without a group size g, all channels."""
-
-    def __init__(self, group_size: int | None) -> None:
-        super().__init__()
-        self.group_size = group_size
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        groups = inputs.unflatten(1, (self.group_size or inputs.shape[1], -1))
-        return groups.sort(dim=1, descending=True).values.flatten(1, 2)
-
-
-class Abs(nn.Module):
-    """The absolute value of every entry."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return inputs.abs()
-
-
 class BlockedLinear(nn.Linear):
     """``nn.Linear`` that adds the products of ``block`` inputs each, which rounds less."""
 

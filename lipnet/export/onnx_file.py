@@ -13,7 +13,8 @@ from torch.nn import functional
 from lipnet.certify import Assured
 from lipnet.certify.bound import Shape, composition, output_shape
 from lipnet.certify.walk import parts
-from lipnet.layers import PaddedConv2d, Residual
+from lipnet.layers.blocks.composition import Residual
+from lipnet.layers.convolutions.padded import PaddedConv2d
 
 
 def write_onnx(path: Path, network: nn.Module, shape: Shape) -> None:

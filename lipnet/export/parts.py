@@ -1,10 +1,10 @@
 """Networks as data: a list of layers, each of a known type with plain arguments, and a dict of tensors.
 
-What is read back is built from this table alone: a file can name no other class, and no size beyond the ranges here.
+What is read back is built from the table here and the registered activations alone: a file can name no other class,
+and no argument beyond the ranges of their checks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,39 +13,17 @@ from torch import Tensor, nn
 from lipnet.certify.faithful import unfaithful
 from lipnet.certify.walk import named_layers
 from lipnet.errors import UserError
-from lipnet.layers import (
-    Abs,
-    BlockedConv2d,
-    BlockedLinear,
-    Concat,
-    GroupSort,
-    MaxMin,
-    Normalize,
-    PaddedConv2d,
-    Residual,
-)
-from lipnet.options.checks import Check, boolean, list_of, one_of, optional, whole
+from lipnet.export.activations import activation_names, activation_part
+from lipnet.export.part import Part
+from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
+from lipnet.layers.blocks.composition import Concat, Residual
+from lipnet.layers.convolutions.padded import PaddedConv2d
+from lipnet.layers.shape import Normalize
+from lipnet.options.checks import boolean, list_of, one_of, whole
 
 _COUNT = whole(1, at_most=2**20)
 _SIZE = whole(1, at_most=1024)
 _PIXELS = whole(0, at_most=1024)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A type of layer.
-
-    Attributes:
-        build: the type, or what makes it from the arguments.
-        checks: argument -> the values that it takes, in the constructor's order.
-        describe: layer -> arguments.
-        code: the same layer in torch and ``lipnet.export.deployed``, where ``{arguments}`` are put in.
-    """
-
-    build: Callable[..., nn.Module]
-    checks: dict[str, Check]
-    describe: Callable[[Any], dict[str, Any]]
-    code: str
 
 
 def _convolution(layer: PaddedConv2d) -> dict[str, Any]:
@@ -119,23 +97,21 @@ PARTS: dict[str, Part] = {
         lambda layer: _linear(layer) | {"block": layer.block},
         "BlockedLinear({in_features}, {out_features}, bias={bias}, block={block})",
     ),
-    "MaxMin": Part(MaxMin, {}, lambda layer: {}, "MaxMin()"),
-    "GroupSort": Part(
-        GroupSort,
-        {"group_size": optional(whole(1, at_most=2**20))},
-        lambda layer: {"group_size": layer.group_size},
-        "GroupSort({group_size})",
-    ),
-    "ReLU": Part(nn.ReLU, {}, lambda layer: {}, "nn.ReLU()"),
-    "Abs": Part(Abs, {}, lambda layer: {}, "Abs()"),
-    "Identity": Part(nn.Identity, {}, lambda layer: {}, "nn.Identity()"),
 }  # fmt: skip
 
 
 # Layers that hold others, which follow them in the list with names of their own: ``2``, ``2.shortcut``, ``2.branch.0``.
 BLOCKS: dict[str, type[nn.Module]] = {"Sequential": nn.Sequential, "Residual": Residual, "Concat": Concat}
-_KINDS = ", ".join((*PARTS, *BLOCKS))
 _DEEPEST = 32  # names in a name: more may be too much for Python's stack
+
+
+def part_of(kind: str) -> Part | None:
+    """How a type of layer is exported, by its name; ``None`` of a block, and where there is no such type."""
+    return PARTS.get(kind) or activation_part(kind)
+
+
+def _kinds() -> str:
+    return ", ".join((*PARTS, *activation_names(), *BLOCKS))
 
 
 def describe(network: nn.Sequential) -> list[dict[str, Any]]:
@@ -154,31 +130,46 @@ def _described(name: str, layer: nn.Module) -> dict[str, Any]:
     kind, own = type(layer).__name__, name.rpartition(".")[2]
     if not own.isdecimal() and own not in ("shortcut", "branch"):
         raise UserError(f"layer {name} cannot be exported: those of a sequence are numbered there, not named.")
-    if kind not in PARTS and kind not in BLOCKS:
-        raise UserError(f"layer {name} ({layer}) cannot be exported; these can: {_KINDS}.")
-    arguments = PARTS[kind].describe(layer) if kind in PARTS else {}
-    reason = _difference(layer, arguments) if kind in PARTS else _not_itself(layer, BLOCKS[kind])
+    part = part_of(kind)
+    if part is None and kind not in BLOCKS:
+        raise UserError(f"layer {name} ({layer}) cannot be exported; these can: {_kinds()}.")
+    arguments, reason = _arguments(layer, part) if part else ({}, _not_itself(layer, BLOCKS[kind]))
     if reason is not None:
         raise UserError(f"layer {name} ({layer}) cannot be exported: {reason}.")
     return {"name": name, "type": kind, **arguments}
+
+
+def _arguments(layer: nn.Module, part: Part) -> tuple[dict[str, Any], str | None]:
+    """What a layer is built from, or why an export would lose something of it."""
+    try:
+        given = part.describe(layer)
+    except AttributeError as error:  # not what its name says, or it keeps no argument
+        return {}, str(error)
+    arguments = {}
+    for key, check in part.checks.items():
+        try:
+            arguments[key] = check(given[key])
+        except ValueError as error:
+            return {}, f"{key}={given[key]}: {error}"
+    return arguments, _difference(layer, part, arguments)
 
 
 def _not_itself(layer: nn.Module, kind: type[nn.Module]) -> str | None:
     return None if type(layer) is kind else f"it is not {kind.__module__}.{kind.__name__} itself"
 
 
-def _difference(layer: nn.Module, arguments: dict[str, Any]) -> str | None:
+def _difference(layer: nn.Module, part: Part, arguments: dict[str, Any]) -> str | None:
     """What an export would lose of a layer; ``None`` if it is all in the description."""
     with torch.device("meta"):
-        rebuilt = PARTS[type(layer).__name__].build(**arguments)
+        rebuilt = part.build(**arguments)
     reason = _not_itself(layer, type(rebuilt)) or unfaithful(layer, type(layer))
     if reason is not None:
         return reason
-    for part, other in zip(layer.modules(), rebuilt.modules(), strict=True):
+    for own, other in zip(layer.modules(), rebuilt.modules(), strict=True):
         for name, value in vars(other).items():
             compared = not name.startswith("_") and name not in ("training", "inplace")
-            if compared and getattr(part, name, None) != value:
-                return f"it has {name}={getattr(part, name, None)}, and an export has {value}"
+            if compared and getattr(own, name, None) != value:
+                return f"it has {name}={getattr(own, name, None)}, and an export has {value}"
     return None
 
 
@@ -245,18 +236,19 @@ class _Reader:
         """The one that follows now, which must be named so."""
         layer, kind, named = self._coming(), self._coming("type"), self._coming("name")
         self.at += 1
-        if not isinstance(kind, str) or named != name or (kind not in PARTS and kind not in BLOCKS):
-            return self._none(f"layer {name} is not described as one of {_KINDS}.")
+        part = part_of(kind) if isinstance(kind, str) else None
+        if named != name or (part is None and not (isinstance(kind, str) and kind in BLOCKS)):
+            return self._none(f"layer {name} is not described as one of {_kinds()}.")
         if name.count(".") >= _DEEPEST:
             return self._none(f"layer {name} lies in more than {_DEEPEST} others.")
-        checks = PARTS[kind].checks if kind in PARTS else {}
+        checks = part.checks if part else {}
         given = {key: value for key, value in layer.items() if key not in ("name", "type", "lipschitz_upper_bound")}
         if set(given) != set(checks):
             return self._none(f"layer {name}: {kind} takes {', '.join(checks) or 'nothing'}, not {', '.join(given)}.")
-        if kind in BLOCKS:
+        if part is None:
             return self._block(kind, name)
         try:
-            return PARTS[kind].build(**{key: check(given[key]) for key, check in checks.items()})
+            return part.build(**{key: check(given[key]) for key, check in checks.items()})
         except ValueError as error:
             return self._none(f"layer {name}, {kind}: {error}.")
 

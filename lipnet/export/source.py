@@ -7,7 +7,8 @@ from typing import Any
 from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.assured import Assured
 from lipnet.export import deployed, deployed_assured, deployed_blocks
-from lipnet.export.parts import BLOCKS, PARTS
+from lipnet.export.activations import own_source, used_names
+from lipnet.export.parts import BLOCKS, part_of
 from lipnet.layers.convolutions.padded import same_padding
 
 _PADS = {"circular": "nn.CircularPad2d", "zeros": "nn.ZeroPad2d"}
@@ -21,7 +22,10 @@ def network_source(layers: list[dict[str, Any]], assured: bool = False) -> str:
     """
     shared, _, _ = inspect.getsource(deployed).rpartition("def build() ")
     shared = _assured(shared) if assured else shared
-    shared = shared.replace("def load() ", f"{_blocks(layers)}def load() ", 1)
+    classes = _activations(layers) + _blocks(layers)
+    shared = shared.replace("def load() ", f"{classes}def load() ", 1)
+    if "math" in used_names(classes):
+        shared = shared.replace("from pathlib", "import math\nfrom pathlib", 1)
     lines = _lines(layers, "")
     return (
         f"{shared}def build() -> nn.Sequential:\n"
@@ -38,6 +42,13 @@ def _assured(shared: str) -> str:
     )
     parts = (coarse_products, Assured, deployed_assured.load)
     return before + "".join(f"{inspect.getsource(part)}\n\n" for part in parts)
+
+
+def _activations(layers: list[dict[str, Any]]) -> str:
+    """The classes of the activations that the network has, but torch's own."""
+    parts = [part_of(layer["type"]) for layer in layers]
+    classes = dict.fromkeys(part.carried for part in parts if part is not None and part.carried is not None)
+    return "".join(f"{own_source(kind)}\n\n" for kind in classes)
 
 
 def _blocks(layers: list[dict[str, Any]]) -> str:
@@ -67,4 +78,6 @@ def _code(layer: dict[str, Any], layers: list[dict[str, Any]]) -> str:
     if layer["type"] in ("PaddedConv2d", "BlockedConv2d"):
         before, after = same_padding(layer["kernel_size"], layer["stride"], layer["dilation"])
         arguments["padding"] = f"{_PADS[layer['padding_mode']]}({(before, after, before, after)})"
-    return PARTS[layer["type"]].code.format(**arguments)
+    part = part_of(layer["type"])
+    assert part is not None, f"{layer['type']} was described"
+    return part.code.format(**arguments)

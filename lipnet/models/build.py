@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from lipnet.layers import Normalize
+from lipnet.layers.shape import Normalize
 from lipnet.models.choices import Shape
 from lipnet.models.gan import Gan
 from lipnet.models.generator import build_generator

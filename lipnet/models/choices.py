@@ -3,11 +3,9 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
-from lipnet.layers import ORTHOGONALIZERS, BCOPConv2d, OrthogonalLinear, RKOConv2d, bjorck
 from lipnet.options.config import Config
 from lipnet.options.registry import load
 
@@ -31,23 +29,3 @@ def activation(config: Config) -> nn.Module:
     """A new layer."""
     layer: nn.Module = load("activation", config.activation.name)(**config.activation.own_keys())
     return layer
-
-
-def bcop(inputs: int, outputs: int, size: int, stride: int, orthogonalizer: str, **keys: Any) -> nn.Module:
-    """``BCOPConv2d`` by the name of its orthogonalizer."""
-    return BCOPConv2d(inputs, outputs, size, stride, orthogonalize=ORTHOGONALIZERS[orthogonalizer], **keys)
-
-
-def bcop_fixed(inputs: int, outputs: int, size: int, stride: int, **keys: Any) -> nn.Module:
-    """The same with its kernel and bias as they begin."""
-    return bcop(inputs, outputs, size, stride, **keys).requires_grad_(False)
-
-
-def rko(inputs: int, outputs: int, size: int, stride: int, orthogonalizer: str, **keys: Any) -> nn.Module:
-    """``RKOConv2d`` by the name of its orthogonalizer."""
-    return RKOConv2d(inputs, outputs, size, stride, orthogonalize=ORTHOGONALIZERS[orthogonalizer], **keys)
-
-
-def bjorck_linear(inputs: int, outputs: int, iterations: int) -> nn.Module:
-    """``OrthogonalLinear`` by Björck's iterations."""
-    return OrthogonalLinear(inputs, outputs, orthogonalize=functools.partial(bjorck, iterations=iterations))

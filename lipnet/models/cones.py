@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from lipnet.layers import Cones
+from lipnet.layers.blocks.cones import Cones
 from lipnet.models.choices import Shape
 from lipnet.options.config import Config
 from lipnet.options.models import ConesModel

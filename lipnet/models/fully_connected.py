@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from lipnet.layers import UnitRowLinear
+from lipnet.layers.dense.unit_rows import UnitRowLinear
 from lipnet.models.choices import Layer, Shape, activation, linear
 from lipnet.options.config import Config
 from lipnet.options.models import FullyConnected

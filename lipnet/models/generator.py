@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from lipnet.layers import Normalize
+from lipnet.layers.shape import Normalize
 from lipnet.options.models import Generator
 
 

@@ -9,8 +9,10 @@ from torch import nn
 from lipnet.certify.bound import nearest_type
 from lipnet.certify.faithful import hooked, unfaithful, unreadable
 from lipnet.certify.rules.linear import LINEAR_LAYERS
-from lipnet.layers import BlockedConv2d, BlockedLinear, ConstrainedConv2d, PaddedConv2d
+from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.constrained import Constrained
+from lipnet.layers.convolutions.constrained import ConstrainedConv2d
+from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.dense.constrained import ConstrainedLinear
 
 _LONG = 256  # terms beyond which sums are taken in blocks, so that float32 rounds them less

@@ -6,7 +6,7 @@ from torch import nn
 
 from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_once
 from lipnet.certify.walk import Layer, walk
-from lipnet.layers import PaddedConv2d
+from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.models.gan import Gan
 
 

@@ -111,6 +111,20 @@ def one_of(*options: str) -> Check:
     return Check(f"one of {', '.join(options)}", convert)
 
 
+def registered(wanted: str, names: Callable[[], Sequence[str]]) -> Check:
+    """One of the names that there are when it is checked: others may be registered after the check was made."""
+
+    def convert(value: Any) -> str:
+        there = names()
+        if value not in there:
+            close = difflib.get_close_matches(str(value), there, n=1, cutoff=0.5)
+            hint = f" did you mean {close[0]}?" if close else ""
+            raise ValueError(f"not one of {', '.join(there)};{hint} it ")
+        return value
+
+    return Check(wanted, convert)
+
+
 def some_of(*options: str) -> Check:
     """A list of different texts among a few; it may be empty."""
 

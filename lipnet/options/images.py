@@ -30,12 +30,12 @@ class AugmentedDataset(StoredDataset):
     augment: bool = checked(boolean)
 
 
-def _register(name: str, keys: type, shape: tuple[int, int, int], classes: int = 10) -> None:
-    register("dataset", name, keys, f"lipnet.data.images:{name}", data="images", shape=shape, classes=classes)
+def _register(name: str, keys: type, file: str, shape: tuple[int, int, int], classes: int = 10) -> None:
+    register("dataset", name, keys, f"lipnet.data.sets.{file}:{name}", data="images", shape=shape, classes=classes)
 
 
-_register("digits", Dataset, (1, 8, 8))
-_register("mnist", StoredDataset, (1, 28, 28))
-_register("fashion_mnist", StoredDataset, (1, 28, 28))
-_register("cifar10", AugmentedDataset, (3, 32, 32))
-_register("stl10", AugmentedDataset, (3, 64, 64))
+_register("digits", Dataset, "digits", (1, 8, 8))
+_register("mnist", StoredDataset, "stored", (1, 28, 28))
+_register("fashion_mnist", StoredDataset, "stored", (1, 28, 28))
+_register("cifar10", AugmentedDataset, "stored", (3, 32, 32))
+_register("stl10", AugmentedDataset, "stored", (3, 64, 64))

@@ -37,21 +37,27 @@ class GroupSort(Named):
     group_size: int | None = checked(optional(whole(2)))
 
 
-register("conv", "bcop", BCOP, "lipnet.models.choices:bcop")
-register("conv", "bcop_fixed", BCOP, "lipnet.models.choices:bcop_fixed")
-register("conv", "rko", BCOP, "lipnet.models.choices:rko")
-register("conv", "ossn", OSSN, "lipnet.layers:OSSNConv2d")
-register("conv", "svcm", SVCM, "lipnet.layers:SVCMConv2d")
-register("conv", "l2ne", PlainConv, "lipnet.layers:L2NEConv2d")
-register("conv", "plain", PlainConv, "lipnet.layers:PaddedConv2d")
+register("conv", "bcop", BCOP, "lipnet.layers.convolutions.bcop:bcop")
+register("conv", "bcop_fixed", BCOP, "lipnet.layers.convolutions.bcop:bcop_fixed")
+register("conv", "rko", BCOP, "lipnet.layers.convolutions.rko:rko")
+register("conv", "ossn", OSSN, "lipnet.layers.convolutions.ossn:OSSNConv2d")
+register("conv", "svcm", SVCM, "lipnet.layers.convolutions.svcm:SVCMConv2d")
+register("conv", "l2ne", PlainConv, "lipnet.layers.convolutions.l2ne:L2NEConv2d")
+register("conv", "plain", PlainConv, "lipnet.layers.convolutions.padded:PaddedConv2d")
 
-register("linear", "orthogonal", code="lipnet.layers:OrthogonalLinear")
-register("linear", "bjorck", Iterated, "lipnet.models.choices:bjorck_linear")
-register("linear", "spectral", Iterated, "lipnet.layers:SpectralLinear")
+register("linear", "orthogonal", code="lipnet.layers.dense.orthogonal:OrthogonalLinear")
+register("linear", "bjorck", Iterated, "lipnet.layers.dense.orthogonal:bjorck_linear")
+register("linear", "spectral", Iterated, "lipnet.layers.dense.spectral:SpectralLinear")
 register("linear", "plain", code="torch.nn:Linear")
 
-register("activation", "maxmin", code="lipnet.layers:MaxMin", groups=lambda option: 2)
-register("activation", "groupsort", GroupSort, "lipnet.layers:GroupSort", groups=lambda option: option.group_size)
+register("activation", "maxmin", code="lipnet.layers.activations.sorting:MaxMin", groups=lambda option: 2)
+register(
+    "activation",
+    "groupsort",
+    GroupSort,
+    "lipnet.layers.activations.sorting:GroupSort",
+    groups=lambda option: option.group_size,
+)
 register("activation", "relu", code="torch.nn:ReLU")
-register("activation", "abs", code="lipnet.layers:Abs")
+register("activation", "abs", code="lipnet.layers.activations.sorting:Abs")
 register("activation", "identity", code="torch.nn:Identity")

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from lipnet.options import checks
-from lipnet.options.checks import boolean, checked, list_of, number, one_of, optional, path, whole
+from lipnet.options.checks import boolean, checked, list_of, number, optional, path, registered, whole
 from lipnet.options.option import Named
 from lipnet.options.registry import names_for, register
+
+_IMAGES = registered("a set of labelled images", lambda: names_for("dataset", "images"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class MinFunnel(VectorPair):
 
 @dataclass(frozen=True)
 class ImagePair(Pair):
-    source: str = checked(one_of(*names_for("dataset", "images")))
+    source: str = checked(_IMAGES)
     root: str = checked(path)
     download: bool = checked(boolean)
 
@@ -92,7 +94,7 @@ class TwoImages(ImagePair):
 
 @dataclass(frozen=True)
 class GanPair(Pair):
-    source: str | None = checked(optional(one_of(*names_for("dataset", "images"))))  # None: ``run`` does not say
+    source: str | None = checked(optional(_IMAGES))  # None: ``run`` does not say
     root: str = checked(path)
     download: bool = checked(boolean)
     run: str | None = checked(optional(path))

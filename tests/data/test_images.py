@@ -11,10 +11,20 @@ import torchvision
 from sklearn.datasets import load_digits
 
 from lipnet.data.augment import crop_and_flip
-from lipnet.data.images import Split, load_splits
+from lipnet.data.images import Split, load_files, load_splits
 from lipnet.errors import UserError
+from lipnet.options.facts import image_facts
+from lipnet.options.registry import names_for
 
 MNIST_LIKE = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+
+# Every set of labelled images: the fixture that writes its files and what it is given, or None where it needs no files.
+SETS = {
+    "digits": None,
+    **{name: ("mnist_files", folder) for name, folder in MNIST_LIKE.items()},
+    "cifar10": ("cifar_files",),
+    "stl10": ("stl_files",),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +229,25 @@ def cifar_files(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def stl_files(tmp_path, monkeypatch):
+    """Writes the same eight images as training and test split, column by column, with labels from 1; returns them."""
+
+    def write():
+        folder = tmp_path / "stl10_binary"
+        folder.mkdir()
+        images = random_images(8, 3, 96, 96)
+        images[0] = 77
+        images[1, :, :48], images[1, :, 48:] = 0, 255
+        for part in ("train", "test"):
+            (folder / f"{part}_X.bin").write_bytes(images.transpose(0, 1, 3, 2).tobytes())
+            (folder / f"{part}_y.bin").write_bytes(bytes([1, 10, 2, 3, 4, 5, 6, 7]))
+        monkeypatch.setattr(torchvision.datasets.STL10, "_check_integrity", lambda self: True)
+        return images
+
+    return write
+
+
+@pytest.fixture
 def load_stored(tmp_path, make_config):
     def load(dataset, *overrides, root=tmp_path):
         given = [f"dataset.{override}" for override in ("download=false", "validation=0.25", *overrides)]
@@ -226,6 +255,30 @@ def load_stored(tmp_path, make_config):
         return load_splits(dataclasses.replace(config, root=str(root)), seed=0)
 
     return load
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_is_what_its_registration_says(name, request, make_config, tmp_path):
+    """Images of its shape, every example a label of its classes, the same ones each time."""
+    if SETS[name] is not None:
+        fixture, *given = SETS[name]
+        request.getfixturevalue(fixture)(*given)
+    option = make_config(f"dataset={name}").dataset
+    if hasattr(option, "root"):
+        option = dataclasses.replace(option, root=str(tmp_path), download=False)
+    parts, again = load_files(option), load_files(option)
+    for part, other in zip(parts, again, strict=True):
+        assert (tuple(part.images.shape[1:]), part.images.dtype) == (image_facts(name)[0], torch.uint8)
+        assert set(part.labels.tolist()) <= set(range(image_facts(name)[1]))
+        assert part.labels.dtype == torch.int64
+        assert torch.equal(part.images, other.images)
+        assert torch.equal(part.labels, other.labels)
+        assert (int(part.images.min()), int(part.images.max())) == (0, part.maximum)
+    assert option.crop < image_facts(name)[0][1]
+
+
+def test_every_set_is_loaded_and_tested():
+    assert set(names_for("dataset", "images")) == set(SETS)
 
 
 def assert_holds(split, images, labels):
@@ -274,16 +327,9 @@ def test_cifar_files_load(augment, crop, cifar_files, load_stored):
     assert_holds(splits.test, random_images(4, 3, 32, 32), [1, 9, 0, 3])
 
 
-def test_stl_files_load_resized(tmp_path, load_stored, monkeypatch):
-    """Stored column by column, labels from 1; constant images stay what they are, others keep their mean."""
-    folder = tmp_path / "stl10_binary"
-    folder.mkdir()
-    images = random_images(8, 3, 96, 96)
-    images[0] = 77
-    for part in ("train", "test"):
-        (folder / f"{part}_X.bin").write_bytes(images.transpose(0, 1, 3, 2).tobytes())
-        (folder / f"{part}_y.bin").write_bytes(bytes([1, 10, 2, 3, 4, 5, 6, 7]))
-    monkeypatch.setattr(torchvision.datasets.STL10, "_check_integrity", lambda self: True)
+def test_stl_files_load_resized(stl_files, load_stored):
+    """Constant images stay what they are, others keep their mean."""
+    images = stl_files()
     test = load_stored("stl10").test
     assert test.images.shape == (8, 3, 64, 64)
     assert test.labels.tolist() == [0, 9, 1, 2, 3, 4, 5, 6]

@@ -1,4 +1,6 @@
-"""Every layer takes the arguments, inputs, dtypes and devices that torch's own take. A new layer joins by a row."""
+"""Every layer takes the arguments, inputs, dtypes and devices that torch's own take. A layer of the table of all
+layers that has no row here joins as it is there.
+"""
 
 import copy
 from collections.abc import Callable
@@ -7,6 +9,7 @@ from functools import partial
 import numpy
 import pytest
 import torch
+from layer_table import others
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
@@ -23,6 +26,8 @@ from lipnet.layers import (
     UnitRowLinear,
     bjorck,
 )
+from lipnet.layers.constrained import Constrained
+from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.models import to_plain
 
 SIZE = (6, 8)
@@ -45,6 +50,10 @@ DENSE: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "spectral": (SpectralLinear, (7, 4)),
     "unit_rows": (UnitRowLinear, (7, 4)),
 }
+for _name, (_make, _) in others(partial(make, *sizes) for make, sizes in (CONVOLUTIONS | DENSE).values()).items():
+    _table = CONVOLUTIONS if isinstance(_make(), ConstrainedConv2d) else DENSE
+    if isinstance(_make(), Constrained):
+        _table[_name] = partial(_make.func, **_make.keywords), _make.args
 ALL = CONVOLUTIONS | DENSE | {"cones": (Cones, (7, 4))}
 
 over_convolutions = pytest.mark.parametrize(("make", "sizes"), CONVOLUTIONS.values(), ids=CONVOLUTIONS)

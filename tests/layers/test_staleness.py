@@ -14,6 +14,7 @@ from functools import partial
 
 import pytest
 import torch
+from layer_table import others
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
@@ -30,7 +31,7 @@ from lipnet.layers import (
     bjorck,
     cholesky,
 )
-from lipnet.layers.constrained import Estimated
+from lipnet.layers.constrained import Constrained, Estimated
 
 SIZE = (4, 6)
 LAYERS = {
@@ -46,6 +47,11 @@ LAYERS = {
     "linear_bjorck": (partial(OrthogonalLinear, 6, 4, orthogonalize=bjorck), (2, 6)),
     "spectral": (partial(SpectralLinear, 6, 4), (2, 6)),
     "unit_rows": (partial(UnitRowLinear, 6, 4), (2, 6)),
+}
+LAYERS |= {
+    name: (make, (2, *shape))
+    for name, (make, shape) in others(make for make, _ in LAYERS.values()).items()
+    if isinstance(make(), Constrained)
 }
 over_layers = pytest.mark.parametrize(("make", "shape"), LAYERS.values(), ids=LAYERS)
 

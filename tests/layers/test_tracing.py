@@ -1,16 +1,18 @@
 """Plain networks under everything that torch does with ``nn.Conv2d``: transforms, tracers, tangents, batched gradients.
 
 Each way is a function of (module, inputs) that gives what the module should, computed the ordinary way, and what it
-does. A new layer joins by a row of MODULES, a new way by a row of WAYS.
+does. A new activation joins by its row of the table of all layers, a new way by a row of WAYS.
 """
 
 import copy
 import io
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
+from layer_table import others
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
@@ -68,6 +70,11 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "concat": lambda: Concat(PaddedConv2d(2, 2, 3), nn.Identity()),
     "cones": lambda: Cones(32, 4),
     "network": network,
+}
+MODULES |= {  # activations that have no row above
+    name: partial(lambda make, channels: nn.Sequential(PaddedConv2d(2, channels, 1), make()), make, shape[0])
+    for name, (make, shape) in others(MODULES.values()).items()
+    if not list(make().parameters())
 }
 over_modules = pytest.mark.parametrize("make", MODULES.values(), ids=MODULES)
 # In float64 convolutions have a path of their own.

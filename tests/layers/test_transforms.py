@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from layer_table import others
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vjp, vmap
@@ -25,7 +26,7 @@ from lipnet.layers import (
     UnitRowLinear,
     bjorck,
 )
-from lipnet.layers.constrained import Estimated
+from lipnet.layers.constrained import Constrained, Estimated
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 
 # torch's own forward-mode formulas warn when they are first compiled.
@@ -55,10 +56,16 @@ LAYERS = {
     "maxmin_flat": (MaxMin, (2, 6)),
     "groupsort": (partial(GroupSort, 4), (2, 8, 3)),
 }
+LAYERS |= {
+    name: (make, (2, *shape))
+    for name, (make, shape) in others(make for make, _ in LAYERS.values()).items()
+    if isinstance(make(), Constrained)
+}
+LEARNED = {name: row for name, row in LAYERS.items() if any(True for _ in row[0]().parameters())}
 over_layers = pytest.mark.parametrize(("make", "shape"), LAYERS.values(), ids=LAYERS)
 over_learned = pytest.mark.parametrize(
     ("make", "shape"),
-    [pytest.param(*row, id=name) for name, row in LAYERS.items() if "maxmin" not in name and "sort" not in name],
+    [pytest.param(*row, id=name) for name, row in LEARNED.items()],
 )
 over_modes = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 

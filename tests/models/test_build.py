@@ -1,10 +1,12 @@
+import dataclasses
+import typing
+
 import pytest
 import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
 from lipnet.layers import (
-    Abs,
     BCOPConv2d,
     Cones,
     ConstrainedConv2d,
@@ -12,15 +14,15 @@ from lipnet.layers import (
     L2NEConv2d,
     MaxMin,
     Normalize,
-    OrthogonalLinear,
     OSSNConv2d,
     PaddedConv2d,
     RKOConv2d,
-    SpectralLinear,
     SVCMConv2d,
     UnitRowLinear,
 )
+from lipnet.layers.dense.constrained import ConstrainedLinear
 from lipnet.models import build_model
+from lipnet.options import GROUPS
 from lipnet.options.facts import image_facts
 
 # The paper's architectures (Li et al. 2019, appendix): (in, out, kernel size, stride) of a convolution, "flatten",
@@ -41,12 +43,12 @@ ARCHITECTURES = {
     ("fc", "cifar10"): ["flatten", (3072, 1024), (1024, 1024), (1024, 1024), (1024, 10)],
     ("fc", "digits"): ["flatten", (64, 1024), (1024, 1024), (1024, 1024), (1024, 10)],
 }  # fmt: skip
-CONVS = {
-    "bcop": BCOPConv2d, "bcop_fixed": BCOPConv2d, "rko": RKOConv2d, "ossn": OSSNConv2d, "svcm": SVCMConv2d,
-    "l2ne": L2NEConv2d, "plain": PaddedConv2d,
-}  # fmt: skip
-LINEARS = {"orthogonal": OrthogonalLinear, "bjorck": OrthogonalLinear, "spectral": SpectralLinear, "plain": nn.Linear}
-ACTIVATIONS = {"maxmin": MaxMin, "groupsort": GroupSort, "relu": nn.ReLU, "abs": Abs, "identity": nn.Identity}
+
+
+def kind(group, name):
+    """The class of an option's layers: its code, or what that says that it returns."""
+    made = GROUPS[group][name].load()
+    return made if isinstance(made, type) else typing.get_type_hints(made)["return"]
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def described(layer):
         return layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride
     if isinstance(layer, PaddedConv2d):
         return layer.conv.in_channels, layer.conv.out_channels, layer.conv.kernel_size[0], layer.conv.stride[0]
-    if isinstance(layer, (nn.Linear, OrthogonalLinear, SpectralLinear)):
+    if isinstance(layer, (nn.Linear, ConstrainedLinear)):
         return layer.in_features, layer.out_features
     return "flatten" if isinstance(layer, nn.Flatten) else type(layer)
 
@@ -78,7 +80,7 @@ def expected_layers(architecture, activation):
 
 
 def expected_parameters(layer):
-    """The shapes of its learned tensors, without the bias."""
+    """The shapes of its learned tensors, without the bias; ``None`` of a layer that learns others than those here."""
     if isinstance(layer, BCOPConv2d):
         inner, outer = layer.in_channels * layer.stride**2, layer.out_channels
         widest, factors = max(inner, outer), layer.kernel_size // layer.stride - 1
@@ -89,7 +91,9 @@ def expected_parameters(layer):
         return {(layer.out_channels, layer.in_channels, layer.kernel_size, layer.kernel_size)}
     if isinstance(layer, PaddedConv2d):
         return {(layer.conv.out_channels, layer.conv.in_channels, *layer.conv.kernel_size)}
-    return {(layer.out_features, layer.in_features)}
+    if isinstance(layer, (nn.Linear, ConstrainedLinear)):
+        return {(layer.out_features, layer.in_features)}
+    return None
 
 
 @pytest.mark.parametrize(("model", "dataset"), list(ARCHITECTURES))
@@ -101,26 +105,27 @@ def test_default_network_is_the_papers(model, dataset, build):
     assert network(torch.rand(2, *shape)).shape == (2, classes)
 
 
-@pytest.mark.parametrize("linear", list(LINEARS))
-@pytest.mark.parametrize("conv", list(CONVS))
+@pytest.mark.parametrize("linear", list(GROUPS["linear"]))
+@pytest.mark.parametrize("conv", list(GROUPS["conv"]))
 @pytest.mark.parametrize("model", ["small", "large", "fc"])
 def test_every_option_builds_the_same_shapes(model, conv, linear, build):
     network = build(f"model={model}", f"conv={conv}", f"linear={linear}", "dataset=mnist")
     assert [described(layer) for layer in network[1:]] == expected_layers(ARCHITECTURES[model, "mnist"], MaxMin)
     for layer in network:
         if list(layer.parameters()):
-            assert type(layer) in (CONVS[conv], LINEARS[linear])
-            shapes = {tuple(parameter.shape) for parameter in layer.parameters()}
-            outputs = described(layer)[1]
-            assert shapes == expected_parameters(layer) | {(outputs,)}
+            assert type(layer) in (kind("conv", conv), kind("linear", linear))
+            shapes, expected = {tuple(parameter.shape) for parameter in layer.parameters()}, expected_parameters(layer)
+            bias = (described(layer)[1],)
+            assert bias in shapes
+            assert expected is None or shapes == expected | {bias}
 
 
-@pytest.mark.parametrize(("activation", "layer_type"), list(ACTIVATIONS.items()))
+@pytest.mark.parametrize("activation", list(GROUPS["activation"]))
 @pytest.mark.parametrize("model", ["small", "fc"])
-def test_activation_follows_every_layer_but_the_last(model, activation, layer_type, build):
+def test_activation_follows_every_layer_but_the_last(model, activation, build):
     network = build(f"model={model}", f"activation={activation}")
     architecture = ARCHITECTURES[model, "digits"]
-    assert [described(layer) for layer in network[1:]] == expected_layers(architecture, layer_type)
+    assert [described(layer) for layer in network[1:]] == expected_layers(architecture, kind("activation", activation))
 
 
 def test_group_size_reaches_the_activation(build):
@@ -129,10 +134,17 @@ def test_group_size_reaches_the_activation(build):
 
 
 @pytest.mark.parametrize("padding_mode", ["circular", "zeros"])
-@pytest.mark.parametrize("conv", [conv for conv in CONVS if conv != "svcm"])
+@pytest.mark.parametrize(
+    "conv",
+    [
+        name
+        for name, option in GROUPS["conv"].items()
+        if "padding_mode" in {field.name for field in dataclasses.fields(option.keys)}
+    ],
+)
 def test_padding_mode_reaches_the_convolutions(conv, padding_mode, build):
     network = build(f"conv={conv}", f"conv.padding_mode={padding_mode}")
-    convolutions = [layer for layer in network if isinstance(layer, CONVS[conv])]
+    convolutions = [layer for layer in network if isinstance(layer, kind("conv", conv))]
     assert [layer.padding_mode for layer in convolutions] == [padding_mode] * 2
 
 
@@ -253,12 +265,12 @@ def test_cones_take_vectors_and_images(apices, upward, make_config):
         assert layer(torch.rand(4, *shape)).shape == (4, 1)
 
 
-@pytest.mark.parametrize("linear", list(LINEARS))
+@pytest.mark.parametrize("linear", list(GROUPS["linear"]))
 @pytest.mark.parametrize("model", ["small", "fc"])
 def test_a_normalized_head_is_the_last_layer_alone(model, linear, build):
     common = (f"model={model}", f"linear={linear}", "model.hidden=[8,6]")
     same, normalized = build(*common), build(*common, "model.head=normalized")
-    assert type(same[-1]) is LINEARS[linear]
+    assert type(same[-1]) is kind("linear", linear)
     assert type(normalized[-1]) is UnitRowLinear
     assert (normalized[-1].in_features, normalized[-1].out_features) == (6, 10)
     assert [type(layer) for layer in normalized[:-1]] == [type(layer) for layer in same[:-1]]

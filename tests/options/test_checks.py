@@ -11,6 +11,7 @@ from lipnet.options.checks import (
     path,
     radii,
     radius_value,
+    registered,
     seed,
     some_of,
     text,
@@ -32,6 +33,7 @@ ACCEPTED = {
     "text": (text, [("a", "a"), (" ", " ")]),
     "path": (path, [("a/b", "a/b"), (7, "7")]),
     "one_of": (one_of("auto", "cpu"), [("auto", "auto"), ("cpu", "cpu")]),
+    "registered": (registered("a name", lambda: ["a", "b"]), [("a", "a"), ("b", "b")]),
     "optional": (optional(whole(2)), [(None, None), (2, 2)]),
     "list_of": (list_of(number()), [([], []), ([1, 2.5], [1.0, 2.5]), ((1,), [1.0])]),
     "list_of two": (list_of(whole(0), length=2), [([0, 1], [0, 1])]),
@@ -72,6 +74,11 @@ REFUSED = {
     "boolean": (boolean, "must be true or false", [0, 1, "true", "yes", None, []]),
     "text": (text, "must be a non-empty text", ["", None, 7, True, ["a"]]),
     "path": (path, "must be a path", ["", None, 1.5, True]),
+    "registered": (
+        registered("a name", lambda: ["a", "b"]),
+        "not one of a, b; it must be a name",
+        [None, 0, "c", ["a"]],
+    ),
     "one_of": (one_of("auto", "cpu"), "must be one of auto, cpu", ["gpu", "CPU", "", None, 0, ["cpu"]]),
     "some_of": (
         some_of("fgsm", "pgd"),

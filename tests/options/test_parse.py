@@ -18,6 +18,7 @@ NUMBER = "must be a finite number"
 LIST, EACH = "must be a list", "each entry a finite number"
 FRACTION = ", or a fraction such as 36/255"
 FOR_GANS = ["model=gan_critic"]
+IMAGES = ", ".join(names_for("dataset", "images"))
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 OF_RUNS = [f"task={name}" for name in RUN_READERS]
 FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
@@ -214,7 +215,13 @@ PROBLEMS = [
                 "two equal distributions, at distance 0; use different numbers",
             ),
             ("partial_mass", "fraction", 1.5, "1.5", f"{NUMBER} > 0 and <= 1"),
-            ("nearest_anchor", "source", "cone", "cone", "must be one of digits, mnist, fashion_mnist, cifar10, stl10"),
+            (
+                "nearest_anchor",
+                "source",
+                "cifar",
+                "cifar",
+                f"not one of {IMAGES}; did you mean cifar10? it must be a set of labelled images",
+            ),
             ("discrete", "atoms", 3000, "3000", "must be a whole number >= 1 and <= 2000"),
             ("two_classes", "atoms", 6000, "6000", "must be a whole number >= 1 and <= 5000"),
             ("two_classes", "classes", [3], "[3]", f"{LIST} of 2, each entry a whole number >= 0"),

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from lipnet.options import GROUPS, register
+from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.option import Named
 from lipnet.options.registry import is_for, names_for
 
@@ -26,6 +27,14 @@ def test_its_code_is_there(option):
 
 
 @over_options
+def test_its_code_is_named_where_it_is_written(option):
+    """Not through a package that gathers names: that would be one more place to edit."""
+    made = option.load() if option.code else None
+    if getattr(made, "__module__", "").startswith("lipnet."):
+        assert option.code == f"{made.__module__}:{made.__name__}"
+
+
+@over_options
 def test_what_it_goes_with_is_registered(option):
     assert set(option.reads) <= set(GROUPS)
     assert set(option.losses) <= set(GROUPS["loss"])
@@ -44,7 +53,11 @@ def test_data_sets_are_images_or_pairs():
 @pytest.mark.parametrize(
     ("group", "name", "message"),
     [
-        ("activation", "maxmin", r"activation=maxmin is registered already \(lipnet.layers:MaxMin\)"),
+        (
+            "activation",
+            "maxmin",
+            r"activation=maxmin is registered already \(lipnet.layers.activations.sorting:MaxMin\)",
+        ),
         ("activations", "mine", "no group 'activations': options belong to model, conv, "),
     ],
 )
@@ -59,3 +72,15 @@ def test_an_option_from_outside_is_one_of_its_group(monkeypatch):
     option = GROUPS["activation"]["mine"]
     assert option.load().__name__ == "Tanh"
     assert option.groups(Named("mine")) == 3
+
+
+def test_a_set_of_images_from_outside_is_a_source_of_pairs(monkeypatch, make_config):
+    """It is registered after the pairs were, as a user's own is."""
+    config = make_config("task=wasserstein", "dataset=two_images").dataset
+    check = {field.name: field.metadata["check"] for field in dataclasses.fields(config)}["source"]
+    with pytest.raises(ValueError, match=r"not one of digits, .* it must be a set of labelled images"):
+        check("mine")
+    monkeypatch.setitem(GROUPS, "dataset", dict(GROUPS["dataset"]))
+    register("dataset", "mine", data="images", shape=(3, 5, 7), classes=4)
+    assert check("mine") == "mine"
+    assert inputs_and_outputs(dataclasses.replace(config, source="mine")) == ((3, 5, 7), 1)

@@ -9,7 +9,7 @@ from torch import nn
 from lipnet.certify.bound import Refusal, Shape, output_shape, register_rule
 from lipnet.certify.norm import up
 from lipnet.certify.rounding import Step, exact, one_product, register_step
-from lipnet.layers import Abs, GroupSort, MaxMin
+from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
 
 # The largest slope of each, rounded up; GELU's is 1.12890 (at sqrt(2)) and its approximation's 1.12898.
 SLOPES: dict[type[nn.Module], float] = {

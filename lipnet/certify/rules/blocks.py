@@ -10,7 +10,8 @@ from lipnet.certify.bound import BoundOfPart, Shape, output_shape, register_comp
 from lipnet.certify.norm import up
 from lipnet.certify.rounding import Follower, Passes, Step, gamma, register_passes, register_step
 from lipnet.certify.walk import parts
-from lipnet.layers import Concat, Cones, Residual
+from lipnet.layers.blocks.composition import Concat, Residual
+from lipnet.layers.blocks.cones import Cones
 
 
 @register_composition(nn.Sequential)

@@ -14,17 +14,13 @@ from lipnet.certify.convolution import Geometry, bias_norm, conv_bound, conv_gai
 from lipnet.certify.norm import nonnegative_norm_bound, norm_bound
 from lipnet.certify.rounding import Step, gamma, register_step
 from lipnet.certify.spectrum import register_operator
-from lipnet.layers import (
-    BlockedConv2d,
-    BlockedLinear,
-    ConstrainedConv2d,
-    OrthogonalLinear,
-    PaddedConv2d,
-    SpectralLinear,
-)
+from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.constrained import Estimated
-from lipnet.layers.convolutions.constrained import EstimatedConv2d
+from lipnet.layers.convolutions.constrained import ConstrainedConv2d, EstimatedConv2d
+from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.dense.constrained import ConstrainedLinear
+from lipnet.layers.dense.orthogonal import OrthogonalLinear
+from lipnet.layers.dense.spectral import SpectralLinear
 from lipnet.layers.frequency import conv_operator
 
 # Each with a ``forward`` of its own; the subclasses of one differ in how they build their weight.

@@ -9,7 +9,7 @@ from torch import nn
 from lipnet.certify.bound import Refusal, Shape, lipschitz_bound, register_rule
 from lipnet.certify.norm import EPS, up
 from lipnet.certify.rounding import Step, one_product, register_step
-from lipnet.layers import Normalize, Scale
+from lipnet.layers.shape import Normalize, Scale
 
 
 @register_rule(Normalize)

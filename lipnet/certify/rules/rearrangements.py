@@ -9,7 +9,7 @@ from torch import nn
 from lipnet.certify.bound import Refusal, Shape, image_size, register_rule
 from lipnet.certify.norm import up
 from lipnet.certify.rounding import exact, register_step
-from lipnet.layers import PixelUnshuffle
+from lipnet.layers.shape import PixelUnshuffle
 
 
 @register_rule(PixelUnshuffle, nn.ChannelShuffle, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle, nn.Unflatten)

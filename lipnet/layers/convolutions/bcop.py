@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.orthogonal import (
+    ORTHOGONALIZERS,
     Orthogonalizer,
     apply_map,
     cholesky,
@@ -175,3 +176,13 @@ def _split_stride(kernel: Tensor, stride: int, wide: bool) -> Tensor:
     order = (0, 3, 5, 1, 2, 4, 6) if wide else (0, 3, 5, 2, 4, 6, 1)
     narrow, widest = (outer, inner * stride**2) if wide else (inner * stride**2, outer)
     return split.permute(order).reshape(batch, size, size, narrow, widest)
+
+
+def bcop(inputs: int, outputs: int, size: int, stride: int, orthogonalizer: str, **keys: Any) -> BCOPConv2d:
+    """The layer by the name of its orthogonalizer."""
+    return BCOPConv2d(inputs, outputs, size, stride, orthogonalize=ORTHOGONALIZERS[orthogonalizer], **keys)
+
+
+def bcop_fixed(inputs: int, outputs: int, size: int, stride: int, **keys: Any) -> BCOPConv2d:
+    """The same with its kernel and bias as they begin."""
+    return bcop(inputs, outputs, size, stride, **keys).requires_grad_(False)

@@ -1,10 +1,12 @@
 """Reshaped kernel orthogonalisation (RKO), as in Cisse et al. 2017 (arXiv 1704.08847) and Li et al. 2019, section 3."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
-from lipnet.layers.orthogonal import Orthogonalizer, apply_map, cholesky, start_orthogonal
+from lipnet.layers.orthogonal import ORTHOGONALIZERS, Orthogonalizer, apply_map, cholesky, start_orthogonal
 from lipnet.layers.sizes import Device, Padding, Size
 
 
@@ -46,3 +48,8 @@ class RKOConv2d(ConstrainedConv2d):
     def build_weight(self, raw_matrix: Tensor) -> Tensor:
         matrix = apply_map(lambda raw: self.orthogonalize(raw) / (self.kernel_size // self.stride), raw_matrix)
         return matrix.reshape(self.out_channels, -1, self.kernel_size, self.kernel_size)
+
+
+def rko(inputs: int, outputs: int, size: int, stride: int, orthogonalizer: str, **keys: Any) -> RKOConv2d:
+    """The layer by the name of its orthogonalizer."""
+    return RKOConv2d(inputs, outputs, size, stride, orthogonalize=ORTHOGONALIZERS[orthogonalizer], **keys)

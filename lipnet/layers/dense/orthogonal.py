@@ -1,5 +1,6 @@
 """The orthogonal fully connected layer."""
 
+import functools
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from lipnet.layers.dense.constrained import ConstrainedLinear
 from lipnet.layers.orthogonal import (
     Orthogonalizer,
     apply_map,
+    bjorck,
     cholesky,
     congruence,
     inverse_cholesky_factor,
@@ -79,6 +81,11 @@ class OrthogonalLinear(ConstrainedLinear):
             and not is_transformed(inputs, self.raw_weight)
             and inputs.numel() // self.in_features < max(self.in_features, self.out_features)
         )
+
+
+def bjorck_linear(inputs: int, outputs: int, iterations: int) -> OrthogonalLinear:
+    """The layer by Björck's iterations."""
+    return OrthogonalLinear(inputs, outputs, orthogonalize=functools.partial(bjorck, iterations=iterations))
 
 
 def _factor(raw_weight: Tensor) -> Tensor:

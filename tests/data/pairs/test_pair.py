@@ -20,37 +20,33 @@ from lipnet.options import registry
 from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.registry import names_for
 
-# Options that each pair is tested with, beside its default ones; small ones, for speed.
-OPTIONS = {
-    "absolute_value": [(), ("dimension=5", "distance=2.0", "seed=3")],
-    "three_cones": [(), ("dimension=7", "radius=0.5")],
-    "cone": [(), ("dimension=3", "radius=2.0")],
-    "translation": [(), ("dimension=1", "distance=0.5"), ("seed=4",)],
-    "spheres": [(), ("dimension=2", "radii=[3.0,0.5]")],
-    "scaled_gaussians": [(), ("dimension=3", "scales=[2.0,0.5]")],
-    "partial_mass": [(), ("fraction=1.0", "dimension=2")],
-    "nuisance": [(), ("dimension=2",), ("dimension=12", "scale=0.1", "seed=2")],
-    "nearest_anchor": [(), ("anchors=1", "shrink=0.25", "seed=5")],
-    "discrete": [(), ("atoms=1",), ("dimension=3", "atoms=40", "seed=1")],
-    "two_images": [(), ("first=7", "second=3")],
-    "two_classes": [(), ("classes=[1,0]", "atoms=20", "seed=2")],
-    "minfunnel": [(), ("dimension=2", "funnels=16"), ("dimension=1", "funnels=1"), ("degree=2.0", "seed=1")],
-}
-ROWS = [(name, options) for name, variants in OPTIONS.items() for options in variants]
+# Every pair: options that it is tested with beside its default ones, small ones for speed; and how far a sample x of
+# the first distribution moves against the potential's gradient to its partner in the second, from the potential's value
+# f and the option: None where a partner is drawn with it or found in another way.
+PAIRS = {
+    "absolute_value": ([(), ("dimension=5", "distance=2.0", "seed=3")], lambda f, option: f),
+    "three_cones": ([(), ("dimension=7", "radius=0.5")], lambda f, option: f),
+    "cone": ([(), ("dimension=3", "radius=2.0")], lambda f, option: f),
+    "translation": (
+        [(), ("dimension=1", "distance=0.5"), ("seed=4",)], lambda f, option: torch.full_like(f, option.distance)
+    ),
+    "spheres": (
+        [(), ("dimension=2", "radii=[3.0,0.5]")], lambda f, option: f - math.copysign(option.radii[1], float(f[0]))
+    ),
+    "scaled_gaussians": (
+        [(), ("dimension=3", "scales=[2.0,0.5]")], lambda f, option: f * (1 - option.scales[1] / option.scales[0])
+    ),
+    "partial_mass": ([(), ("fraction=1.0", "dimension=2")], None),
+    "nuisance": ([(), ("dimension=2",), ("dimension=12", "scale=0.1", "seed=2")], lambda f, option: f),
+    "nearest_anchor": ([(), ("anchors=1", "shrink=0.25", "seed=5")], None),
+    "discrete": ([(), ("atoms=1",), ("dimension=3", "atoms=40", "seed=1")], None),
+    "two_images": ([(), ("first=7", "second=3")], None),
+    "two_classes": ([(), ("classes=[1,0]", "atoms=20", "seed=2")], None),
+    "minfunnel": ([(), ("dimension=2", "funnels=16"), ("dimension=1", "funnels=1"), ("degree=2.0", "seed=1")], None),
+}  # fmt: skip
+ROWS = [(name, options) for name, (variants, _) in PAIRS.items() for options in variants]
 
 FINITE = ("discrete", "two_classes", "two_images", "nearest_anchor")
-
-# How far a sample x of the first distribution moves against the potential's gradient to its partner in the second, from
-# the potential's value f and the option. Where a partner is drawn with it or found in another way: not here.
-STEPS = {
-    "absolute_value": lambda f, option: f,
-    "three_cones": lambda f, option: f,
-    "cone": lambda f, option: f,
-    "nuisance": lambda f, option: f,
-    "translation": lambda f, option: torch.full_like(f, option.distance),
-    "spheres": lambda f, option: f - math.copysign(option.radii[1], float(f[0])),
-    "scaled_gaussians": lambda f, option: f * (1 - option.scales[1] / option.scales[0]),
-}
 
 
 @pytest.fixture
@@ -79,8 +75,9 @@ def gradient(function, points):
 def couple(name, option, pair, count):
     """Samples of the first distribution, and for each its partner in the second distribution."""
     first, second = pair.samples("evaluation", count, 0)
-    if name in STEPS:
-        step = STEPS[name](pair.potential(first), option)
+    distance = PAIRS[name][1]
+    if distance is not None:
+        step = distance(pair.potential(first), option)
         return first, first - step.view(-1, *[1] * (first.dim() - 1)) * gradient(pair.potential, first)
     if name == "minfunnel":
         return rays.move_to_tips(second, *rays._funnels(option), option.degree), second
@@ -158,7 +155,7 @@ def test_samples_are_float64_of_the_stated_shape_and_depend_on_seed_and_part_alo
 
 
 def test_every_pair_is_loaded_and_tested():
-    assert set(names_for("dataset", "pair")) == {*OPTIONS, "gan"}  # which has tests of its own
+    assert set(names_for("dataset", "pair")) == {*PAIRS, "gan"}  # which has tests of its own
 
 
 @pytest.mark.parametrize(("dimension", "scales"), [(1, [1.0, 3.0]), (3, [0.5, 0.2]), (784, [1.0, 1.5])])

@@ -1,0 +1,140 @@
+"""Every layer, in one table: what a layer promises is tested of each row, here and wherever a test takes ``others``."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from torch import nn
+
+from lipnet.layers import (
+    Abs,
+    BCOPConv2d,
+    GroupSort,
+    L2NEConv2d,
+    MaxMin,
+    Normalize,
+    OrthogonalLinear,
+    OSSNConv2d,
+    PaddedConv2d,
+    PixelUnshuffle,
+    RKOConv2d,
+    Scale,
+    SpectralLinear,
+    SVCMConv2d,
+    UnitRowLinear,
+    bjorck,
+)
+
+ZEROS = {"padding_mode": "zeros"}
+BJORCK = {"orthogonalize": bjorck}
+
+
+def bcop(inputs: int, outputs: int, kernel_size: int, **options: object) -> Callable[[], nn.Module]:
+    return partial(BCOPConv2d, inputs, outputs, kernel_size, **options)
+
+
+# name, constructor, input shape without the batch, what its singular values are: all 1 ("orthogonal"), at most 1
+# ("1-lipschitz"), at most what is proved ("bounded"); or rows of norm 1
+LAYERS = [
+    ("bcop_k1", bcop(4, 3, 1), (4, 3, 4), "orthogonal"),
+    ("bcop_k2", bcop(4, 3, 2), (4, 4, 4), "orthogonal"),
+    ("bcop_k3", bcop(4, 3, 3), (4, 4, 4), "orthogonal"),
+    ("bcop_k4", bcop(4, 3, 4), (4, 4, 5), "orthogonal"),
+    ("bcop_k5", bcop(4, 3, 5), (4, 5, 5), "orthogonal"),
+    ("bcop_k1_narrow_to_wide", bcop(3, 5, 1), (3, 4, 4), "orthogonal"),
+    ("bcop_k2_narrow_to_wide", bcop(3, 5, 2), (3, 5, 3), "orthogonal"),
+    ("bcop_k3_narrow_to_wide", bcop(3, 5, 3), (3, 5, 4), "orthogonal"),
+    ("bcop_k4_narrow_to_wide", bcop(2, 6, 4), (2, 5, 5), "orthogonal"),
+    ("bcop_k5_narrow_to_wide", bcop(2, 5, 5), (2, 5, 4), "orthogonal"),
+    ("bcop_equal", bcop(4, 4, 3), (4, 4, 4), "orthogonal"),
+    ("bcop_equal_odd", bcop(5, 5, 3), (5, 3, 5), "orthogonal"),
+    ("bcop_odd_to_odd", bcop(7, 3, 3), (7, 3, 3), "orthogonal"),
+    ("bcop_one_channel", bcop(1, 1, 3), (1, 5, 4), "orthogonal"),
+    ("bcop_one_channel_in", bcop(1, 4, 3), (1, 5, 5), "orthogonal"),
+    ("bcop_one_channel_out", bcop(4, 1, 3), (4, 5, 5), "orthogonal"),
+    ("bcop_no_bias", bcop(3, 4, 3, bias=False), (3, 4, 4), "orthogonal"),
+    ("bcop_stride2_k2", bcop(2, 5, 2, stride=2), (2, 4, 6), "orthogonal"),
+    ("bcop_stride2_k4", bcop(2, 8, 4, stride=2), (2, 6, 6), "orthogonal"),
+    ("bcop_stride2_k4_fewer_out", bcop(3, 4, 4, stride=2), (3, 6, 4), "orthogonal"),
+    ("bcop_stride2_k4_more_out", bcop(1, 6, 4, stride=2), (1, 6, 6), "orthogonal"),
+    ("bcop_stride3_k3", bcop(1, 4, 3, stride=3), (1, 6, 9), "orthogonal"),
+    ("bcop_stride3_k6", bcop(1, 5, 6, stride=3), (1, 9, 9), "orthogonal"),
+    ("bcop_dilation2_k3", bcop(3, 4, 3, dilation=2), (3, 5, 6), "orthogonal"),
+    ("bcop_dilation2_k2", bcop(4, 3, 2, dilation=2), (4, 4, 4), "orthogonal"),
+    ("bcop_groups2", bcop(6, 4, 3, groups=2), (6, 4, 3), "orthogonal"),
+    ("bcop_groups2_narrow_to_wide", bcop(4, 6, 3, groups=2), (4, 4, 3), "orthogonal"),
+    ("bcop_groups2_stride2", bcop(2, 6, 4, stride=2, groups=2), (2, 6, 4), "orthogonal"),
+    ("bcop_image_smaller_than_kernel", bcop(4, 3, 5), (4, 2, 3), "orthogonal"),
+    ("bcop_image_1x1", bcop(3, 4, 3), (3, 1, 1), "orthogonal"),
+    ("bcop_bjorck_k1", bcop(4, 3, 1, **BJORCK), (4, 3, 3), "orthogonal"),
+    ("bcop_bjorck_k2", bcop(3, 4, 2, **BJORCK), (3, 4, 4), "orthogonal"),
+    ("bcop_bjorck_k3", bcop(5, 4, 3, **BJORCK), (5, 4, 4), "orthogonal"),
+    ("bcop_bjorck_k5", bcop(3, 5, 5, **BJORCK), (3, 5, 4), "orthogonal"),
+    ("bcop_bjorck_stride2_k4", bcop(2, 6, 4, stride=2, **BJORCK), (2, 6, 4), "orthogonal"),
+    ("bcop_bjorck_groups2", bcop(4, 6, 3, groups=2, **BJORCK), (4, 4, 3), "orthogonal"),
+    ("bcop_zeros_k1", bcop(4, 3, 1, **ZEROS), (4, 3, 4), "orthogonal"),
+    ("bcop_zeros_k2", bcop(4, 3, 2, **ZEROS), (4, 4, 4), "1-lipschitz"),
+    ("bcop_zeros_k3", bcop(4, 4, 3, **ZEROS), (4, 4, 5), "1-lipschitz"),
+    ("bcop_zeros_k5_narrow_to_wide", bcop(3, 5, 5, **ZEROS), (3, 5, 5), "1-lipschitz"),
+    ("bcop_zeros_stride2_k4", bcop(2, 5, 4, stride=2, **ZEROS), (2, 6, 6), "1-lipschitz"),
+    ("bcop_zeros_dilation2_k3", bcop(3, 4, 3, dilation=2, **ZEROS), (3, 5, 6), "1-lipschitz"),
+    ("bcop_zeros_groups2", bcop(6, 4, 3, groups=2, **ZEROS), (6, 4, 3), "1-lipschitz"),
+    ("bcop_zeros_bjorck", bcop(4, 3, 3, **ZEROS, **BJORCK), (4, 5, 4), "1-lipschitz"),
+    ("rko_k1", partial(RKOConv2d, 4, 3, 1), (4, 3, 4), "orthogonal"),
+    ("rko_k3", partial(RKOConv2d, 2, 4, 3), (2, 5, 4), "1-lipschitz"),
+    ("rko_k2_more_out", partial(RKOConv2d, 1, 6, 2), (1, 4, 4), "1-lipschitz"),
+    ("rko_stride2_k2", partial(RKOConv2d, 2, 5, 2, stride=2), (2, 4, 6), "orthogonal"),
+    ("rko_stride2_k4", partial(RKOConv2d, 2, 5, 4, stride=2), (2, 6, 6), "1-lipschitz"),
+    ("rko_groups2_dilation2", partial(RKOConv2d, 4, 6, 3, groups=2, dilation=2), (4, 5, 5), "1-lipschitz"),
+    ("rko_zeros", partial(RKOConv2d, 3, 4, 3, **ZEROS), (3, 4, 5), "1-lipschitz"),
+    ("rko_bjorck", partial(RKOConv2d, 3, 4, 3, **BJORCK), (3, 4, 5), "1-lipschitz"),
+    ("l2ne_k3", partial(L2NEConv2d, 2, 4, 3), (2, 5, 4), "1-lipschitz"),
+    ("l2ne_stride2_k4", partial(L2NEConv2d, 2, 5, 4, stride=2), (2, 6, 6), "1-lipschitz"),
+    ("l2ne_zeros_groups2", partial(L2NEConv2d, 4, 6, 3, groups=2, **ZEROS), (4, 4, 5), "1-lipschitz"),
+    ("ossn_k3", partial(OSSNConv2d, 2, 4, 3, image_size=(5, 4)), (2, 5, 4), "1-lipschitz"),
+    ("ossn_stride2_k4", partial(OSSNConv2d, 2, 5, 4, stride=2, image_size=(6, 8)), (2, 6, 8), "1-lipschitz"),
+    ("ossn_zeros", partial(OSSNConv2d, 3, 4, 3, image_size=(4, 5), **ZEROS), (3, 4, 5), "1-lipschitz"),
+    (
+        "ossn_groups2_dilation2",
+        partial(OSSNConv2d, 4, 6, 3, groups=2, dilation=2, image_size=(5, 5)),
+        (4, 5, 5),
+        "1-lipschitz",
+    ),
+    ("svcm_k3", partial(SVCMConv2d, 2, 4, 3, image_size=(5, 4), every=10), (2, 5, 4), "1-lipschitz"),
+    ("svcm_stride2_k4", partial(SVCMConv2d, 2, 5, 4, stride=2, image_size=(6, 8), every=7), (2, 6, 8), "1-lipschitz"),
+    ("spectral_wide", partial(SpectralLinear, 12, 5), (12,), "1-lipschitz"),
+    ("spectral_tall", partial(SpectralLinear, 5, 12), (5,), "1-lipschitz"),
+    ("unit_rows_wide", partial(UnitRowLinear, 12, 5), (12,), "unit rows"),
+    ("unit_rows_tall", partial(UnitRowLinear, 5, 12), (5,), "unit rows"),
+    ("linear_wide", partial(OrthogonalLinear, 12, 5), (12,), "orthogonal"),
+    ("linear_tall", partial(OrthogonalLinear, 5, 12), (5,), "orthogonal"),
+    ("linear_square", partial(OrthogonalLinear, 8, 8), (8,), "orthogonal"),
+    ("linear_one_out", partial(OrthogonalLinear, 9, 1), (9,), "orthogonal"),
+    ("linear_no_bias", partial(OrthogonalLinear, 12, 5, bias=False), (12,), "orthogonal"),
+    ("linear_bjorck_wide", partial(OrthogonalLinear, 12, 5, **BJORCK), (12,), "orthogonal"),
+    ("linear_bjorck_tall", partial(OrthogonalLinear, 5, 12, **BJORCK), (5,), "orthogonal"),
+    ("linear_bjorck_square", partial(OrthogonalLinear, 8, 8, **BJORCK), (8,), "orthogonal"),
+    ("maxmin", MaxMin, (6, 3, 2), "orthogonal"),
+    ("maxmin_flat", MaxMin, (10,), "orthogonal"),
+    ("groupsort_2", partial(GroupSort, 2), (6, 3, 2), "orthogonal"),
+    ("groupsort_4", partial(GroupSort, 4), (8, 2, 3), "orthogonal"),
+    ("groupsort_all", partial(GroupSort, None), (7, 2, 2), "orthogonal"),
+    ("abs", Abs, (3, 4, 2), "orthogonal"),
+    ("relu", nn.ReLU, (3, 4, 2), "1-lipschitz"),
+    ("identity", nn.Identity, (3, 4, 2), "orthogonal"),
+    ("plain_conv", partial(PaddedConv2d, 3, 5, 4, stride=2), (3, 4, 6), "bounded"),
+    ("plain_linear", partial(nn.Linear, 7, 4), (7,), "bounded"),
+    ("pixel_unshuffle", partial(PixelUnshuffle, 2), (3, 4, 6), "orthogonal"),
+    ("normalize", partial(Normalize, (0.5, 0.2), (1.0, 1.0)), (2, 4, 3), "orthogonal"),
+    ("scale_1", partial(Scale, 1.0), (2, 4, 3), "orthogonal"),
+]
+
+
+def others(known: Iterable[Callable[[], nn.Module]]) -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
+    """Name -> constructor and shape of one row for each class that is none of those that the given ones make."""
+    kinds = {type(make()) for make in known}
+    found = {}
+    for name, make, shape, _ in LAYERS:
+        if type(make()) not in kinds:
+            kinds.add(type(make()))
+            found[name] = make, shape
+    return found

@@ -28,7 +28,7 @@ scheduler that suit it, and MNIST and Fashion-MNIST choose `loss=cross_entropy`,
 """
 WITH_CONV = """## What recipes want of some convolutions
 
-Where such a recipe is chosen with such a convolution, these keys have these values, unless the command line says others.
+Where such a recipe is chosen with such a convolution, this is its value, unless the command line says another.
 """
 OPTIONS = ("activation", "optimizer", "scheduler")  # groups to whose options conf/usual has files
 

@@ -26,6 +26,10 @@ Where all of these are chosen, typed or by default, their keys have these defaul
 recipe or the command line says comes on top. A pair of distributions also chooses the model, the activation and the
 scheduler that suit it, and MNIST and Fashion-MNIST choose `loss=cross_entropy`, where nothing else is chosen.
 """
+WITH_CONV = """## What recipes want of some convolutions
+
+Where such a recipe is chosen with such a convolution, this is its value, unless the command line says another.
+"""
 OPTIONS = ("activation", "optimizer", "scheduler")  # groups to whose options conf/usual has files
 
 
@@ -35,13 +39,13 @@ def page() -> str:
     for group, options in GROUPS.items():
         parts.append(f"## `{group}`\n")
         parts += [_option(group, option.name, option.keys) for option in options.values()]
-    parts.append(_usual())
+    parts += [_usual(), _with_conv()]
     parts += [_recipes(folder.name) for folder in sorted(config_dir().iterdir()) if _holds_recipes(folder)]
     return "\n".join(parts)
 
 
 def _holds_recipes(folder: Path) -> bool:
-    return folder.is_dir() and folder.name not in (*GROUPS, "usual", "hydra", "__pycache__")
+    return folder.is_dir() and folder.name not in (*GROUPS, "usual", "with_conv", "hydra", "__pycache__")
 
 
 def _usual() -> str:
@@ -56,6 +60,21 @@ def _usual() -> str:
         values = leaves(yaml.safe_load(path.read_text()), prefix)
         rows.append(f"| {choices} | {', '.join(f'`{key}={_typed(value)}`' for key, value in values)} |")
     return "\n".join([USUAL, "| chosen | default |", "|---|---|", *rows, ""])
+
+
+def _with_conv() -> str:
+    """One row for each file of ``conf/with_conv``, with the recipes that name its folder."""
+    rows = []
+    for folder in sorted((config_dir() / "with_conv").iterdir()):
+        recipes = [
+            path.relative_to(config_dir() / "experiment").with_suffix("").as_posix()
+            for path in sorted((config_dir() / "experiment").rglob("*.yaml"))
+            if f"override /with_conv: {folder.name}\n" in path.read_text()
+        ]
+        for path in sorted(folder.glob("*.yaml")):
+            values = ", ".join(f"`{key}={_typed(value)}`" for key, value in leaves(yaml.safe_load(path.read_text())))
+            rows.append(f"| {', '.join(f'`{name}`' for name in recipes)} | `conv={path.stem}` | {values} |")
+    return "\n".join([WITH_CONV, "| `experiment=` | with | value |", "|---|---|---|", *rows, ""])
 
 
 def _typed(value: object) -> str:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from lipnet.cli.renamed import CONVOLUTIONS
 from lipnet.data.images import Split
 from lipnet.data.pairs import Pair, PairBatches
 from lipnet.options.defaults import leaves
@@ -32,7 +33,8 @@ GAN_CRITICS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("w
 CLASSIFIERS = [file for file in EXPERIMENTS if file not in (*CRITICS, *GANS, *GAN_CRITICS)]
 SWEEPS = [file for file in FILES if file.startswith("sweep/")]
 USUAL = [file for file in FILES if file.startswith("usual/")]
-OPTIONS = [file for file in FILES if "/" in file and file not in (*EXPERIMENTS, *SWEEPS, *USUAL)]
+WITH_CONV = [file for file in FILES if file.startswith("with_conv/")]
+OPTIONS = [file for file in FILES if "/" in file and file not in (*EXPERIMENTS, *SWEEPS, *USUAL, *WITH_CONV)]
 # What an option cannot be chosen without.
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 NEEDS = {
@@ -85,9 +87,11 @@ def test_a_file_begins_with_what_it_is_and_its_command(file):
     assert colon
     if file in USUAL:
         assert f"dataset={file.split('/')[2]}" in command.split()
+    elif file in WITH_CONV:
+        assert f"conv={file.removesuffix('.yaml').split('/')[-1]}" in command.split()
     else:
         assert ("KEY=VALUE" if file == "config.yaml" else chosen(file)) in command.split()
-    if file in (*EXPERIMENTS, *SWEEPS):
+    if file in (*EXPERIMENTS, *SWEEPS, *WITH_CONV):
         assert read(file).startswith("# @package _global_\n")
 
 
@@ -134,7 +138,7 @@ def test_the_first_declared_option_is_the_default():
     first = [{group: next(iter(options))} for group, options in GROUPS.items()]
     usual = defaults[len(first) + 1 : -2]
     assert defaults == [*first, "_self_", *usual, {"experiment": None}, {"sweep": None}]
-    assert all(key.startswith("optional usual@") for entry in usual for key in entry)
+    assert all(key.startswith(("optional usual@", "optional with_conv")) for entry in usual for key in entry)
 
 
 @pytest.mark.parametrize("file", USUAL)
@@ -152,6 +156,27 @@ def test_what_suits_some_choices_is_what_their_command_gets(file, make_config):
         assert config[key] == (config[key] | value if isinstance(value, dict) else value)
 
 
+def convolutions_with(folder):
+    return [path.stem for path in (FOLDER / "with_conv" / folder).glob("*.yaml")]
+
+
+@pytest.mark.parametrize("file", [file for file in EXPERIMENTS if "/with_conv:" in read(file)])
+def test_a_recipe_wants_of_a_convolution_what_is_written_for_it(file, make_config):
+    folder = re.search(r"override /with_conv: (\w+)", read(file))[1]
+    assert convolutions_with(folder)
+    for conv in convolutions_with(folder):
+        found = dict(leaves(dataclasses.asdict(make_config(chosen(file), f"conv={conv}"))))
+        wanted = dict(leaves(yaml.safe_load(read(f"with_conv/{folder}/{conv}.yaml"))))
+        assert {key: found[key] for key in wanted} == wanted
+        alone = dict(leaves(dataclasses.asdict(make_config(f"conv={conv}"))))
+        assert all(alone[key] != value for key, value in wanted.items())
+
+
+def test_what_recipes_want_of_convolutions_is_wanted_by_one():
+    wanted = {match[1] for file in EXPERIMENTS for match in re.finditer(r"override /with_conv: (\w+)", read(file))}
+    assert wanted == {file.split("/")[1] for file in WITH_CONV}
+
+
 # What is typed instead of a usual choice, and the keys that then have their options' own values.
 OTHERS = {
     "task=wasserstein dataset=cone model=cones": {"epochs": 40, "model.cones": 64, "optimizer.lr": 0.003},
@@ -165,7 +190,7 @@ OTHERS = {
     "dataset=mnist loss=margin": {"epochs": 40, "loss.epsilon": 1.5},
     "dataset=mnist conv=rko": {"epochs": 10, "loss.epsilon": 1.3},
     "task=gan dataset=mnist": {"epochs": 40, "batch_size": 64, "loss.name": "kantorovich"},
-    "experiment=paper/cifar10_small_bcop": {"dataset.crop": 4, "optimizer.betas": [0.9, 0.999]},
+    "experiment=paper/cifar10_small": {"dataset.crop": 4, "optimizer.betas": [0.9, 0.999]},
     "": {"epochs": 40, "batch_size": 64, "loss.name": "margin", "loss.epsilon": 0.5, "optimizer.lr": 0.003},
 }
 
@@ -179,7 +204,7 @@ def test_what_suits_some_choices_is_left_to_them(row, make_config):
 # A recipe, and the data set whose defaults are all of it but for the keys that the paper has, or that make it longer.
 BY_DEFAULT = {
     "quick/mnist_small": ("mnist", set()),
-    "quick/cifar10_small_bcop": ("cifar10", {"eval_radii"}),
+    "quick/paper_cifar10_small": ("cifar10", {"eval_radii"}),
     "wasserstein/three_cones": ("three_cones", {"epochs"}),
     "wasserstein/scaled_gaussians": ("scaled_gaussians", {"epochs"}),
     "wasserstein/discrete_cones": ("discrete", set()),
@@ -233,16 +258,24 @@ def fake_images(dataset, count):
 def test_an_experiment_is_what_its_name_says(file, make_config):
     config = make_config(chosen(file))
     _, kind, name = file.removesuffix(".yaml").split("/")
-    dataset, model, *method = name.split("_", 2)
+    dataset, model, *method = name.removeprefix("paper_").split("_", 2)
     assert (dataset, model) == (config.dataset.name, config.model.name)
     if model == "fc":  # the paper's name of its only method; other recipes orthonormalise faster
         assert method == ([] if kind == "best" else ["bjorck"])
         assert config.linear.name == ("bjorck" if kind == "paper" else "orthogonal")
     else:
-        assert method in ([], [config.conv.name])
+        assert (method, config.conv.name) == ([], "bcop")
 
 
-PAPER = [file for file in CLASSIFIERS if file.startswith("experiment/paper/")]
+def with_convolutions(file):
+    """The command of a recipe, or one with each of the paper's convolutions where it takes any of them."""
+    folder, name = file.removesuffix(".yaml").split("/")[1:]
+    every = (folder == "paper" or name.startswith("paper_")) and "_fc_" not in name
+    return [f"{chosen(file)} conv={conv}" for conv in CONVOLUTIONS] if every else [chosen(file)]
+
+
+LINES = [line for file in CLASSIFIERS for line in with_convolutions(file)]
+PAPER = [line for line in LINES if line.startswith("experiment=paper/")]
 PAPER_DATA = {"mnist": (1.5, ["0.3", "1.58"]), "cifar10": (0.5, ["0.1", "36/255", "72/255", "108/255"])}
 PAPER_CONV = {
     **{name: {"orthogonalizer": "bjorck"} for name in ("bcop", "bcop_fixed", "rko")},
@@ -252,10 +285,10 @@ PAPER_CONV = {
 }
 
 
-@pytest.mark.parametrize("file", PAPER)
-def test_a_paper_recipe_is_the_papers(file, make_config):
+@pytest.mark.parametrize("line", PAPER)
+def test_a_paper_recipe_is_the_papers(line, make_config):
     """Li et al. 2019: the hyperparameters that its code has for every network and method."""
-    config = make_config(chosen(file))
+    config = make_config(*line.split())
     assert (config.epochs, config.batch_size, config.activation.name) == (200, 128, "maxmin")
     assert dataclasses.asdict(config.optimizer) == {
         "name": "adam",
@@ -283,8 +316,9 @@ def test_every_paper_recipe_has_a_quick_twin(make_config):
     """
     same = ("task", "seed", "device", "amp", "eval_radii", "dataset", "model", "activation", "loss")
     assert len(PAPER) == 26
-    for file in PAPER:
-        paper, quick = (make_config(chosen(file.replace("paper", kind))) for kind in ("paper", "quick"))
+    for line in PAPER:
+        twin = line.replace("paper/", "quick/" if "_fc_" in line else "quick/paper_")
+        paper, quick = (make_config(*texts.split()) for texts in (line, twin))
         assert quick.loss.epsilon == pytest.approx(paper.loss.epsilon, rel=0.05)
         assert 0.02 <= quick.dataset.validation <= paper.dataset.validation
         assert paper.batch_size <= quick.batch_size <= (4 if paper.model.name == "fc" else 1) * paper.batch_size
@@ -302,8 +336,8 @@ def test_every_paper_recipe_has_a_quick_twin(make_config):
 
 
 def test_an_override_of_a_recipe_built_on_another(make_config):
-    config = make_config("experiment=quick/mnist_large_rko", "epochs=3", "optimizer.lr=0.5", "model=small", "conv=ossn")
-    base = make_config("experiment=quick/mnist_large_bcop")
+    config = make_config("experiment=quick/mnist_large", "epochs=3", "optimizer.lr=0.5", "model=small", "conv=ossn")
+    base = make_config("experiment=quick/mnist_large")
     assert (config.epochs, config.optimizer.lr, config.model.name, config.conv.name) == (3, 0.5, "small", "ossn")
     assert (config.optimizer.betas, config.scheduler) == (base.optimizer.betas, base.scheduler)
 
@@ -375,13 +409,13 @@ def test_a_critic_s_experiment_trains_and_validates(file, make_config):
     assert score == pytest.approx(-loss.item(), abs=1e-4)
 
 
-@pytest.mark.parametrize("file", CLASSIFIERS)
-def test_an_experiment_trains_and_validates(file, make_config):
-    shipped = make_config(chosen(file))
+@pytest.mark.parametrize("line", LINES)
+def test_an_experiment_trains_and_validates(line, make_config):
+    shipped = make_config(*line.split())
     shorter = [f"model.hidden={[16] * len(shipped.model.hidden)}"]  # as wide as the paper's, they would take a minute
     if shipped.conv.name == "svcm":
         shorter.append("conv.iterations=2")
-    config = make_config(chosen(file), *shorter)
+    config = make_config(*line.split(), *shorter)
     model = new_model(config)
     objective = Classification(config, fake_images(config.dataset.name, 2), tracker=mock.Mock(fresh=False))
     optimizer = build_optimizer(config.optimizer, model.parameters())

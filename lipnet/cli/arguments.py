@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lipnet import version
+from lipnet.cli import renamed
 from lipnet.cli.composing import (
     as_plain,
     chosen_option,
@@ -39,7 +40,7 @@ from lipnet.errors import UserError
 from lipnet.options.defaults import leaves
 from lipnet.options.registry import GROUPS
 from lipnet.runs.directory import escaping, unresolved, unusable, unwritable
-from lipnet.training.processes import shared_by
+from lipnet.training.processes import rank, shared_by
 
 _RESUMED_SWEEP = "resume: continues one run; a sweep launched again, by the same command, continues its jobs."
 
@@ -251,7 +252,10 @@ def main_arguments() -> Launch | None:
             from lipnet.training import distributed  # torch with it, which the run needs anyway
 
             distributed.start()
+        told = renamed.notices(sys.argv[1:])
         sys.argv[1:], launch = _prepare(sys.argv[1:])
+        if rank() == 0:
+            sys.stderr.writelines(f"{notice}\n" for notice in told)
         if shared and launch is not None:
             raise UserError("-m: torchrun starts the processes of one run; for a sweep, start torchrun once for each.")
         if shared:

@@ -18,21 +18,26 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lipnet.cli import renamed
 from lipnet.options.folder import config_dir
 from lipnet.options.messages import show
 from lipnet.options.registry import GROUPS
 
+_NOT_CHOSEN = ("hydra", "usual", "with_conv")  # folders whose files Hydra takes by itself
 _COMPOSED: dict[tuple[str, ...], DictConfig] = {}  # within one use of ``hydra_ready``
 # Launchers and sweepers that are packages of their own, and the extra that brings them.
 _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
+
+renamed.register()
 
 
 def listed_groups() -> str:
     """Every group with its options, for ``--help``: Hydra's list, with long lines broken between names."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
-    listed = hydra.format_config_groups(lambda group: group.partition("/")[0] not in ("hydra", "usual"))
-    return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ") for line in listed.splitlines())
+    listed = hydra.format_config_groups(lambda group: group.partition("/")[0] not in _NOT_CHOSEN)
+    lines = (renamed.without_earlier_names(line) for line in listed.splitlines())
+    return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ") for line in lines)
 
 
 def read_arguments(argv: list[str]) -> argparse.Namespace:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from lipnet.cli.composing import hydra_ready, is_group, leaf_keys, options_of, try_composing, without_hydra
 from lipnet.cli.overrides import text_of, values_of
 from lipnet.cli.own_files import misread, not_found
+from lipnet.cli.renamed import RENAMED
 from lipnet.cli.sweeps.launch import Launch
 from lipnet.cli.sweeps.objective import no_such_number
 from lipnet.cli.sweeps.plan import Plan
@@ -157,7 +158,7 @@ def _group_problems(override: Override, config_dir: str | None) -> list[str]:
     unknown = [
         not_found(config_dir, group, value) or unknown_option(group, value, options)
         for value in values
-        if value not in options
+        if value not in options and not (group == "experiment" and value in RENAMED)
     ]
     return unknown + list(filter(None, (misread(config_dir, group, value) for value in values)))
 

@@ -9,7 +9,7 @@ from lipnet.options.images import Dataset
 from lipnet.options.messages import option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic
 from lipnet.options.pairs import Estimate, GanPair, Pair
-from lipnet.options.registry import GROUPS, is_for, names_for
+from lipnet.options.registry import GROUPS, is_for, names_for, unread_groups
 from lipnet.options.tasks import Export
 
 
@@ -48,10 +48,7 @@ def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
 def unread_keys(config: Any) -> dict[str, str]:
     """Keys (or groups of them) that a run of this configuration would not read, each with the reason."""
     task, dataset, model = (option_name(config.get(group)) for group in ("task", "dataset", "model"))
-    unread = {}
-    if model in GROUPS["model"]:
-        reads = GROUPS["model"][model].reads
-        unread = {group: f"model={model} does not read it" for group in _OF_NETWORKS if group not in reads}
+    unread = {group: f"model={model} does not read it" for group in unread_groups(model)}
     of_classifiers = ("attack", "certify_dtype", "eval_radii")
     if task == "gan":
         return unread | dict.fromkeys((*of_classifiers, "estimate"), "task=gan does not read it")
@@ -61,9 +58,6 @@ def unread_keys(config: Any) -> dict[str, str]:
         reason = f"only classifiers read it, and dataset={dataset} is a pair of distributions"
         return unread | dict.fromkeys(of_classifiers, reason)
     return unread | {"estimate": f"only task=wasserstein reads it, and dataset={dataset} holds labelled images"}
-
-
-_OF_NETWORKS = ("conv", "linear", "activation")  # groups that a network may be built of
 
 
 def check_between_keys(config: Any) -> Iterator[str]:

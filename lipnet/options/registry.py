@@ -77,6 +77,19 @@ def load(group: str, name: str) -> Any:
     return GROUPS[group][name].load()
 
 
+_OF_NETWORKS = ("conv", "linear", "activation")  # groups that a network may be built of
+
+
+def unread_groups(model: Any) -> list[str]:
+    """The groups of layers that a model is not built of, so that no choice in them tells two runs apart.
+
+    Empty for a model that is not known, as one of another version.
+    """
+    if model not in GROUPS["model"]:
+        return []
+    return [group for group in _OF_NETWORKS if group not in GROUPS["model"][model].reads]
+
+
 def names_for(group: str, data: str) -> list[str]:
     """A group's options for labelled ``images``, or for a ``pair`` of distributions."""
     return [name for name, option in GROUPS[group].items() if option.data == data]

@@ -17,6 +17,7 @@ import yaml
 from lipnet.errors import UserError
 from lipnet.options.checks import radius_value
 from lipnet.options.defaults import as_text, completed, leaves, resolved
+from lipnet.options.registry import unread_groups
 from lipnet.results.measures import Measure, measures
 from lipnet.results.results_file import Recorded
 from lipnet.results.wellformed import check
@@ -83,10 +84,10 @@ class Run:
     @functools.cached_property
     def identity(self) -> tuple[Any, ...]:
         """Equal for runs that differ in nothing but the seed."""
-        unused = ("conv",) if self.config.get("model") == "fc" else ()
+        unread = unread_groups(self.config.get("model"))
         items = []
         for key, value in sorted(self.config.items()):
-            if key not in _NOT_CONFIGURATION and key.partition(".")[0] not in unused:
+            if key not in _NOT_CONFIGURATION and key.partition(".")[0] not in unread:
                 items.append((key, value))
         return (self.composed, *items)
 

@@ -5,6 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from lipnet.options.registry import unread_groups
 from lipnet.results.collect import Run
 from lipnet.results.measures import Measure, Statistic, statistic
 from lipnet.runs.names import method_group
@@ -27,6 +28,11 @@ class Group:
     @property
     def config(self) -> dict[str, str]:
         return self.runs[0].config
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What may tell it from others: of its configuration, all that its runs read and that changes a result."""
+        return dict(self.runs[0].identity[1:])
 
     @property
     def labels(self) -> dict[str, str]:
@@ -86,15 +92,18 @@ def varying_keys(groups: list[Group]) -> list[str]:
     """Keys of the configuration that tell groups apart beyond data set, model and method.
 
     An option's own key (``conv.padding_mode``) counts where it differs between groups with the same option: what comes
-    with another option is told by the option's name. Groups whose configuration is known only in part do not count.
+    with another option is told by the option's name. What a model does not read is no difference to it. Groups whose
+    configuration is known only in part do not count.
     """
     values: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    composed = [dict(group.runs[0].identity[1:]) for group in groups if group.runs[0].composed]
+    composed = [group.told for group in groups if group.runs[0].composed]
     keys = sorted({key for config in composed for key in config})
     for config in composed:
+        unread = unread_groups(config.get("model"))
         for key in keys:
-            option = config.get(key.partition(".")[0], "") if "." in key else ""
-            values[key][option].add(config.get(key, _ABSENT))
+            group, _, own = key.partition(".")
+            if group not in unread:
+                values[key][config.get(group, "") if own else ""].add(config.get(key, _ABSENT))
     shown = ("dataset", "model", "conv")
     varying = []
     for key in keys:
@@ -107,11 +116,11 @@ def varying_keys(groups: list[Group]) -> list[str]:
 
 
 def _differs_in_conv_nets(configs: list[dict[str, str]]) -> bool:
-    nets = [config for config in configs if method_group(config.get("model", "?")) != "linear"]
+    nets = [config for config in configs if method_group(config.get("model", "?")) == "conv"]
     return len({config.get("linear") for config in nets}) > 1
 
 
 def varying_labels(group: Group, keys: list[str]) -> dict[str, str]:
     """A group's values of these keys; ``?`` where its configuration is known only in part."""
-    known = group.runs[0].composed
-    return {key: group.config.get(key, _ABSENT if known else "?") for key in keys}
+    told, known = group.told, group.runs[0].composed
+    return {key: told.get(key, _ABSENT if known else "?") for key in keys}

@@ -126,9 +126,9 @@ def _lines(groups: list[Group], key: str) -> dict[str, Points]:
     for shown in (others, []):
         lines: dict[str, Points] = defaultdict(list)
         for group in groups:
-            value = _number(group.config.get(key, ""))
+            value = _number(group.told.get(key, ""))
             if value is not None:
-                rest = [f"{other}={group.config[other]}" for other in shown if other in group.config]
+                rest = [f"{other}={group.told[other]}" for other in shown if other in group.told]
                 lines[" ".join([group.labels["method"], *rest])].append((value, group))
         several = {label: points for label, points in lines.items() if len({value for value, _ in points}) > 1}
         if several:
@@ -151,7 +151,7 @@ def _highest(points: Points, measure: Measure) -> float:
 
 
 def _values(groups: list[Group], key: str) -> list[float | None]:
-    return [_number(group.config.get(key, "")) for group in groups]
+    return [_number(group.told.get(key, "")) for group in groups]
 
 
 def _number(text: str) -> float | None:

@@ -124,7 +124,7 @@ BAD = [
     ),
     (
         "experiment=paper/mnist_larg_bcop",
-        "experiment=paper/mnist_larg_bcop: no such option; did you mean paper/mnist_large_bcop?" + EXPERIMENTS,
+        "experiment=paper/mnist_larg_bcop: no such option; did you mean paper/mnist_large?" + EXPERIMENTS,
     ),
     (
         "-m model=small,smal",

@@ -62,10 +62,36 @@ def test_keys_that_come_with_an_option_are_not_shown(make_run, tmp_path):
     assert varying_keys(groups_in(tmp_path)) == ["linear"]
 
 
-def test_convolutions_say_nothing_of_a_network_without_any(make_run, tmp_path):
-    make_run("a", {"model.name": "fc"})
-    make_run("b", {"model.name": "fc", "conv.name": "rko"}, seed=1)
+# A model, and the layers that it is not built of: no row and no column tells them apart.
+UNREAD = {"fc": ("conv",), "cones": ("conv", "linear", "activation"), "gan_critic": ("conv", "linear", "activation")}
+
+
+@pytest.mark.parametrize("model", UNREAD)
+def test_what_a_model_does_not_read_is_no_difference(make_run, tmp_path, model):
+    others = {"conv": "rko", "linear": "spectral", "activation": "relu"}
+    make_run("a", {"model.name": model})
+    make_run("b", {"model.name": model, **{group: {"name": others[group]} for group in UNREAD[model]}}, seed=1)
     assert len(groups_in(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("model", UNREAD)
+def test_what_a_model_does_not_read_tells_it_from_no_other(make_run, tmp_path, model):
+    make_run("a")
+    make_run("b", {"model.name": model, "linear.name": "bjorck" if model == "fc" else "plain", "conv.name": "plain"})
+    make_run("c", {"model.name": model, "activation": {"name": "groupsort", "group_size": 4}}, seed=1)
+    assert varying_keys(groups_in(tmp_path)) == (["activation"] if model == "fc" else [])
+
+
+@pytest.mark.parametrize(("model", "linear"), [("cones", "–"), ("fc", "bjorck")])
+def test_a_key_that_only_other_rows_read_has_no_value(make_run, tmp_path, model, linear):
+    for place, option in enumerate(("bjorck", "spectral")):
+        make_run(option, {"linear": {"name": option, "iterations": 20}}, seed=place)
+    make_run("other", {"model.name": model, "model.channels": [32, 64]})
+    groups = groups_in(tmp_path)
+    assert varying_keys(groups) == ["linear"]
+    assert [varying_labels(group, ["linear"])["linear"] for group in groups].count("–") == (linear == "–")
+    (other,) = (group for group in groups if group.config["model"] == model)
+    assert varying_labels(other, ["linear"]) == {"linear": linear}
 
 
 def test_of_repeated_seeds_the_last_one_stands_and_it_is_said(make_run, tmp_path):

@@ -27,7 +27,7 @@ from lipnet.options.config import Config
 from lipnet.options.facts import trained_on
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import parse
-from lipnet.options.registry import GROUPS, load
+from lipnet.options.registry import GROUPS
 from lipnet.runs import commands, names
 from lipnet.runs.commands import on_run
 from lipnet.runs.files import read_results
@@ -96,19 +96,19 @@ def _run(config: Config, composed: DictConfig, hydra_config: HydraConf) -> None:
     directory = Path(hydra_config.runtime.output_dir)
     try:
         with StopRequest(at_once=True):
-            _carry_out(config, composed, hydra_config, directory)
+            _run_in(config, composed, hydra_config, directory)
     except Interrupted as stop:
         log.warning("stopped by %s%s", stop, _continuation(directory, "; continue with: "))
         sys.exit(128 + stop.number)
 
 
-def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, directory: Path) -> None:
+def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, directory: Path) -> None:
     from lipnet.cli.closing import closing_lines
     from lipnet.errors import CertificateViolation
     from lipnet.layers import OrthogonalizationError
-    from lipnet.runs.record import write_results
     from lipnet.runs.storage import silent_writers, storage_problem
-    from lipnet.tasks.results import Failed
+    from lipnet.tasks.driver import carry_out
+    from lipnet.tasks.results import write_failure
     from lipnet.tasks.session import Session
     from lipnet.training import distributed
     from lipnet.training.notices import log_notices
@@ -138,16 +138,15 @@ def _carry_out(config: Config, composed: DictConfig, hydra_config: HydraConf, di
         with silent_writers():
             if distributed.is_main():
                 _save_configuration(directory, composed, session.overrides)
-            load("task", config.task.name)(config, session)
+            carry_out(session)
     except Exception as error:
         distributed.outlive_the_others()
         if not distributed.first_to_fail():
             raise _Followed from error
         if distributed.is_lost_connection(error):
             error = UserError(f"another process of this run has ended; continue with: {on_run('resume', directory)}")
-        failed: Failed = {**session.header, "status": "failed", "error": f"{type(error).__name__}: {error}"}
         with contextlib.suppress(OSError):  # the failure itself may be that nothing can be written
-            write_results(directory, failed)
+            write_failure(directory, session.header, f"{type(error).__name__}: {error}")
         if problem := storage_problem(error, directory):
             then = _continuation(directory, ", then continue with: ")
             raise UserError(f"{problem}. Make room, or make it writable{then}") from error

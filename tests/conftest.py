@@ -20,6 +20,7 @@ import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
 from lipnet.models import to_plain
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import Config, parse
+from lipnet.tasks.session import Session
 
 # As in an activated environment: the program prints the short names of its tools where a shell would find them.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
@@ -86,6 +87,12 @@ def _composed(overrides: tuple[str, ...], data_folder: str | None) -> Config:
 def make_config() -> Callable[..., Config]:
     """``make_config("model=fc", "epochs=1", ...)``: the checked configuration of these overrides."""
     return lambda *overrides: copy.deepcopy(_composed(overrides, os.environ.get("LIPNET_DATA")))
+
+
+@pytest.fixture
+def make_session(make_config, tmp_path) -> Callable[..., Session]:
+    """``make_session("model=fc", ...)``: what a task is made from, on the CPU, in the test's own directory."""
+    return lambda *overrides: Session(tmp_path, torch.device("cpu"), {}, list(overrides), make_config(*overrides))
 
 
 @pytest.fixture(scope="module")

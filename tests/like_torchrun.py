@@ -35,7 +35,7 @@ def start(job: dict[str, Any], rank: int, port: int) -> int:
     if rank != job.get("struck", 0):
         job = {key: value for key, value in job.items() if key not in ("moment", "raises")}
     if job.get("raises"):
-        robustness.Classification.validate = broken
+        robustness.Robustness.validate = broken
     code = run(job)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -28,8 +28,8 @@ TRAIN = Path(__file__).resolve().parents[1] / "train.py"
 EMPTY = blank_figure(figsize=(1, 1))  # matplotlib is imported once, before the forks
 MOMENTS: dict[str, tuple[Any, str]] = {
     "data": (robustness, "load_splits"),  # loaded; no checkpoint yet
-    "step": (robustness.Classification, "step"),
-    "validation": (robustness.Classification, "validate"),  # its histograms are written, nothing is saved
+    "step": (robustness.Robustness, "step"),
+    "validation": (robustness.Robustness, "validate"),  # its histograms are written, nothing is saved
     "best": (checkpoint, "save"),  # best.pt is written, last.pt is an epoch behind
     "row": (tracker.Tracker, "epoch"),  # in metrics.csv and TensorBoard, not yet in last.pt
     "last": (checkpoint, "save"),  # last.pt: the first time before any step, then after every epoch

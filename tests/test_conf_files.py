@@ -1,6 +1,5 @@
 import dataclasses
 import re
-from unittest import mock
 
 import pytest
 import torch
@@ -17,9 +16,9 @@ from lipnet.options.parse import NODES, Attack, Config, Estimate, Generator
 from lipnet.options.registry import GROUPS, names_for
 from lipnet.runs.load import new_model
 from lipnet.runs.recorded import differences
-from lipnet.tasks.gan.task import Adversarial
-from lipnet.tasks.robustness.task import Classification
-from lipnet.tasks.wasserstein.task import Kantorovich
+from lipnet.tasks.gan.task import GenerativeAdversarial
+from lipnet.tasks.robustness.task import Robustness
+from lipnet.tasks.wasserstein.task import Wasserstein
 from lipnet.training.schedules import build_optimizer
 
 PAIRS = names_for("dataset", "pair")
@@ -368,21 +367,21 @@ def test_the_paper_s_distance_is_the_paper_s(dataset, make_config):
 
 
 @pytest.mark.parametrize("file", GANS)
-def test_a_gan_s_experiment_trains_and_validates(file, make_config):
-    config = make_config(chosen(file))
+def test_a_gan_s_experiment_trains_and_validates(file, make_session):
+    task = GenerativeAdversarial(make_session(chosen(file)))
+    config = task.config
     kind, name = file.removesuffix(".yaml").split("/")[1:]
     dataset = config.dataset.name
     assert (config.task.name, name) == ("gan", f"gan_{dataset}" + "_bcop" * (config.model.name != "gan_critic"))
     if kind == "paper":
         assert (config.epochs, config.batch_size, config.task.critic_steps) == (128, 64, 5)
         assert (config.optimizer.lr, config.generator.lr, config.optimizer.betas) == (2e-4, 2e-4, [0.5, 0.999])
-    images, tracker = fake_images(dataset, 8), mock.Mock()
-    model, objective = new_model(config), Adversarial(config, images, config.generator.latent, tracker)
-    loss, _ = objective.step(model, images.pixels(), torch.rand(16, config.generator.latent))
+    task.validation, model = fake_images(dataset, 8), new_model(config)
+    loss, _ = task.step(model, task.validation.pixels(), torch.rand(16, config.generator.latent))
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    objective.validate(model.eval(), epoch=1)
-    assert tracker.writer.add_images.call_args.args[1].shape == (64, *image_facts(dataset)[0])
+    found = task.validate(model.eval(), epoch=1)
+    assert found.images["samples/generated"].shape == (64, *image_facts(dataset)[0])
 
 
 def pair_of(file):
@@ -392,44 +391,45 @@ def pair_of(file):
 
 
 @pytest.mark.parametrize("file", CRITICS)
-def test_a_critic_s_experiment_trains_and_validates(file, make_config):
-    config = make_config(chosen(file))
+def test_a_critic_s_experiment_trains_and_validates(file, make_session):
+    task = Wasserstein(make_session(chosen(file)))
+    config = task.config
     assert (config.task.name, config.dataset.name, config.loss.name) == ("wasserstein", pair_of(file), "kantorovich")
     shape, _ = inputs_and_outputs(config.dataset)
     samples = torch.rand(2, 4, *shape, dtype=torch.float64)
     pair = Pair(draw=lambda part, count, random: (samples[0], samples[1]), true_value=2.0)
-    tracker = mock.Mock(fresh=False)
-    model, objective = new_model(config), Kantorovich(config, pair, torch.device("cpu"), tracker)
+    task.samples, model = pair, new_model(config)
     inputs, weights = next(PairBatches(pair, config.batch_size, torch.device("cpu")).training_batches(4, 0, 0))
-    loss, _ = objective.step(model, inputs, weights)
+    loss, _ = task.step(model, inputs, weights)
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    metrics, score, _ = objective.validate(model.eval(), epoch=1)
-    assert metrics["lipschitz/upper_bound"] == pytest.approx(1, abs=1e-4)
-    assert score == pytest.approx(-loss.item(), abs=1e-4)
+    found = task.validate(model.eval(), epoch=1)
+    assert found.metrics["lipschitz/upper_bound"] == pytest.approx(1, abs=1e-4)
+    assert found.score == pytest.approx(-loss.item(), abs=1e-4)
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_an_experiment_trains_and_validates(line, make_config):
+def test_an_experiment_trains_and_validates(line, make_config, make_session):
     shipped = make_config(*line.split())
     shorter = [f"model.hidden={[16] * len(shipped.model.hidden)}"]  # as wide as the paper's, they would take a minute
     if shipped.conv.name == "svcm":
         shorter.append("conv.iterations=2")
-    config = make_config(*line.split(), *shorter)
-    model = new_model(config)
-    objective = Classification(config, fake_images(config.dataset.name, 2), tracker=mock.Mock(fresh=False))
+    task = Robustness(make_session(*line.split(), *shorter))
+    config = task.config
+    task.validation, model = fake_images(config.dataset.name, 2), new_model(config)
     optimizer = build_optimizer(config.optimizer, model.parameters())
     images, labels = next(fake_images(config.dataset.name, 2).batches(2))
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    loss, _ = objective.step(model, images, labels)
+    loss, _ = task.step(model, images, labels)
     loss.backward()
     optimizer.step()
     changed = [not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True)]
     assert changed == [parameter.requires_grad for parameter in model.parameters()]
     assert any(changed)
-    metrics, score, _ = objective.validate(model.eval(), epoch=1)
+    found = task.validate(model.eval(), epoch=1)
+    metrics = found.metrics
     assert metrics["lipschitz/upper_bound"] <= 1 + 1e-4
     if config.conv.name in ("bcop", "bcop_fixed"):  # orthogonal; the others' singular values spread below 1
         assert metrics["lipschitz/upper_bound"] >= 1 - 1e-4
     assert {f"validation/certified_accuracy@{radius.replace('/', '_')}" for radius in config.eval_radii} < set(metrics)
-    assert 0 <= score <= 1
+    assert 0 <= found.score <= 1

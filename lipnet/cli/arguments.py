@@ -33,7 +33,7 @@ from lipnet.cli.mistakes import check_line, occupied_by_another, occupied_by_job
 from lipnet.cli.overrides import parse_overrides, radii_as_written, text_of, values_of, without_option
 from lipnet.cli.paths import as_meant, path_of, path_override
 from lipnet.cli.pins import key_pins, option_pins, recorded_keys
-from lipnet.cli.saved import RUN_READERS, Origin, origin
+from lipnet.cli.saved import Origin, origin
 from lipnet.cli.sweeps.launch import Launch
 from lipnet.cli.sweeps.plan import Plan, plan_sweep
 from lipnet.errors import UserError
@@ -89,7 +89,7 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
             argv = [argument for argument in argv if argument not in own]
             overrides = [override for override in overrides if text_of(override) not in own]
         saved = run.added({override.key_or_group for override in overrides}) if run else []
-        saved += _left_over(saved, overrides)
+        saved += _left_by_task(run, saved, overrides) if run else []
         if not arguments.multirun and any(text.startswith("sweep=") for text in saved):
             saved.append("hydra.mode=RUN")  # one job of a ready-made sweep, by itself
         kept, problems = parse_overrides(saved)
@@ -212,14 +212,18 @@ def _launch(plan: Plan, composed: DictConfig) -> Launch:
     return Launch(secrets.token_hex(4), Path(directory), plan.keys, plan.jobs)
 
 
-def _left_over(saved: list[str], overrides: list[Override]) -> list[str]:
-    """Deletions of what the run's experiment chose for the task that trained it."""
-    task = next((str(override.value()) for override in overrides if override.key_or_group == "task"), None)
-    if not saved or task not in RUN_READERS:
+def _left_by_task(run: Origin, saved: list[str], overrides: list[Override]) -> list[str]:
+    """What the run's own task leaves to the one that reads it: the options that it chose, and no keys of its own."""
+    if not run.task:
         return []
-    composed = try_composing([*saved, f"task={task}"], [])
-    own = {field.name for field in dataclasses.fields(GROUPS["task"][task].keys)}
-    return [] if composed is None else [f"~task.{key}" for key in composed.task if key not in own]
+    trained, composed = (try_composing(texts, []) for texts in (run.texts, [*saved, f"task={run.task}"]))
+    if trained is None or composed is None:  # the checks will say what is wrong
+        return []
+    given = {override.key_or_group for override in overrides}
+    choices = {group: chosen_option(trained, group) for group in GROUPS if group not in ("task", *given)}
+    options = [f"{group}={name}" for group, name in choices.items() if name != chosen_option(composed, group)]
+    own = {field.name for field in dataclasses.fields(GROUPS["task"][run.task].keys)}
+    return [*options, *(f"~task.{key}" for key in composed.task if key not in own)]
 
 
 def _is_shared() -> bool:

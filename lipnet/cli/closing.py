@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lipnet.options.registry import GROUPS
 from lipnet.runs.commands import on_run, tool
 
 _LISTED = {
@@ -18,7 +19,7 @@ def closing_lines(directory: Path, task: str) -> str:
         tool("tensorboard", "--logdir", directory.parent): "curves of this run and its neighbours",
         tool("lipnet-results", directory.parent): "a table of them; --html FILE: a report",
     }
-    if task == "robustness":
+    if "attack" in GROUPS["task"][task].reads:
         commands[on_run("run", directory, "task=evaluate") + " attack.steps=100"] = "stronger attacks, other radii"
     width = max(map(len, commands))
     return "\n".join(

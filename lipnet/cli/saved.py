@@ -9,27 +9,9 @@ from hydra.core.override_parser.types import Override
 
 from lipnet.cli.paths import path_of
 from lipnet.errors import UserError
+from lipnet.options.readers import resume_keys, run_readers
+from lipnet.options.registry import GROUPS
 from lipnet.options.trust import read_overrides
-
-# What a command may change when it evaluates a finished run; everything else is the run's own.
-EVALUATION_KEYS = (
-    "task", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
-    "attack.names", "attack.steps", "attack.restarts", "attack.ddn_steps", "attack.examples", "attack.proved",
-    "attack.foolbox_examples",
-    "dataset.root", "dataset.download", "dataset.limit_test", "dataset.evaluation_samples",
-    "estimate.confidence", "estimate.transport_samples", "objective", "fail_fast",
-)  # fmt: skip
-# What may change when a finished run is exported.
-EXPORT_KEYS = (
-    "task", "task.onnx", "run", "eval_radii", "certify_dtype", "device", "threads", "progress", "bell",
-    "dataset.root", "dataset.download", "dataset.limit_test", "task.assured",
-)  # fmt: skip
-# What may change when a run is continued: nothing that touches training, or the choice of its best epoch.
-_NOT_ON_RESUME = (
-    "task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples", "objective", "fail_fast",
-)  # fmt: skip
-RESUME_KEYS = ("resume", "profile", *(key for key in EVALUATION_KEYS if key not in _NOT_ON_RESUME))
-RUN_READERS = {"evaluate": EVALUATION_KEYS, "export": EXPORT_KEYS}  # tasks that take run=DIR, and what each may change
 
 
 @dataclass(frozen=True)
@@ -39,7 +21,7 @@ class Origin:
     Attributes:
         key: what names it: ``resume``, ``rerun`` or ``run``.
         texts: the overrides that it was started with.
-        task: evaluate or export; empty where it is trained.
+        task: the task that reads it; empty where it is trained.
         changeable: the keys that the command may change; ``None``: all.
     """
 
@@ -91,8 +73,9 @@ def origin(overrides: list[Override]) -> Origin | None:
         if name in given and given[name].is_sweep_override():
             raise UserError(f"{given[name].input_line}: takes one value; give each a command of its own.")
     typed = str(given["task"].value()) if "task" in given else ""
-    task = typed if typed in RUN_READERS else ""
-    key, changeable = ("run", RUN_READERS[task]) if task else ("resume", RESUME_KEYS)
+    changes = GROUPS["task"][typed].changes if typed in GROUPS["task"] else None
+    task = "" if changes is None else typed
+    key, changeable = ("resume", resume_keys()) if changes is None else ("run", changes())
     paths = {name: path_of(given[name]) for name in (key, "rerun") if name in given}
     repeated, directory = paths.get("rerun"), paths.get(key)
     if key not in given and repeated is not None:
@@ -100,9 +83,11 @@ def origin(overrides: list[Override]) -> Origin | None:
     if directory is None:
         return None
     texts = _read_overrides(key, directory)
-    for read, name in (("task=evaluate", "an evaluation"), ("task=export", "an export")):
-        if read in texts:
-            raise UserError(f"{key}={directory}: {name}, not a training run; give the run that it was made from.")
+    for name in run_readers():
+        if f"task={name}" in texts:
+            raise UserError(
+                f"{key}={directory}: of task={name}, not a training run; give the run that it was made from."
+            )
     return Origin(key, directory, texts, task, changeable)
 
 

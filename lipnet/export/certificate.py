@@ -29,14 +29,14 @@ def certify_export(directory: Path, layers: list[dict[str, Any]], state: dict[st
         shape: of one input, without batch axis.
     """
     network = rebuild(layers, split_constants(state)[0])
-    bounds = layer_bounds(network, shape)
+    bounds, outputs = layer_bounds(network, shape), output_shape(network, shape)
     means, stds = preprocessing(layers, state)
     return {
         "format": FORMAT,
         "norm": "L2",
         "lipschitz_upper_bound": lipschitz_bound(network, shape),
         "input": {"shape": list(shape), "dtype": "float32", "mean": means, "std": stds},
-        "outputs": output_shape(network, shape)[0],
+        "outputs": outputs[0] if len(outputs) == 1 else list(outputs),
         "layers": [
             layer | {"lipschitz_upper_bound": bound} for layer, bound in zip(layers, bounds, strict=True)
         ],
@@ -77,7 +77,7 @@ def probe(network: nn.Sequential, shape: Shape) -> list[float]:
     """The outputs at one fixed input: they depend on every layer, activations and mean included."""
     count = torch.Size(shape).numel()
     pixels = torch.frac(torch.arange(1, count + 1, dtype=torch.float64) * 0.6180339887498949)  # spread over [0, 1)
-    return copy.deepcopy(network).double()(pixels.view(1, *shape))[0].tolist()
+    return copy.deepcopy(network).double()(pixels.view(1, *shape))[0].flatten().tolist()
 
 
 def fingerprint(tensor: Tensor) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from lipnet.layers.blocks.composition import Residual
 from lipnet.layers.convolutions.padded import PaddedConv2d
 
 
-def write_onnx(path: Path, network: nn.Module, shape: Shape) -> None:
+def write_onnx(path: Path, network: nn.Module, shape: Shape, inputs: str = "images", outputs: str = "logits") -> None:
     """Writes a plain network with inputs ``(batch, *shape)``, float32, of any batch size; needs onnx and onnxscript.
 
     An ``Assured`` one has a second output: which inputs it evaluated again, in an ``If`` that runs where there are any.
@@ -25,7 +25,7 @@ def write_onnx(path: Path, network: nn.Module, shape: Shape) -> None:
     for name in ("onnx_ir", "onnxscript"):  # they tell of every pass
         logging.getLogger(name).setLevel(logging.WARNING)
     assured = isinstance(network, Assured)
-    outputs = ["logits", "evaluated_again"] if assured else ["logits"]
+    names = [outputs, "evaluated_again"] if assured else [outputs]
     batch = {0: torch.export.Dim("batch")}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converter's own code
@@ -33,7 +33,7 @@ def write_onnx(path: Path, network: nn.Module, shape: Shape) -> None:
         program = torch.export.export(traced, (torch.rand(2, *shape),), dynamic_shapes=(batch,))
         torch.onnx.export(
             program, f=str(path), dynamo=True, external_data=False, verbose=False,
-            input_names=["images"], output_names=outputs,
+            input_names=[inputs], output_names=names,
         )  # fmt: skip
 
 

@@ -41,6 +41,21 @@ def _blocked_convolution(layer: BlockedConv2d) -> dict[str, Any]:
     return shape | {"block": layer.block}
 
 
+def _transposed(layer: nn.ConvTranspose2d) -> dict[str, Any]:
+    padding = layer.padding[0]
+    assert isinstance(padding, int)
+    return {
+        "in_channels": layer.in_channels, "out_channels": layer.out_channels, "kernel_size": layer.kernel_size[0],
+        "stride": layer.stride[0], "padding": padding, "bias": layer.bias is not None,
+    }  # fmt: skip
+
+
+def _normalization(kind: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]) -> Part:
+    """A layer that in evaluation is affine in each channel."""
+    code = f"nn.{kind.__name__}({{num_features}})"
+    return Part(kind, {"num_features": _COUNT}, lambda layer: {"num_features": layer.num_features}, code)
+
+
 def _linear(layer: nn.Linear) -> dict[str, Any]:
     return {"in_features": layer.in_features, "out_features": layer.out_features, "bias": layer.bias is not None}
 
@@ -84,6 +99,24 @@ PARTS: dict[str, Part] = {
         "nn.Sequential(\n            {padding},\n            BlockedConv2d({in_channels}, {out_channels}, "
         "{kernel_size}, stride={stride}, dilation={dilation}, bias={bias}, block={block}),\n        )",
     ),
+    "ConvTranspose2d": Part(
+        nn.ConvTranspose2d,
+        {
+            "in_channels": _COUNT, "out_channels": _COUNT, "kernel_size": _SIZE, "stride": _SIZE, "padding": _PIXELS,
+            "bias": boolean,
+        },
+        _transposed,
+        "nn.ConvTranspose2d({in_channels}, {out_channels}, {kernel_size}, stride={stride}, padding={padding}, "
+        "bias={bias})",
+    ),
+    "BatchNorm1d": _normalization(nn.BatchNorm1d),
+    "BatchNorm2d": _normalization(nn.BatchNorm2d),
+    "Unflatten": Part(
+        lambda size: nn.Unflatten(1, tuple(size)),
+        {"size": list_of(_COUNT, at_least=1)},
+        lambda layer: {"size": list(layer.unflattened_size)},
+        "nn.Unflatten(1, {size})",
+    ),
     "Flatten": Part(nn.Flatten, {}, lambda layer: {}, "nn.Flatten()"),
     "Linear": Part(
         nn.Linear,
@@ -97,6 +130,7 @@ PARTS: dict[str, Part] = {
         lambda layer: _linear(layer) | {"block": layer.block},
         "BlockedLinear({in_features}, {out_features}, bias={bias}, block={block})",
     ),
+    "Tanh": Part(nn.Tanh, {}, lambda layer: {}, "nn.Tanh()"),
 }  # fmt: skip
 
 

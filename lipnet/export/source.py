@@ -1,6 +1,7 @@
 """The network as torch code that needs no lipnet."""
 
 import inspect
+import re
 import textwrap
 from typing import Any
 
@@ -14,14 +15,16 @@ from lipnet.layers.convolutions.padded import same_padding
 _PADS = {"circular": "nn.CircularPad2d", "zeros": "nn.ZeroPad2d"}
 
 
-def network_source(layers: list[dict[str, Any]], assured: bool = False) -> str:
+def network_source(layers: list[dict[str, Any]], assured: bool = False, example: str | None = None) -> str:
     """The text of ``network.py``: the layers of ``lipnet.export.deployed`` and a ``build`` of this network.
 
     Args:
         assured: whether ``load`` gives an ``Assured`` network of these layers.
+        example: how it is used, a line; ``None``: with images that it has logits for.
     """
     shared, _, _ = inspect.getsource(deployed).rpartition("def build() ")
     shared = _assured(shared) if assured else shared
+    shared = re.sub(r"^>>> logits = .*$", f">>> {example}", shared, count=1, flags=re.M) if example else shared
     classes = _activations(layers) + _blocks(layers)
     shared = shared.replace("def load() ", f"{classes}def load() ", 1)
     if "math" in used_names(classes):

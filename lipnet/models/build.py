@@ -22,7 +22,9 @@ def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequenti
     return nn.Sequential(*first, *load("model", config.model.name)(config, input_shape, outputs))
 
 
-def build_gan(config: Config, image_shape: Shape) -> Gan:
-    """A generator of such images, and the critic that ``config.model`` describes."""
+def build_gan(config: Config, image_shape: Shape, outputs: int = 1) -> Gan:
+    """A generator of such images, and the critic that ``config.model`` describes; it has one output, whatever is asked
+    for.
+    """
     critic = build_model(config, image_shape, 1)
     return Gan(build_generator(config.generator, image_shape), critic, not isinstance(config.model, GanCritic))

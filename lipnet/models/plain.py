@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from lipnet.layers.constrained import Constrained
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.dense.constrained import ConstrainedLinear
+from lipnet.layers.training import has_soft_layers, is_soft
 
 _LONG = 256  # terms beyond which sums are taken in blocks, so that float32 rounds them less
 _BLOCK = 128  # terms in each of a convolution's blocks; shorter ones cost too much time
@@ -23,7 +25,8 @@ def to_plain(model: nn.Module, blocked: bool = True) -> nn.Module:
     """A copy of ``model`` whose constrained layers are plain ``nn.Conv2d`` (behind a padding) and ``nn.Linear``.
 
     It computes the same outputs from the effective weights, frozen as they are now; training it would leave the
-    constraint. Modules that are already plain are copied; none of the copies works in place.
+    constraint. Modules that are already plain are copied; none of the copies works in place. A layer with a method
+    ``hardened`` is replaced by what that returns.
 
     Args:
         blocked: layers of long sums become ``BlockedLinear`` and ``BlockedConv2d``, which take them in blocks: in
@@ -34,15 +37,26 @@ def to_plain(model: nn.Module, blocked: bool = True) -> nn.Module:
         TypeError: a module may compute something else than its class does (a hook, an overridden method, ...), or is
             constrained in a way that has no plain form; the message names it.
     """
+    _refuse_obstacles(model)
+    return _to_plain(model, {}, blocked).train(model.training)
+
+
+def hardened(model: nn.Module) -> nn.Module:
+    """The network that would be deployed: the model itself, or where a layer of it is soft a plain copy."""
+    return to_plain(model, blocked=False) if has_soft_layers(model) else model
+
+
+def _refuse_obstacles(model: nn.Module) -> None:
     for name, module in model.named_modules(prefix=type(model).__name__):
         reason = _obstacle(module)
         if reason is not None:
             raise TypeError(f"to_plain cannot convert {name} ({type(module).__name__}): {reason}")
-    return _to_plain(model, {}, blocked).train(model.training)
 
 
 def _to_plain(module: nn.Module, done: dict[nn.Module, nn.Module], blocked: bool) -> nn.Module:
     """Converts a module once, wherever and however often it is used."""
+    if module not in done and is_soft(module):
+        done[module] = _to_plain(_hard(module), done, blocked)
     if module not in done:
         try:
             plain = done[module] = _convert(module, blocked)
@@ -59,6 +73,16 @@ def _to_plain(module: nn.Module, done: dict[nn.Module, nn.Module], blocked: bool
             if child is not None and name in plain._modules:
                 plain._modules[name] = _to_plain(child, done, blocked)
     return done[module]
+
+
+@torch.no_grad()
+def _hard(module: Any) -> nn.Module:
+    """What a soft layer is deployed as."""
+    hard: nn.Module = module.hardened()
+    if has_soft_layers(hard):
+        raise TypeError(f"to_plain cannot convert {module}: what it hardens to is soft itself ({hard})")
+    _refuse_obstacles(hard)
+    return hard
 
 
 def _obstacle(module: nn.Module) -> str | None:

@@ -4,22 +4,28 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from lipnet.options.facts import inputs_and_outputs
+from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
 from lipnet.options.messages import option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic
 from lipnet.options.pairs import Estimate, GanPair, Pair
-from lipnet.options.registry import GROUPS, is_for, names_for, unread_groups
+from lipnet.options.readers import run_readers
+from lipnet.options.registry import GROUPS, Option, is_for, names_for, unread_groups
 from lipnet.options.tasks import Export
 
 
-def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
-    """Labelled images are classified, distributions are told apart: task, data set and loss must agree on which."""
+def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None) -> Iterator[str]:
+    """Labelled images are classified, distributions are told apart: task, data set and loss must agree on which.
+
+    Args:
+        run: the directory of the finished run that a task reads; such a task takes what the run was trained with.
+    """
     if dataset not in GROUPS["dataset"]:
         return
     data = GROUPS["dataset"][dataset].data
     wanted = GROUPS["task"][task].data if task in GROUPS["task"] else ""
-    losses = GROUPS["task"][task].losses if task in GROUPS["task"] else ()
+    learned = trainer(task, run)
+    losses = learned.losses if learned is not None else ()
     if data == "pair" and wanted == "images":
         others = f"dataset={', '.join(names_for('dataset', 'images'))}"
         if losses:
@@ -36,7 +42,10 @@ def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
         )
     if data == "images" and losses:
         if loss not in losses:
-            yield f"loss={loss}: task={task} trains with the critic's, {', '.join(losses)}; leave it out."
+            name = learned.name if learned is not None else task
+            yield f"loss={loss}: task={name} trains with the critic's, {', '.join(losses)}; leave it out."
+    elif learned is None and task in GROUPS["task"] and loss in _brought_along(data):
+        return  # of a run that is not there any more
     elif loss in GROUPS["loss"] and GROUPS["loss"][loss].data not in ("", data):
         fitting = ", ".join(names_for("loss", data))
         if data == "pair":
@@ -45,19 +54,34 @@ def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
             yield f"loss={loss}: needs a pair of distributions, not dataset={dataset}; use loss={fitting}."
 
 
+def _brought_along(data: str) -> list[str]:
+    """The losses that tasks for such data bring along."""
+    return [loss for option in GROUPS["task"].values() if option.data == data for loss in option.losses]
+
+
 def unread_keys(config: Any) -> dict[str, str]:
     """Keys (or groups of them) that a run of this configuration would not read, each with the reason."""
     task, dataset, model = (option_name(config.get(group)) for group in ("task", "dataset", "model"))
     unread = dict.fromkeys(unread_groups(model), f"model={model} does not read it")
-    of_classifiers = ("attack", "certify_dtype", "eval_radii")
-    if task == "gan":
-        return unread | dict.fromkeys((*of_classifiers, "estimate"), "task=gan does not read it")
-    if task not in ("evaluate", "export"):  # its message says more
-        unread["generator"] = "only task=gan reads it"
-    if is_for("pair", dataset):
-        reason = f"only classifiers read it, and dataset={dataset} is a pair of distributions"
-        return unread | dict.fromkeys(of_classifiers, reason)
-    return unread | {"estimate": f"only task=wasserstein reads it, and dataset={dataset} holds labelled images"}
+    learned = trainer(task, config.get("run"))
+    if learned is None:  # the checks say what is wrong with the task, or the run that it reads
+        return unread
+    readers: dict[str, list[Option]] = {}
+    for option in GROUPS["task"].values():
+        for key in option.reads:
+            readers.setdefault(key, []).append(option)
+    others = {key: tasks for key, tasks in readers.items() if learned not in tasks}
+    return unread | {key: _only(tasks, dataset) for key, tasks in others.items()}
+
+
+def _only(readers: list[Option], dataset: Any) -> str:
+    """Who reads a key, and whether the data set alone keeps it from being read."""
+    names = ", ".join(option.name for option in readers)
+    reason = f"only task={names} {'reads' if len(readers) == 1 else 'read'} it"
+    if any(is_for(option.data, dataset) for option in readers):
+        return reason
+    kind = "is a pair of distributions" if is_for("pair", dataset) else "holds labelled images"
+    return f"{reason}, and dataset={dataset} {kind}"
 
 
 def check_between_keys(config: Any) -> Iterator[str]:
@@ -67,8 +91,9 @@ def check_between_keys(config: Any) -> Iterator[str]:
             f"debug=overfit: needs labels, and dataset={config.dataset.name} is a pair of distributions; "
             "use debug=fast."
         )
+    learned = None if config.task is None else trainer(config.task.name, config.run)
     if config.task is not None:
-        yield from _check_task(config)
+        yield from _check_task(config, learned)
     if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
         yield _no_gan(config.dataset.run)
     elif config.dataset is not None:
@@ -81,27 +106,32 @@ def check_between_keys(config: Any) -> Iterator[str]:
             yield from _check_conv_net(config.model, config.dataset.name, shape)
         if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
             yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
-        if config.task is not None and config.task.name == "gan":
+        if learned is not None and "generator" in learned.reads:
             yield from _check_gan(config, shape)
     if config.activation is not None and config.model is not None:
         yield from _check_activation(config)
 
 
-def _check_task(config: Any) -> Iterator[str]:
-    task = config.task.name
-    reads_run = task in ("evaluate", "export")
-    if reads_run and not config.run:
+def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
+    """Whether the task has the run that it reads, and the network and the outputs that it needs.
+
+    Args:
+        learned: the task that trains the network, or has trained it.
+    """
+    task, readers = config.task.name, run_readers()
+    if task in readers and not config.run:
         yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
-    if reads_run and config.resume:
+    if task in readers and config.resume:
         yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."
-    if not reads_run and config.run and not isinstance(config.dataset, GanPair):
-        yield (
-            f"run={config.run}: only task=evaluate, task=export and dataset=gan read it; to continue a run use "
-            "resume=DIR."
-        )
-    if isinstance(config.task, Export) and config.task.assured and isinstance(config.dataset, Pair):
-        yield f"task.assured=true: a critic of dataset={config.dataset.name} predicts no class; leave it out."
-    if isinstance(config.model, GanCritic) and config.task.name != "gan":
+    if task not in readers and config.run and not isinstance(config.dataset, GanPair):
+        listed = ", ".join(f"task={name}" for name in readers)
+        yield f"run={config.run}: only {listed} and dataset=gan read it; to continue a run use resume=DIR."
+    if isinstance(config.task, Export) and config.task.assured:
+        if isinstance(config.dataset, Pair):
+            yield f"task.assured=true: a critic of dataset={config.dataset.name} predicts no class; leave it out."
+        elif learned is not None and "eval_radii" not in learned.reads:
+            yield f"task.assured=true: a network of task={learned.name} predicts no class; leave it out."
+    if isinstance(config.model, GanCritic) and learned is not None and learned.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from lipnet.options.registry import GROUPS, is_for
+from lipnet.options.registry import GROUPS, Option, is_for
 
 
 def image_facts(name: str) -> tuple[tuple[int, int, int], int]:
@@ -24,9 +24,28 @@ def inputs_and_outputs(dataset: Any) -> tuple[tuple[int, ...], int]:
 
 def trained_on(run: str | None) -> str | None:
     """The image set of a run of ``task=gan``, from its saved configuration; ``None`` where there is no such run."""
+    task, dataset = _saved_choices(run)
+    return dataset if task == "gan" else None
+
+
+def trainer(task: Any, run: Any) -> Option | None:
+    """The task that trains, or has trained, the network: ``task`` itself, or that of the finished run that it reads.
+
+    ``None`` where there is no such task, or the run's saved configuration cannot be read: it may be gone.
+    """
+    option = GROUPS["task"].get(task)
+    if option is None or option.trains:
+        return option
+    found = GROUPS["task"].get(_saved_choices(run)[0] or "")
+    return found if found is not None and found.trains else None
+
+
+def _saved_choices(run: Any) -> tuple[str | None, str | None]:
+    """The names of a run's task and of its data set."""
     saved = Path(str(run)) / ".hydra" / "config.yaml"
     try:
         config = yaml.safe_load(saved.read_bytes())
-        return config["dataset"]["name"] if config["task"]["name"] == "gan" else None
-    except (OSError, yaml.YAMLError, RecursionError, KeyError, TypeError):
-        return None
+        names = config["task"]["name"], config["dataset"]["name"]
+    except (OSError, ValueError, yaml.YAMLError, RecursionError, KeyError, TypeError):
+        return None, None
+    return names if all(isinstance(name, str) for name in names) else (None, None)

@@ -41,7 +41,8 @@ def parse(config: DictConfig | Mapping[str, Any]) -> Config:
 def examine(config: DictConfig | Mapping[str, Any]) -> tuple[Config | None, list[str]]:
     """The checked configuration, or ``None`` with all its problems."""
     unresolved: Any = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
-    problems = list(check_choices(*(option_name(unresolved.get(group)) for group in ("task", "dataset", "loss"))))
+    task, dataset, loss = (option_name(unresolved.get(group)) for group in ("task", "dataset", "loss"))
+    problems = list(check_choices(task, dataset, loss, unresolved.get("run")))
     try:
         raw: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     except OmegaConfBaseException as error:  # a loss asks the wrong kind of data set for a key: said already

@@ -24,13 +24,19 @@ class Option:
             loss: ``(option, margin) -> ((logits, labels) -> losses)``. optimizer: ``(parameters, **keys)``.
             scheduler: ``(option, peak, steps, steps per epoch) -> (step -> rate)``.
             dataset: ``option -> (training split, test split)``, or for a pair ``option -> Pair``.
-            task: ``(config, session) -> results``.
-        reads: of a model, the groups whose options it is built of.
+            task: of one that trains, ``session -> Task``; of one that reads a finished run, ``session -> results``.
+        reads: of a model, the groups whose options it is built of; of a task, the keys and groups of keys that it alone
+            or a few tasks read.
         data: ``images`` or ``pair``: what a data set is, and what a task or a loss is for; empty: any.
         losses: of a task, the losses that it trains with; empty: any.
         groups: of an activation, how many channels it takes together; ``None``: all of them.
         shape, classes: of labelled images, ``(channels, height, width)`` and the number of classes.
         shared: of a task, whether several processes can share a run.
+        network: of a task that trains, ``(config, input shape, outputs) -> network``, as ``code``.
+        numbers: of a task, ``config -> Numbers``: those that ``results.json`` of such a run may hold, as ``code``; it
+            imports no torch.
+        evaluation: of a task that trains, the keys that ``task=evaluate`` may change of its runs, beside those of any.
+        changes: of a task that reads a finished run, the keys that it may change of it; ``None``: it trains.
     """
 
     group: str
@@ -44,11 +50,25 @@ class Option:
     shape: tuple[int, int, int] | None = None
     classes: int = 1
     shared: bool = False
+    network: str = "lipnet.models:build_model"
+    numbers: str = ""
+    evaluation: tuple[str, ...] = ()
+    changes: Callable[[], tuple[str, ...]] | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Of a task: whether it trains a network, or reads a finished run."""
+        return self.changes is None
 
     def load(self) -> Any:
         """Imports the code, and returns it."""
-        module, _, name = self.code.partition(":")
-        return getattr(import_module(module), name)
+        return load_code(self.code)
+
+
+def load_code(code: str) -> Any:
+    """What ``module:name`` stands for."""
+    module, _, name = code.partition(":")
+    return getattr(import_module(module), name)
 
 
 # Every group in the order in which they are shown, with its options; the first is the default. The last groups are

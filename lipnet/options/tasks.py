@@ -1,9 +1,10 @@
 """The options of ``task``, and of attacks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from lipnet.options.checks import boolean, checked, number, one_of, optional, some_of, whole
 from lipnet.options.option import Named
+from lipnet.options.readers import evaluation_keys, export_keys
 from lipnet.options.registry import register
 
 
@@ -48,8 +49,25 @@ class Attack:
     foolbox_examples: int = checked(whole(1))
 
 
-register("task", "robustness", Robustness, "lipnet.tasks.robustness.task:train", data="images", shared=True)
-register("task", "wasserstein", code="lipnet.tasks.wasserstein.task:train", data="pair", shared=True)
-register("task", "gan", GanTraining, "lipnet.tasks.gan.task:train", data="images", losses=("kantorovich",))
-register("task", "evaluate", code="lipnet.tasks.evaluate:evaluate", shared=True)
-register("task", "export", Export, "lipnet.tasks.export:export")
+register(
+    "task", "robustness", Robustness, "lipnet.tasks.robustness.task:Robustness", data="images", shared=True,
+    reads=("attack", "certify_dtype", "eval_radii"), numbers="lipnet.tasks.robustness.results:numbers",
+    evaluation=("eval_radii", "certify_dtype", *(f"attack.{field.name}" for field in fields(Attack))),
+)  # fmt: skip
+register(
+    "task", "wasserstein", code="lipnet.tasks.wasserstein.task:Wasserstein", data="pair", shared=True,
+    reads=("estimate",), numbers="lipnet.tasks.wasserstein.results:numbers",
+    evaluation=("dataset.evaluation_samples", "estimate.confidence", "estimate.transport_samples"),
+)  # fmt: skip
+register(
+    "task", "gan", GanTraining, "lipnet.tasks.gan.task:GenerativeAdversarial", data="images", losses=("kantorovich",),
+    reads=("generator",), network="lipnet.models:build_gan", numbers="lipnet.tasks.gan.results:numbers",
+)  # fmt: skip
+register(
+    "task", "evaluate", code="lipnet.tasks.evaluate:evaluate", shared=True,
+    changes=evaluation_keys, numbers="lipnet.tasks.results:numbers_of_evaluation",
+)  # fmt: skip
+register(
+    "task", "export", Export, "lipnet.tasks.export:export",
+    changes=export_keys, numbers="lipnet.tasks.results:numbers_of_export",
+)  # fmt: skip

@@ -7,11 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from lipnet.errors import UserError
-from lipnet.models import build_gan, build_model
 from lipnet.options.config import Config
 from lipnet.options.facts import inputs_and_outputs
+from lipnet.options.registry import GROUPS, load_code
 from lipnet.runs import checkpoint
-from lipnet.runs.commands import on_run
 from lipnet.runs.identity import NO_RESULT_KEYS
 from lipnet.runs.recorded import differences, saved_config
 from lipnet.runs.weights import load_weights
@@ -57,23 +56,11 @@ def load_run(directory: str | Path, which: str = "best") -> Run:
 
 
 def new_model(config: Config) -> nn.Sequential:
-    """The configuration's network with fresh weights; of ``task=gan``, a ``Gan``: the generator and its critic."""
-    if config.task.name == "gan":
-        return build_gan(config, inputs_and_outputs(config.dataset)[0])
-    return build_model(config, *inputs_and_outputs(config.dataset))
-
-
-def refuse_gan(config: Config, directory: str) -> None:
-    """Refuses the configuration of a run of ``task=gan`` where a certificate is asked for.
-
-    Raises:
-        UserError: it is one.
-    """
-    if config.task.name == "gan":
-        raise UserError(
-            f"run={directory}: a GAN has no certificate; compare its images with real ones by "
-            f"{on_run('run', directory, 'task=wasserstein', 'dataset=gan')}"
-        )
+    """The configuration's network with fresh weights, as its task builds it."""
+    network: nn.Sequential = load_code(GROUPS["task"][config.task.name].network)(
+        config, *inputs_and_outputs(config.dataset)
+    )
+    return network
 
 
 def refuse_changes(saved: Config, given: Config, allowed: tuple[str, ...], command: str) -> None:

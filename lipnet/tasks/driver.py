@@ -1,75 +1,70 @@
-"""What tasks that train have in common: from a configuration to a trained network and its evaluation."""
+"""From a session to a trained network and its evaluation: what every task that trains has in common."""
 
 import dataclasses
 import logging
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from lipnet.certify import singular_values
 from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.certify.walk import walk
-from lipnet.cli.saved import RESUME_KEYS
-from lipnet.models import summarize
+from lipnet.models import hardened, summarize
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
 from lipnet.options.facts import inputs_and_outputs
+from lipnet.options.readers import resume_keys
+from lipnet.options.registry import GROUPS
 from lipnet.runs import checkpoint
 from lipnet.runs.files import read_csv, remove_parts
 from lipnet.runs.load import load_run, new_model, refuse_changes
 from lipnet.runs.machine import versions
+from lipnet.runs.record import write_results
 from lipnet.runs.recorded import saved_config
 from lipnet.tasks.results import ByRadius, Start
 from lipnet.tasks.session import Session
+from lipnet.tasks.task import Results, Task
 from lipnet.training import distributed
 from lipnet.training.loop import Loop
-from lipnet.training.protocols import Batches, Objective
+from lipnet.training.protocols import Validation
 from lipnet.training.tracker import Tracker, open_tracker
 
 log = logging.getLogger("lipnet")
 
-Results = TypeVar("Results", bound=Start)
+
+def carry_out(session: Session) -> None:
+    """Does what the session's task is: trains a network and evaluates it, or reads a finished run."""
+    option = GROUPS["task"][session.config.task.name]
+    if option.trains:
+        fit(option.load()(session), session)
+    else:
+        option.load()(session)
 
 
-def train_and_evaluate(
-    config: Config,
-    session: Session,
-    batches: Batches,
-    objective: Callable[[Tracker], Objective],
-    evaluate: Callable[[nn.Module, Tracker, Start], Results],
-    metrics: list[str],
-    rates: dict[str, float] | None = None,
-    prepare: Callable[[nn.Module], None] = lambda model: None,
-) -> Results:
-    """Trains (or continues) the configuration's network and evaluates its best epoch.
-
-    Args:
-        batches: the training batches, on the session's device.
-        objective: ``tracker -> objective``.
-        evaluate: ``(best network, tracker, what is known before) -> results``; it writes them.
-        metrics: tags that ``evaluate`` will write, for the HPARAMS page.
-        rates: child module -> what multiplies the learning rate for its parameters.
-        prepare: changes a fresh network in place, where its start depends on data.
-    """
+def fit(task: Task[Results], session: Session) -> Results:
+    """Trains (or continues) the configuration's network and evaluates its best epoch."""
+    config, batches = session.config, task.batches()
     model = new_model(config).eval()
-    prepare(model)
+    task.prepare(model)
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     if len(batches) < config.batch_size:
         log.info("batch_size=%d: an epoch is one step of all %d examples", config.batch_size, len(batches))
     facts = {"config": dataclasses.asdict(config), "choices": session.choices, "versions": versions()}
-    loop = Loop(model.to(session.device), batches, config, session.directory, facts, rates or {})
+    loop = Loop(model.to(session.device), batches, config, session.directory, facts, task.rates, task.update)
     if distributed.is_main():
         remove_parts(session.directory)
     _restore(loop)
     tracker = open_tracker(session.directory, loop.progress.epoch)
     try:
         if tracker.fresh:
-            tracker.hyperparameters(config, metrics, session.typed_keys)
+            tracker.hyperparameters(config, task.compared, session.typed_keys)
             tracker.text("network", summary, 0)
-        loop.run(objective(tracker), tracker)
+            tracker.layout(task.charts)
+        loop.run(Tracked(task, tracker), tracker)
         start: Start = {
             **session.header,
             "run": None,
@@ -81,12 +76,39 @@ def train_and_evaluate(
             "validation": distributed.from_main(lambda: _validation(session, loop.progress.best_epoch)),
         }
         best = distributed.from_main(lambda: load_run(session.directory).model)
-        results = evaluate(best.to(session.device), tracker, start)
+        results = report(task, best.to(session.device), start, tracker)
         if distributed.is_main():
             loop.previous.unlink(missing_ok=True)  # a complete run is not continued
         return results
     finally:
         tracker.close()
+
+
+def report(task: Task[Results], model: nn.Module, start: Start, tracker: Tracker) -> Results:
+    """Evaluates a trained network; writes ``results.json``, last, and whatever shows them."""
+    results = task.evaluate(hardened(model), start)
+    if distributed.is_main():
+        task.show(results, tracker)
+        write_results(task.session.directory, results)
+    return results
+
+
+class Tracked:
+    """A task as the loop's objective: what it validates is the network that would be deployed, and is tracked."""
+
+    def __init__(self, task: Task[Any], tracker: Tracker) -> None:
+        self.task, self.tracker, self.sums = task, tracker, task.sums
+
+    def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return self.task.step(model, images, labels)
+
+    @torch.no_grad()
+    def validate(self, model: nn.Module, epoch: int) -> Validation:
+        network = hardened(model)
+        proved = self.task.proved(network)
+        if proved is not None:
+            track_singular_values(proved, self.task.config, epoch, self.tracker)
+        return self.task.validate(network, epoch)
 
 
 def _validation(session: Session, epoch: int) -> dict[str, float | ByRadius] | None:
@@ -99,7 +121,7 @@ def _validation(session: Session, epoch: int) -> dict[str, float | ByRadius] | N
         if key.startswith("validation_") and math.isfinite(float(value))
     }
     found: dict[str, float | ByRadius] = {name: value for name, value in figures.items() if "@" not in name}
-    for name in ("certified_accuracy", "certified_accuracy_per_pair"):
+    for name in dict.fromkeys(tag.partition("@")[0] for tag in figures if "@" in tag):
         by_radius: ByRadius = {}
         for radius in session.config.eval_radii or ():
             tag = f"{name}@{radius.replace('/', '_')}"
@@ -125,6 +147,6 @@ def _restore(loop: Loop) -> None:
     saved = loop.saved()
     if saved is not None:
         checkpoint.require(saved, loop.last, config=dict)
-        refuse_changes(saved_config(saved), loop.config, RESUME_KEYS, f"resume={loop.directory}")
+        refuse_changes(saved_config(saved), loop.config, resume_keys(), f"resume={loop.directory}")
         loop.continue_from(saved)
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)

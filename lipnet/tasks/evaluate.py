@@ -2,29 +2,29 @@
 
 import logging
 
-from lipnet.cli.saved import EVALUATION_KEYS
-from lipnet.data.images import load_splits
-from lipnet.data.pairs import load_pair
 from lipnet.models.summary import count_parameters
-from lipnet.options.config import Config
-from lipnet.options.pairs import Pair
-from lipnet.runs.load import load_run, refuse_changes, refuse_gan
+from lipnet.options.readers import evaluation_keys
+from lipnet.options.registry import load
+from lipnet.runs.load import load_run, refuse_changes
+from lipnet.tasks.driver import report
 from lipnet.tasks.results import Start
-from lipnet.tasks.robustness import task as robustness
 from lipnet.tasks.session import Session
-from lipnet.tasks.wasserstein import task as wasserstein
 from lipnet.training import distributed
 from lipnet.training.tracker import open_tracker
 
 log = logging.getLogger("lipnet")
 
 
-def evaluate(config: Config, session: Session) -> robustness.Results | wasserstein.Results:
-    """Evaluates the network in ``config.run``; the command line has been completed with that run's own overrides."""
+def evaluate(session: Session) -> Start:
+    """Evaluates the network in ``run=DIR`` as the task that trained it does.
+
+    The command line has been completed with that run's own overrides.
+    """
+    config = session.config
     run = distributed.from_main(lambda: load_run(str(config.run)))
-    refuse_gan(run.config, str(config.run))
-    refuse_changes(run.config, config, EVALUATION_KEYS, f"task=evaluate run={config.run}")
+    refuse_changes(run.config, config, evaluation_keys(), f"task=evaluate run={config.run}")
     log.info("evaluating %s, weights of epoch %d", config.run, run.epoch)
+    task = load("task", run.config.task.name)(session)
     tracker = open_tracker(session.directory)
     try:
         start: Start = {
@@ -37,13 +37,8 @@ def evaluate(config: Config, session: Session) -> robustness.Results | wasserste
             "samples_per_second": None,
             "validation": None,
         }
-        model = run.model.to(session.device)
-        if isinstance(config.dataset, Pair):
-            pair = distributed.first_of_machine_first(lambda: load_pair(config.dataset))
-            tracker.hyperparameters(config, wasserstein.compared_metrics(pair), session.typed_keys)
-            return wasserstein.evaluate(model, pair, config, session, tracker, start)
-        tracker.hyperparameters(config, robustness.compared_metrics(config), session.typed_keys)
-        test = distributed.first_of_machine_first(lambda: load_splits(config.images, config.seed)).test
-        return robustness.evaluate(model, test.to(session.device), config, session, tracker, start)
+        tracker.hyperparameters(config, task.compared, session.typed_keys)
+        found: Start = report(task, run.model.to(session.device), start, tracker)
+        return found
     finally:
         tracker.close()

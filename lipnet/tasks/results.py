@@ -3,7 +3,14 @@
 A key whose type admits ``None`` is left out of the file where it has no value. docs/results.md says what each key is.
 """
 
-from typing import TypedDict
+from pathlib import Path
+from typing import TypedDict, cast
+
+from lipnet.options.config import Config
+from lipnet.options.facts import trainer
+from lipnet.options.registry import load_code
+from lipnet.runs.record import Added, write_results
+from lipnet.tasks.numbers import Numbers, numbers_of
 
 ByRadius = dict[str, float]  # a radius as it was written -> a fraction of the examples
 
@@ -26,6 +33,19 @@ class Header(TypedDict):
     threads: int
 
 
+class Typed(TypedDict):
+    """What is known of a job of a sweep before its configuration is checked."""
+
+    overrides: list[str]
+
+
+class NotStarted(Typed):
+    """All that a job leaves that failed then."""
+
+    status: str
+    error: str
+
+
 class Failed(Header):
     """All that a failed run leaves."""
 
@@ -45,17 +65,8 @@ class Start(Header):
     validation: dict[str, float | ByRadius] | None
 
 
-class Certified(TypedDict):
-    """What is proved of a classifier on test examples; of the network in ``certify_dtype``, but for the last."""
-
-    clean_accuracy: float
-    certified_accuracy: ByRadius
-    certify_dtype: str
-    certified_accuracy_by_arithmetic: dict[str, ByRadius]
-
-
 class Exported(Header):
-    """What ``task=export`` leaves of a critic."""
+    """What ``task=export`` leaves of a network; a task may add to it."""
 
     run: str
     parameters: int
@@ -64,9 +75,35 @@ class Exported(Header):
     status: str
 
 
-class ExportedClassifier(Exported, Certified):
-    """What it leaves of a classifier; ``evaluated_again`` of an assured one."""
+def write_failure(directory: Path, known: Header | Typed, error: str) -> None:
+    """Writes ``results.json`` of a run that failed, with what is known of it."""
+    failed = cast(Failed | NotStarted, {**known, "status": "failed", "error": error})
+    write_results(directory, failed)
 
-    test_examples: int
-    lipschitz_lower_bound: float
-    evaluated_again: float | None
+
+def numbers_of_any(trains: bool) -> list[str]:
+    """The numbers of every run: of its machine, its network and, where it trains, its training."""
+    of_start = numbers_of(Start, {"validation": [[]]}, without=Header).measures
+    of_training = ("epochs", "train_seconds", "samples_per_second")
+    kept = [name for name in of_start if trains or name not in of_training]
+    of_header = numbers_of(Header, {"hardware": [["cores", "memory_bytes"]]}).measures
+    return [*kept, *of_header, *numbers_of(Added, {}).measures]
+
+
+def numbers_of_evaluation(config: Config) -> Numbers:
+    """What ``task=evaluate`` may find."""
+    found = _of_trainer(config)
+    return Numbers(found.measures, found.beside)
+
+
+def numbers_of_export(config: Config) -> Numbers:
+    """What ``task=export`` may find."""
+    own, task = numbers_of(Exported, {}, without=Start), _of_trainer(config)
+    return Numbers([*own.measures, *task.exported], own.beside)
+
+
+def _of_trainer(config: Config) -> Numbers:
+    """Of the task that trained the network; none where its run is gone."""
+    task = trainer(config.task.name, config.run)
+    found: Numbers = Numbers() if task is None else load_code(task.numbers)(config)
+    return found

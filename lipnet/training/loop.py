@@ -29,6 +29,7 @@ from lipnet.training.progress import Progress, sums_of_main
 from lipnet.training.protocols import Batches, Objective
 from lipnet.training.schedules import build_optimizer, learning_rate, parameter_groups
 from lipnet.training.tracker import Tracker
+from lipnet.training.update import PlainUpdate, Update
 
 log = logging.getLogger("lipnet")
 
@@ -45,6 +46,7 @@ class Loop:
             appear in it.
         facts: plain data saved in every checkpoint (the configuration, the choices, versions).
         rates: child module -> what multiplies the learning rate for its parameters; 1 for all others.
+        kind: what an update is made by.
     """
 
     model: nn.Module
@@ -53,6 +55,7 @@ class Loop:
     directory: Path
     facts: dict[str, Any]
     rates: dict[str, float] = field(default_factory=dict)
+    kind: type[Update] = PlainUpdate
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -62,6 +65,7 @@ class Loop:
         self.eager = distributed.parallel(self.model)
         self.trained = compiled_network(self.eager) if self.config.compile else self.eager
         self.optimizer = build_optimizer(self.config.optimizer, parameter_groups(self.model, self.rates))
+        self.update = self.kind(self.model, self.optimizer, self.config)
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         steps = self.config.epochs * self.batches
         self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, steps, self.batches)
@@ -82,10 +86,12 @@ class Loop:
         Raises:
             UserError: it is not of this run.
         """
-        checkpoint.require(saved, self.last, optimizer=dict, rng=Tensor)
+        saved = {"update": {}, **saved}  # which none has that needs no state
+        checkpoint.require(saved, self.last, optimizer=dict, rng=Tensor, update=dict)
         load_weights(self.model, saved["model"], str(self.last))
         try:
             self.optimizer.load_state_dict(saved["optimizer"])
+            self.update.load_state_dict(saved["update"])
             self.progress = Progress(**saved["progress"])
             torch.set_rng_state(saved["rng"])
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -164,11 +170,13 @@ class Loop:
         images, labels, weight = distributed.own_share(inputs, targets)
         done = self.progress.epoch * self.batches + self.progress.batch
         self._set_rate(self.rate(done))
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
-            loss, sums = objective.step(self.trained, images, labels)
-        self.optimizer.zero_grad()
-        (weight * loss).backward()
-        self.optimizer.step()
+
+        def loss() -> tuple[Tensor, Tensor]:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):
+                mean, sums = objective.step(self.trained, images, labels)
+            return weight * mean, sums
+
+        sums = self.update.step(loss)
         if (done + 1) % _RECONDITION_STEPS == 0:
             recondition(self.model)
         self.progress.batch += 1
@@ -194,17 +202,19 @@ class Loop:
             f"train/{name}": total / examples
             for name, total in zip(objective.sums, progress.totals.tolist(), strict=True)
         }
+        metrics |= self.update.metrics()
         metrics["optimizer/learning_rate"] = self.optimizer.param_groups[0]["lr"]
         metrics["time/seconds"] = progress.epoch_seconds
         metrics["time/samples_per_second"] = examples / max(progress.epoch_seconds, 1e-9)
         self.model.eval()
-        validated, score, error = objective.validate(self.model, progress.epoch + 1)
-        metrics |= validated
+        validation = objective.validate(self.model, progress.epoch + 1)
+        metrics |= validation.metrics
         progress.epoch, progress.batch, progress.totals, progress.epoch_seconds = progress.epoch + 1, 0, None, 0.0
-        if score >= progress.best_score - error or not progress.best_epoch:  # with a score of NaN, the first epoch
+        score, least = validation.score, progress.best_score - validation.error
+        if score >= least or not progress.best_epoch:  # with a score of NaN, the first epoch
             progress.best_score, progress.best_epoch = max(score, progress.best_score), progress.epoch
             self._save(self.best)
-        tracker.epoch(progress.epoch, metrics)
+        tracker.epoch(progress.epoch, metrics, validation.images)
         self._save(self.last)
         log.info("epoch %d/%d  %s", progress.epoch, self.config.epochs, epoch_line(metrics))
         if progress.epoch == 1:
@@ -220,11 +230,13 @@ class Loop:
     def _save(self, path: Path) -> None:
         if not distributed.is_main():
             return
+        state = self.update.state_dict()
         checkpoint.save(
             path,
             {
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
+                **({"update": state} if state else {}),
                 "progress": vars(self.progress).copy(),
                 "rng": torch.get_rng_state(),
                 **self.facts,

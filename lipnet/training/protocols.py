@@ -1,6 +1,7 @@
 """What the loop asks of a task: batches, and an objective."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -21,8 +22,25 @@ class Batches(Protocol):
         """One epoch, from batch number ``first`` on; it depends on the arguments alone, so that runs can resume."""
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What was found of a network after an epoch.
+
+    Attributes:
+        metrics: by TensorBoard tag.
+        score: higher is better; ``best.pt`` is chosen by it.
+        error: the score's standard error: of the epochs within one of the best, the latest is chosen.
+        images: by TensorBoard tag, ``(count, channels, height, width)`` with pixels in [0, 1].
+    """
+
+    metrics: dict[str, float]
+    score: float
+    error: float = 0.0
+    images: dict[str, Tensor] = field(default_factory=dict)
+
+
 class Objective(Protocol):
-    """What a task asks of the loop."""
+    """What is descended and by what epochs are told apart."""
 
     @property
     def sums(self) -> tuple[str, ...]:
@@ -31,8 +49,5 @@ class Objective(Protocol):
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss to descend, and a vector of sums over the batch, one for each name in ``sums``."""
 
-    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
-        """Metrics by tag, the score (higher is better) by which ``best.pt`` is chosen, and the score's standard error.
-
-        Of the epochs within one standard error of the best, the latest is chosen.
-        """
+    def validate(self, model: nn.Module, epoch: int) -> Validation:
+        """Called in evaluation mode."""

@@ -2,8 +2,9 @@
 
 import dataclasses
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy
@@ -25,6 +26,7 @@ log = logging.getLogger("lipnet")
 
 # Keys that change no result.
 _NO_HYPERPARAMETERS = ("run", *NO_RESULT_KEYS)
+_NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Tracker:
@@ -67,12 +69,18 @@ class Tracker:
         """Fills the CUSTOM SCALARS page; ``charts``: section -> title -> ``["Multiline", tags]`` (or ``"Margin"``)."""
         self.writer.add_custom_scalars(charts)
 
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """One row of the table and one point of each curve; ``group/name`` becomes the column ``group_name``."""
+    def epoch(self, epoch: int, metrics: dict[str, float], images: Mapping[str, Tensor] = _NONE) -> None:
+        """One row of the table and one point of each curve; ``group/name`` becomes the column ``group_name``.
+
+        Args:
+            images: tag -> a sheet's, for the IMAGES page.
+        """
         self._rows.append({"epoch": epoch, **{tag.replace("/", "_"): value for tag, value in metrics.items()}})
         write_csv(self._table, self._rows)
         for tag, value in metrics.items():
             self.writer.add_scalar(tag, value, epoch)
+        for tag, sheet in images.items():
+            self.writer.add_images(tag, sheet, epoch)
         self.writer.flush()
 
     def text(self, tag: str, content: str, epoch: int) -> None:

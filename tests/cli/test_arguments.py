@@ -28,16 +28,16 @@ _FOLDER = folder.config_dir() / "experiment"
 RECIPES = sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.yaml"))
 EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
-    "resume=DIR continues a run as it was; it can change resume, profile, certify_dtype, device, threads, progress, "
-    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
-    "attack.foolbox_examples, dataset.root, dataset.download, estimate.confidence, estimate.transport_samples. "
+    "resume=DIR continues a run as it was; it can change resume, profile, device, threads, progress, bell, "
+    "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
+    "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, dataset.root, dataset.download. "
     "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
-    "run=DIR evaluates a run as it is; it can change task, run, eval_radii, certify_dtype, device, threads, progress, "
-    "bell, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
-    "attack.foolbox_examples, dataset.root, dataset.download, dataset.limit_test, dataset.evaluation_samples, "
-    "estimate.confidence, estimate.transport_samples, objective, fail_fast."
+    "run=DIR evaluates a run as it is; it can change task, run, device, threads, progress, bell, eval_radii, "
+    "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
+    "attack.foolbox_examples, dataset.evaluation_samples, estimate.confidence, estimate.transport_samples, "
+    "dataset.root, dataset.download, dataset.limit_test, objective, fail_fast."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
@@ -55,14 +55,14 @@ BAD = [
     (
         "task=wasserstein dataset=cone attack.steps=3 eval_radii=[0.5] certify_dtype=float32",
         *(
-            f"{key}: only classifiers read it, and dataset=cone is a pair of distributions; leave it out."
+            f"{key}: only task=robustness reads it, and dataset=cone is a pair of distributions; leave it out."
             for key in ("attack.steps", "certify_dtype", "eval_radii")
         ),
     ),
     (
         "task=gan attack.steps=3 estimate.confidence=0.9",
-        "attack.steps: task=gan does not read it; leave it out.",
-        "estimate.confidence: task=gan does not read it; leave it out.",
+        "attack.steps: only task=robustness reads it; leave it out.",
+        "estimate.confidence: only task=wasserstein reads it, and dataset=digits holds labelled images; leave it out.",
     ),
     ("generator.latent=3", "generator.latent: only task=gan reads it; leave it out."),
     ("model=fc conv=rko", "conv: model=fc does not read it; leave it out."),

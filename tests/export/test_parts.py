@@ -24,6 +24,8 @@ from lipnet.layers import (
     Residual,
 )
 from lipnet.models import build_model, to_plain
+from lipnet.models.generator import build_generator
+from lipnet.options.models import Generator
 
 
 def blocks():
@@ -38,8 +40,16 @@ def blocks():
     )
 
 
+def generator():
+    """A GAN's, whose batch normalisation has seen a batch."""
+    made = build_generator(Generator(latent=5, hidden=[8], channels=[6, 4], lr=1.0), (3, 8, 8))
+    made(torch.rand(16, 5))
+    return made
+
+
 OPTIONS = {  # overrides or what makes the network, input shape, outputs
     "blocks": (blocks, (2, 8, 8), 10),
+    "generator": (generator, (5,), None),
     "small": (["model=small"], (1, 8, 8), 10),
     "normalised": (["model=small", "dataset.mean=[0.3]", "dataset.std=[0.2]", "activation=relu"], (1, 8, 8), 10),
     "colours": (["dataset=cifar10", "dataset.mean=[0.5,0.4,0.3]", "dataset.std=[0.2,0.3,0.7]", "model.hidden=[8]",
@@ -144,6 +154,8 @@ REFUSED = {
     "a padding without proof": (CONVOLUTION | {"padding_mode": "reflect"}, {}, "must be one of circular, zeros"),
     "groups that do not divide": (CONVOLUTION | {"groups": 2}, {}, "in_channels must be divisible by groups"),
     "no mean": (NORMALIZE, {"0.std": torch.ones(2, 1, 1)}, r"0\.mean: the normalisation's mean is missing"),
+    "no variance": ({"name": "0", "type": "BatchNorm1d", "num_features": 2}, {}, r"Missing key\(s\).*running_var"),
+    "an image of nothing": ({"name": "0", "type": "Unflatten", "size": []}, {}, "must be a list of at least 1"),
     "std of another shape": (NORMALIZE, {"0.mean": torch.ones(2, 1, 1), "0.std": torch.ones(2)}, r"0\.std: "),
 }
 
@@ -199,7 +211,14 @@ class OwnResidual(Residual):
     [
         (Backwards(nn.ReLU()), r"the network \(Backwards\) cannot be exported: Backwards overrides `forward`"),
         (nn.Sequential(OwnResidual(nn.ReLU())), "layer 0 (?s:.*)cannot be exported; these can"),
-        (nn.Sequential(Residual(nn.Tanh())), r"layer 0\.branch \(Tanh\(\)\) cannot be exported; these can"),
+        (nn.Sequential(Residual(nn.Sigmoid())), r"layer 0\.branch \(Sigmoid\(\)\) cannot be exported; these can"),
+        (
+            nn.Sequential(nn.BatchNorm1d(3, eps=1.0)),
+            r"layer 0 .* cannot be exported: it has eps=1.0, and an export has",
+        ),
+        (nn.Sequential(nn.BatchNorm2d(3, affine=False)), r"layer 0 .* cannot be exported: it has affine=False"),
+        (nn.Sequential(nn.ConvTranspose2d(1, 2, 4, groups=1, output_padding=1, stride=2)), "has output_padding="),
+        (nn.Sequential(nn.Unflatten(2, (2, 2))), "it has dim=2, and an export has 1"),
         (
             nn.Sequential(OrderedDict(first=nn.ReLU())),
             "layer first cannot be exported: those of a sequence",

@@ -6,10 +6,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lipnet.cli.saved import RUN_READERS
 from lipnet.errors import UserError
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import Attack, Config, Estimate, Generator, examine, parse
+from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, names_for
 
 PAIRS = names_for("dataset", "pair")
@@ -20,7 +20,7 @@ FRACTION = ", or a fraction such as 36/255"
 FOR_GANS = ["model=gan_critic"]
 IMAGES = ", ".join(names_for("dataset", "images"))
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
-OF_RUNS = [f"task={name}" for name in RUN_READERS]
+OF_RUNS = [f"task={name}" for name in run_readers()]
 FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
 OPTION_SETS = [
     ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]

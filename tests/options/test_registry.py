@@ -3,11 +3,14 @@ import dataclasses
 import pytest
 
 from lipnet.options import GROUPS, register
+from lipnet.options.config import Config
 from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.option import Named
-from lipnet.options.registry import is_for, names_for
+from lipnet.options.readers import evaluation_keys, run_readers
+from lipnet.options.registry import is_for, load_code, names_for
 
 OPTIONS = [option for options in GROUPS.values() for option in options.values()]
+KEYS = {field.name for field in dataclasses.fields(Config)}
 over_options = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: f"{option.group}={option.name}")
 
 
@@ -36,9 +39,19 @@ def test_its_code_is_named_where_it_is_written(option):
 
 @over_options
 def test_what_it_goes_with_is_registered(option):
-    assert set(option.reads) <= set(GROUPS)
+    assert set(option.reads) <= (set(GROUPS) if option.group == "model" else KEYS)
     assert set(option.losses) <= set(GROUPS["loss"])
     assert option.data in ("", "images", "pair")
+
+
+@pytest.mark.parametrize("option", GROUPS["task"].values(), ids=lambda option: option.name)
+def test_a_task_says_all_that_is_asked_of_it(option):
+    assert callable(load_code(option.numbers))
+    assert callable(load_code(option.network))
+    assert option.trains == (option.name not in run_readers())
+    assert bool(option.data) == option.trains
+    assert set(option.evaluation) <= set(evaluation_keys())
+    assert {key.partition(".")[0] for key in option.evaluation} <= {*KEYS}
 
 
 def test_data_sets_are_images_or_pairs():

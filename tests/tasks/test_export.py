@@ -158,11 +158,11 @@ def test_without_onnx_one_is_told_what_to_do(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run=RUN", "epochs=5"], " has epochs=3. run=DIR exports a run as it is; it can change task, task.onnx, run"),
+        (["run=RUN", "epochs=5"], " has epochs=3. run=DIR exports a run as it is; it can change task, task.onnx, "),
         (["run=RUN", "attack.steps=5"], " has attack.steps=2. run=DIR exports a run as it is"),
         (["run=RUN", "task.onx=false"], "task.onx: "),
         (["run=RUN", "task.onnx=1"], "task.onnx=1: must be true or false"),
-        (["run=EXPORTED"], "an export, not a training run; give the run that it was made from"),
+        (["run=EXPORTED"], "of task=export, not a training run; give the run that it was made from"),
         (["run=nowhere"], "run=nowhere: not a run directory"),
         ([], "run=null: task=export needs run=DIR"),
     ],

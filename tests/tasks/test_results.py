@@ -7,39 +7,60 @@ from typing import Union, get_args, get_origin, get_type_hints, is_typeddict
 import pytest
 from launching import GAN, PAIR, ROOT, finished_run, launch, results
 
+from lipnet.cli.sweeps.objective import numbers_in, possible
 from lipnet.runs.record import Added
-from lipnet.tasks.gan.results import Generated
+from lipnet.runs.recorded import recorded_config
+from lipnet.tasks.gan.results import ExportedGenerator, Generated
 from lipnet.tasks.gan.results import Results as OfGan
-from lipnet.tasks.results import Exported, ExportedClassifier, Failed, Header, Start
+from lipnet.tasks.results import Exported, Failed, Header, Start
+from lipnet.tasks.robustness.results import ExportedClassifier
 from lipnet.tasks.robustness.results import Results as OfClassifier
 from lipnet.tasks.wasserstein.results import Distance, Gradient
 from lipnet.tasks.wasserstein.results import Results as OfCritic
 
 PENALISED = (*GAN[:9], "model=gan_critic", "model.channels=[4]", "model.hidden=[8]", "progress=off", "threads=1")
-# What is run -> the record that it leaves; {classifier} and {critic} are finished runs.
+ASSURED = {"evaluated_again"}
+FEW = {"foolbox_examples"}  # asked for by name
+# The second distribution of a cone is a point, where no potential has a gradient.
+OF_CONES = {
+    "wasserstein.true_value_error", "wasserstein.gradient.second.cosine", "wasserstein.gradient.second.squared_error",
+}  # fmt: skip
+UNBOUNDED = {"lipschitz_upper_bound"}
+# What is run -> the record that it leaves, and the numbers that it might hold and does not, for want of what they are
+# of; {classifier}, {critic}, {gan} and {penalised} are finished runs.
 RUNS = {
-    "a classifier": (None, OfClassifier),
-    "a classifier again": (("task=evaluate", "run={classifier}"), OfClassifier),
-    "a critic": (PAIR, OfCritic),
-    "a critic of a published pair": ((*PAIR, "dataset=minfunnel", "dataset.dimension=2"), OfCritic),
-    "a critic again": (("task=evaluate", "run={critic}"), OfCritic),
-    "a GAN": (GAN, OfGan),
-    "a GAN with a penalised critic": (PENALISED, OfGan),
-    "an exported classifier": (("task=export", "run={classifier}", "task.onnx=false"), ExportedClassifier),
-    "an assured classifier": (
-        ("task=export", "run={classifier}", "task.onnx=false", "task.assured=true"), ExportedClassifier,
+    "a classifier": (None, OfClassifier, FEW),
+    "a classifier again": (("task=evaluate", "run={classifier}"), OfClassifier, FEW),
+    "a critic": (PAIR, OfCritic, OF_CONES),
+    "a critic of a published pair": (
+        (*PAIR, "dataset=minfunnel", "dataset.dimension=2"), OfCritic, set(),
     ),
-    "an exported critic": (("task=export", "run={critic}", "task.onnx=false"), Exported),
-    "a failure": (("dataset=mnist", "dataset.root=/nowhere", "dataset.download=false"), Failed),
+    "a critic again": (("task=evaluate", "run={critic}"), OfCritic, OF_CONES),
+    "a GAN": (GAN, OfGan, set()),
+    "a GAN with a penalised critic": (PENALISED, OfGan, UNBOUNDED),
+    "a GAN again": (("task=evaluate", "run={gan}"), OfGan, set()),
+    "a GAN with a penalised critic again": (("task=evaluate", "run={penalised}"), OfGan, UNBOUNDED),
+    "an exported classifier": (("task=export", "run={classifier}", "task.onnx=false"), ExportedClassifier, ASSURED),
+    "an assured classifier": (
+        ("task=export", "run={classifier}", "task.onnx=false", "task.assured=true"), ExportedClassifier, set(),
+    ),
+    "an exported critic": (("task=export", "run={critic}", "task.onnx=false"), Exported, set()),
+    "an exported generator": (("task=export", "run={gan}", "task.onnx=false"), ExportedGenerator, set()),
+    "an exported generator of a penalised critic": (
+        ("task=export", "run={penalised}", "task.onnx=false"), ExportedGenerator, {"critic_lipschitz_upper_bound"},
+    ),
+    "a failure": (("dataset=mnist", "dataset.root=/nowhere", "dataset.download=false"), Failed, set()),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Name -> a finished run's directory."""
-    critic = tmp_path_factory.mktemp("critic")
-    assert launch(*PAIR, f"hydra.run.dir={critic}").code == 0
-    return {"classifier": finished_run(tmp_path_factory), "critic": critic}
+    found = {"classifier": finished_run(tmp_path_factory)}
+    for name, overrides in {"critic": PAIR, "gan": GAN, "penalised": PENALISED}.items():
+        found[name] = tmp_path_factory.mktemp(name)
+        assert launch(*overrides, f"hydra.run.dir={found[name]}").code == 0
+    return found
 
 
 def declared(record):
@@ -79,13 +100,19 @@ def problems_of_record(value, kinds, path=""):
 
 @pytest.mark.parametrize("what", RUNS)
 def test_results_are_as_declared(tmp_path, without_figures, finished, what):
-    overrides, record = RUNS[what]
+    overrides, record, lacking = RUNS[what]
     directory = finished["classifier"]
     if overrides is not None:
         directory = tmp_path
         outcome = launch(*(text.format(**finished) for text in overrides), f"hydra.run.dir={directory}")
         assert outcome.code == (record is Failed), outcome.output
     assert problems_of_record(results(directory), declared(record)) == []
+    if record is not Failed:  # and all its numbers can be objectives, as was said before it was run
+        names = possible(recorded_config(directory))
+        found = {name for name, _ in numbers_in(results(directory))}
+        assert found <= set(names)
+        assert set(names) - found == lacking
+        assert len(names) == len(set(names))
 
 
 DAMAGE = {
@@ -124,7 +151,7 @@ SECTIONS = {
     "Its gradient": own(Gradient),
     "A GAN": own(OfGan, Start),
     "Its images": own(Generated),
-    "An export": own(ExportedClassifier, Header),
+    "An export": own(ExportedClassifier, Header) | own(ExportedGenerator, Header),
 }
 
 

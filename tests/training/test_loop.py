@@ -15,6 +15,7 @@ from lipnet.runs import checkpoint
 from lipnet.training import loop
 from lipnet.training.interrupt import Interrupted
 from lipnet.training.loop import Loop
+from lipnet.training.protocols import Validation
 from lipnet.training.tracker import Tracker
 
 EXAMPLES, BATCH, EPOCHS = 10, 4, 3  # the third batch of an epoch has 2 examples
@@ -42,7 +43,8 @@ class Objective:
 
     def validate(self, model, epoch):
         assert not model.training
-        return {"validation/score": self.scores[epoch - 1]}, self.scores[epoch - 1], self.error
+        score = self.scores[epoch - 1]
+        return Validation({"validation/score": score}, score, self.error)
 
 
 def _split():

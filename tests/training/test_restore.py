@@ -46,6 +46,8 @@ TRAINING = {  # refused where training continues
     "no optimizer": (lambda content: content.pop("optimizer"), "its 'optimizer' is missing or no dict"),
     "another optimizer": (lambda content: content.update(optimizer={}), "its state does not fit this run"),
     "random state": (lambda content: content.update(rng=torch.zeros(3)), "its state does not fit this run"),
+    "an update that is a list": (lambda content: content.update(update=[1]), "its 'update' is missing or no dict"),
+    "another kind's update": (lambda content: content.update(update={"mean": 1}), "its state does not fit this run"),
     "unknown progress": (lambda content: content["progress"].update(step=1), "its state does not fit this run"),
     "negative progress": (lambda content: content["progress"].update(batch=-1), "no progress of a run"),
 }

@@ -16,9 +16,10 @@ from lipnet.cli.sweeps.sharing import share
 from lipnet.errors import UserError
 from lipnet.options.config import Config
 from lipnet.options.parse import parse
-from lipnet.runs.files import read_results, write_json
+from lipnet.runs.files import read_results
 from lipnet.runs.lock import Busy, alone_in
 from lipnet.runs.occupied import other_run
+from lipnet.tasks.results import write_failure
 
 log = logging.getLogger("lipnet")
 
@@ -81,5 +82,4 @@ def _check_identity(directory: Path, config: Config) -> None:
 def _write_failure(directory: Path, hydra_config: HydraConf, reason: str) -> None:
     """``results.json`` of a job that failed too early to write its own."""
     if reason not in str(read_results(directory).get("error")):
-        overrides = list(hydra_config.overrides.task)
-        write_json(directory / "results.json", {"overrides": overrides, "status": "failed", "error": reason})
+        write_failure(directory, {"overrides": list(hydra_config.overrides.task)}, reason)

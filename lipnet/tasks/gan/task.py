@@ -1,10 +1,11 @@
 """A generative adversarial network: a critic tells images from generated ones, a generator learns from its gradient."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,22 +18,22 @@ from lipnet.errors import UserError
 from lipnet.models.gan import Gan, generate, latent_vectors
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
+from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.models import GanCritic
 from lipnet.options.option import of_kind
 from lipnet.options.tasks import GanTraining
 from lipnet.runs.commands import on_run
 from lipnet.runs.machine import peak_memory_bytes
-from lipnet.runs.record import write_results
 from lipnet.runs.storage import dispensable
-from lipnet.tasks.driver import track_singular_values, train_and_evaluate
 from lipnet.tasks.gan.results import Generated, Results
 from lipnet.tasks.results import Start
-from lipnet.tasks.session import Session
+from lipnet.tasks.task import Charts, Examined, Part, Task
+from lipnet.training.protocols import Batches, Validation
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
 
-_CHARTS = {
+_CHARTS: Charts = {
     "training and validation": {
         "loss": ["Multiline", ["(train|validation)/loss"]],
         "critic_gap": ["Multiline", ["(train|validation)/critic_gap"]],
@@ -78,55 +79,153 @@ class LatentBatches:
             yield images, latent_vectors((1 + turn) * len(images), self.latent, random).to(self.device)
 
 
-class Adversarial:
-    """The loop's objective: the critic's dual of optimal transport and, every few steps, the generator's descent of it.
+class GenerativeAdversarial(Task[Results]):
+    """The critic's dual of optimal transport and, every few steps, the generator's descent of it; the last epoch is the
+    best, since no score of a sample is worth more than its age.
 
     A critic that is not 1-Lipschitz by construction has a gradient penalty (Gulrajani et al. 2017, arXiv 1704.00028).
+
+    Attributes:
+        generated: the images that were evaluated.
     """
 
     sums = ("loss", "critic_gap")
+    charts: ClassVar[Charts] = _CHARTS
+    generated: Tensor
 
-    def __init__(self, config: Config, validation: Split, latent: int, tracker: Tracker) -> None:
-        self.config, self.validation, self.tracker = config, validation, tracker
-        self.penalty = config.model.penalty if isinstance(config.model, GanCritic) else None
-        count = max(_SHOWN, min(len(validation), _VALIDATED))
-        random = stream(config.seed, "latent vectors of validation")
-        self.latent = latent_vectors(count, latent, random).to(validation.device)
-        if tracker.fresh:
-            tracker.layout(_CHARTS)
+    @cached_property
+    def splits(self) -> Splits:
+        return load_splits(self.config.images, self.config.seed)
 
-    def step(self, model: Callable[[Tensor], Tensor], images: Tensor, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """The critic's loss and, where ``latent`` has vectors for it, the generator's: each reaches its own weights."""
+    @cached_property
+    def validation(self) -> Split:
+        return self.splits.validation.to(self.session.device)
+
+    @cached_property
+    def latent(self) -> Tensor:
+        """The latent vectors whose images are shown, and compared with those of the validation split."""
+        count = max(_SHOWN, min(len(self.validation), _VALIDATED))
+        return self._vectors(count, "latent vectors of validation")
+
+    @cached_property
+    def penalty(self) -> float | None:
+        return self.config.model.penalty if isinstance(self.config.model, GanCritic) else None
+
+    @property
+    def compared(self) -> list[str]:
+        return ["test/transport_of_generated", "test/transport_of_training"]
+
+    @property
+    def rates(self) -> dict[str, float]:
+        return {"generator": self.config.generator.lr / self.config.optimizer.lr}
+
+    def batches(self) -> Batches:
+        return LatentBatches(self.splits.train.to(self.session.device), self.config, self.config.generator.latent)
+
+    def proved(self, model: nn.Module) -> nn.Module | None:
         assert isinstance(model, Gan)
-        count = len(images)
+        return model.critic if model.constrained else None
+
+    def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The critic's loss and, where ``targets``, latent vectors, has some for it, the generator's: each reaches its
+        own weights.
+        """
+        assert isinstance(model, Gan)
+        count = len(inputs)
         with torch.no_grad():
-            generated = model.generator(latent[:count])
-        gap = model.critic(images).mean() - model.critic(generated).mean()
+            generated = model.generator(targets[:count])
+        gap = model.critic(inputs).mean() - model.critic(generated).mean()
         loss = -gap
         if self.penalty is not None:
-            loss = loss + self.penalty * gradient_penalty(model.critic, images, generated)
+            loss = loss + self.penalty * gradient_penalty(model.critic, inputs, generated)
         sums = count * torch.stack([loss.detach(), gap.detach()])
-        if len(latent) > count:
-            loss = loss + _generator_loss(model, latent[count:])
+        if len(targets) > count:
+            loss = loss + _generator_loss(model, targets[count:])
         return loss, sums
 
     @torch.no_grad()
-    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
-        """The gap on held-out images; the score is the epoch, since no score of a sample is worth more than its age."""
+    def validate(self, model: nn.Module, epoch: int) -> Validation:
+        """The gap on held-out images, and a sheet of generated ones."""
         assert isinstance(model, Gan)
         metrics: dict[str, float] = {}
         generated = generate(model.generator, self.latent)
         if model.constrained:
             metrics["lipschitz/upper_bound"] = lipschitz_bound(model.critic, generated.shape[1:])
-            track_singular_values(model.critic, self.config, epoch, self.tracker)
         if len(self.validation):
             images = self.validation.pixels(slice(_VALIDATED))
             values = [generate(model.critic, part).mean() for part in (images, generated[: len(images)])]
             metrics["validation/critic_gap"] = float(values[0] - values[1])
         every = of_kind(self.config.task, GanTraining).samples_every
-        if every and epoch % every == 0:
-            self.tracker.writer.add_images("samples/generated", generated[:_SHOWN], epoch)
-        return metrics, float(epoch), 0.0
+        shown = {"samples/generated": generated[:_SHOWN]} if every and epoch % every == 0 else {}
+        return Validation(metrics, float(epoch), images=shown)
+
+    def evaluate(self, model: nn.Module, start: Start) -> Results:
+        """Compares generated and test images."""
+        assert isinstance(model, Gan)
+        started = time.perf_counter()
+        train, test = self.splits.train, self.splits.test
+        count = min(_TRANSPORTED, len(train), len(test))
+        latent = self._vectors(max(count, _SHOWN), "latent vectors of evaluation")
+        self.generated = generate(model.generator, latent).cpu()
+        images = test.pixels(slice(count))
+        found: Generated = {
+            "samples": count,
+            "transport_of_generated": transport_cost(self.generated[:count], images),
+            "transport_of_training": transport_cost(train.pixels(slice(count)), images),
+        }
+        return {
+            **start,
+            "status": "completed",
+            "generator_parameters": count_parameters(model.generator),
+            "gan": found,
+            "lipschitz_upper_bound": self._bound(model),
+            "eval_seconds": time.perf_counter() - started,
+            "peak_memory_bytes": peak_memory_bytes(self.session.device),
+        }
+
+    def show(self, results: Results, tracker: Tracker) -> None:
+        """Writes a sheet of generated images, and the figures."""
+        from torchvision.utils import save_image  # 2 s: only where it is needed
+
+        directory, step = self.session.directory, self.config.epochs + 1
+        with dispensable("samples.png", directory):
+            save_image(self.generated[:_SHOWN], directory / "samples.png")
+        table = _table(results, Path(results.get("run") or directory))
+        with dispensable("TensorBoard", directory):
+            for name, value in (
+                ("transport_of_generated", results["gan"]["transport_of_generated"]),
+                ("transport_of_training", results["gan"]["transport_of_training"]),
+            ):
+                tracker.writer.add_scalar(f"test/{name}", value, step)
+            tracker.text("results", table, step)
+        log.info("generator of epoch %d\n%s", results["best_epoch"], table)
+
+    def exported(self, model: nn.Module) -> Part:
+        """The generator: the critic has done its work."""
+        assert isinstance(model, Gan)
+        size = model.latent
+        example = f"images = load()(torch.rand(64, {size}))  # latent vectors, uniform on [0, 1]; pixels in [0, 1]"
+        return Part(model.generator, (size,), "latent", "images", example)
+
+    def examine(self, model: nn.Module, network: nn.Module, deployed: nn.Module) -> Examined:
+        """What is known of the critic, which the export does not hold."""
+        assert isinstance(model, Gan)
+        bound = self._bound(model)
+        results = {"generator_parameters": count_parameters(model.generator), "critic_lipschitz_upper_bound": bound}
+        about = (
+            "the exported network is the generator: its Lipschitz constant is that from latent vectors to images\n"
+            f"the critic's, which is not exported: {_proved(bound)}"
+        )
+        return Examined(results, {}, lambda width: about)
+
+    def _bound(self, model: Gan) -> float | None:
+        """The critic's; ``None`` where none is proved."""
+        shape, _ = inputs_and_outputs(self.config.dataset)
+        return lipschitz_bound(model.critic, shape) if model.constrained else None
+
+    def _vectors(self, count: int, purpose: str) -> Tensor:
+        random = stream(self.config.seed, purpose)
+        return latent_vectors(count, self.config.generator.latent, random).to(self.session.device)
 
 
 def gradient_penalty(critic: nn.Module, first: Tensor, second: Tensor) -> Tensor:
@@ -145,69 +244,18 @@ def _generator_loss(gan: Gan, latent: Tensor) -> Tensor:
     return -(images * gradient).sum()
 
 
-def train(config: Config, session: Session) -> Results:
-    """Trains (or continues) one GAN and evaluates its generator; returns the content of ``results.json``."""
-    splits = load_splits(config.images, config.seed)
-    validation, latent = splits.validation.to(session.device), config.generator.latent
-    return train_and_evaluate(
-        config,
-        session,
-        LatentBatches(splits.train.to(session.device), config, latent),
-        objective=lambda tracker: Adversarial(config, validation, latent, tracker),
-        evaluate=lambda model, tracker, start: evaluate(model, splits, config, session, tracker, start),
-        metrics=["test/transport_of_generated", "test/transport_of_training"],
-        rates={"generator": config.generator.lr / config.optimizer.lr},
-    )
-
-
-def evaluate(
-    model: nn.Module, splits: Splits, config: Config, session: Session, tracker: Tracker, start: Start
-) -> Results:
-    """Compares generated and test images; writes a sheet of the former and ``results.json``."""
-    from torchvision.utils import save_image  # 2 s: only where it is needed
-
-    assert isinstance(model, Gan)
-    started = time.perf_counter()
-    count = min(_TRANSPORTED, len(splits.train), len(splits.test))
-    random = stream(config.seed, "latent vectors of evaluation")
-    latent = latent_vectors(max(count, _SHOWN), model.latent, random).to(session.device)
-    generated = generate(model.generator, latent).cpu()
-    with dispensable("samples.png", session.directory):
-        save_image(generated[:_SHOWN], session.directory / "samples.png")
-    test = splits.test.pixels(slice(count))
-    found: Generated = {
-        "samples": count,
-        "transport_of_generated": transport_cost(generated[:count], test),
-        "transport_of_training": transport_cost(splits.train.pixels(slice(count)), test),
-    }
-    bound = lipschitz_bound(model.critic, test.shape[1:]) if model.constrained else math.nan
-    results: Results = {
-        **start,
-        "status": "completed",
-        "generator_parameters": count_parameters(model.generator),
-        "gan": found,
-        "lipschitz_upper_bound": bound if model.constrained else None,
-        "eval_seconds": time.perf_counter() - started,
-        "peak_memory_bytes": peak_memory_bytes(session.device),
-    }
-    table = _table(found, bound, session.directory)
-    with dispensable("TensorBoard", session.directory):
-        for name in ("transport_of_generated", "transport_of_training"):
-            tracker.writer.add_scalar(f"test/{name}", found[name], config.epochs + 1)
-        tracker.text("results", table, config.epochs + 1)
-    write_results(session.directory, results)
-    log.info("generator of epoch %d\n%s", results["best_epoch"], table)
-    return results
-
-
-def _table(found: Generated, bound: float, directory: Path) -> str:
-    proved = "none is proved" if math.isnan(bound) else f"at most {bound:.7f}"
+def _table(results: Results, run: Path) -> str:
+    found = results["gan"]
     return "\n".join(
         [
             f"exact optimal transport of {found['samples']:,} test images, L2 with pixels in [0, 1]",
             f"  from generated images  {found['transport_of_generated']:.4f}",
             f"  from training images   {found['transport_of_training']:.4f}  (what a perfect generator would reach)",
-            f"the critic's Lipschitz constant: {proved}",
-            f"a bound on the distance between both: {on_run('run', directory, 'task=wasserstein', 'dataset=gan')}",
+            f"the critic's Lipschitz constant: {_proved(results['lipschitz_upper_bound'])}",
+            f"a bound on the distance between both: {on_run('run', run, 'task=wasserstein', 'dataset=gan')}",
         ]
     )
+
+
+def _proved(bound: float | None) -> str:
+    return "none is proved" if bound is None else f"at most {bound:.7f}"

@@ -1,6 +1,24 @@
 """What ``results.json`` holds of a classifier. Imports no torch."""
 
-from lipnet.tasks.results import ByRadius, Certified, Start
+from typing import TypedDict
+
+from lipnet.options.config import Config
+from lipnet.options.tasks import NEAREST_ATTACKS
+from lipnet.options.tasks import Robustness as Option
+from lipnet.tasks.numbers import Keys, Numbers, at_radii, numbers_of
+from lipnet.tasks.results import ByRadius, Exported, Start
+
+PARTS = ("logits", "bounds", "attacks", "jacobian", "diagnostics", "figures")  # of an evaluation, timed
+_ARITHMETICS = ("float64", "float32")
+
+
+class Certified(TypedDict):
+    """What is proved of a classifier on test examples; of the network in ``certify_dtype``, but for the last."""
+
+    clean_accuracy: float
+    certified_accuracy: ByRadius
+    certify_dtype: str
+    certified_accuracy_by_arithmetic: dict[str, ByRadius]
 
 
 class Results(Start, Certified):
@@ -23,3 +41,48 @@ class Results(Start, Certified):
     eval_seconds: float
     seconds: dict[str, float]
     peak_memory_bytes: int | None
+
+
+class ExportedClassifier(Exported, Certified):
+    """What an export leaves of a classifier; ``evaluated_again`` of an assured one."""
+
+    test_examples: int
+    lipschitz_lower_bound: float
+    evaluated_again: float | None
+
+
+_BESIDE = (
+    "test_examples", "attacked_examples", "foolbox_examples", "attack_seconds", "eval_seconds", "seconds",
+    "rounding_cost", "peak_memory_bytes",
+)  # fmt: skip
+
+
+def numbers(config: Config) -> Numbers:
+    """The numbers of such a run; a few depend on what is found."""
+    found = numbers_of(Results, _tables(config), _BESIDE, without=Start)
+    exported = numbers_of(ExportedClassifier, _tables(config), without=Exported).measures
+    return Numbers(found.measures, found.beside, _validation(config), exported)
+
+
+def _tables(config: Config) -> Keys:
+    radii, attacks = config.eval_radii, config.attack.names
+    return {
+        "certified_accuracy": [radii],
+        "certified_accuracy_per_pair": [radii],
+        "certified_accuracy_by_arithmetic": [_ARITHMETICS, radii],
+        "rounding_cost": [_ARITHMETICS, radii],
+        "attacked_accuracy": [attacks, radii],
+        "attacked_accuracy_worst": [radii if attacks else []],
+        "attack_seconds": [attacks],
+        "median_attack_distance": [[name for name in attacks if name in NEAREST_ATTACKS]],
+        "seconds": [PARTS],
+    }
+
+
+def _validation(config: Config) -> list[str]:
+    if not config.images.validation:
+        return []
+    names = ["certified_accuracy"]
+    if isinstance(config.task, Option) and config.task.select_by == "certified_accuracy_per_pair":
+        names.append("certified_accuracy_per_pair")
+    return ["loss", "clean_accuracy", *at_radii(config.eval_radii, *names)]

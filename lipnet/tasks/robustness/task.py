@@ -4,39 +4,41 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lipnet.certify import certified_radii, lipschitz_bound, pairwise_certified_radii, pairwise_lipschitz_bounds
 from lipnet.certify.radius import model_logits
-from lipnet.data.images import Split, load_splits
+from lipnet.data.images import Split, Splits, load_splits
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.losses import build_loss
 from lipnet.options.checks import radius_value
-from lipnet.options.config import Config
 from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.option import of_kind
-from lipnet.options.tasks import FOOLBOX_ATTACKS, Robustness
+from lipnet.options.tasks import FOOLBOX_ATTACKS
+from lipnet.options.tasks import Robustness as Option
 from lipnet.runs.files import write_csv
 from lipnet.runs.machine import peak_memory_bytes
-from lipnet.runs.record import write_results
 from lipnet.runs.storage import dispensable
-from lipnet.tasks.driver import track_singular_values, train_and_evaluate
 from lipnet.tasks.results import Start
+from lipnet.tasks.robustness.deployment import accuracy_by_arithmetic, examine
 from lipnet.tasks.robustness.diagnostics import write_diagnostics
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
 from lipnet.tasks.robustness.figures import accuracy_against_radius, adversarial_examples
 from lipnet.tasks.robustness.results import Results
 from lipnet.tasks.robustness.table import closing_table
-from lipnet.tasks.session import Session
 from lipnet.tasks.stopwatch import Stopwatch
+from lipnet.tasks.task import Charts, Examined, Task
 from lipnet.training import distributed
+from lipnet.training.protocols import Batches, Validation
 from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
 
-_CHARTS = {
+_CHARTS: Charts = {
     "training and validation": {
         "loss": ["Multiline", ["(train|validation)/loss"]],
         "clean_accuracy": ["Multiline", ["(train|validation|test)/clean_accuracy"]],
@@ -48,48 +50,76 @@ _CHARTS = {
 }
 
 
-class Classification:
-    """The loop's objective: a margin loss on logits, and certified accuracy on the validation split."""
+class Robustness(Task[Results]):
+    """A margin loss on logits; certified accuracy on the validation split chooses the epoch.
+
+    Attributes:
+        network, found, watch: the evaluated network, what was found of it, and what that took.
+    """
 
     sums = ("loss", "clean_accuracy")
+    charts: ClassVar[Charts] = _CHARTS
+    network: nn.Module
+    found: Certification
 
-    def __init__(self, config: Config, validation: Split, tracker: Tracker) -> None:
-        self.config, self.validation, self.tracker = config, validation, tracker
+    @cached_property
+    def splits(self) -> Splits:
+        return distributed.first_of_machine_first(lambda: load_splits(self.config.images, self.config.seed))
+
+    @cached_property
+    def validation(self) -> Split:
+        return self.splits.validation.to(self.session.device)
+
+    @cached_property
+    def test(self) -> Split:
+        return self.splits.test.to(self.session.device)
+
+    @cached_property
+    def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
         # Constrained layers have constant 1; what is left is the normalisation's.
-        self.loss = build_loss(config.loss, lipschitz=1 / min(config.images.std))
-        if tracker.fresh:
-            tracker.layout(_CHARTS)
+        return build_loss(self.config.loss, lipschitz=1 / min(self.config.images.std))
 
-    def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = model(images).to(images.dtype)  # under amp=bf16 the loss is float32 all the same
-        losses = self.loss(logits, labels)
+    @cached_property
+    def watch(self) -> Stopwatch:
+        return Stopwatch()
+
+    @property
+    def compared(self) -> list[str]:
+        return ["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in self.config.eval_radii)]
+
+    def batches(self) -> Batches:
+        return self.splits.train.to(self.session.device)
+
+    def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = model(inputs).to(inputs.dtype)  # under amp=bf16 the loss is float32 all the same
+        losses = self.loss(logits, targets)
         with torch.no_grad():
-            sums = torch.stack((losses.sum(), (logits.argmax(1) == labels).sum().to(losses.dtype)))
+            sums = torch.stack((losses.sum(), (logits.argmax(1) == targets).sum().to(losses.dtype)))
         return losses.mean(), sums
 
     @torch.no_grad()
-    def validate(self, model: nn.Module, epoch: int) -> tuple[dict[str, float], float, float]:
+    def validate(self, model: nn.Module, epoch: int) -> Validation:
         shape, _ = inputs_and_outputs(self.config.dataset)
         bound = lipschitz_bound(model, shape)
-        track_singular_values(model, self.config, epoch, self.tracker)
         metrics = {"lipschitz/upper_bound": bound}
         if not len(self.validation):
-            return metrics, float(epoch), 0.0
+            return Validation(metrics, float(epoch))
         labels = self.validation.labels
         logits = distributed.in_parts(lambda images: model_logits(model, images), self.validation.pixels())
         losses = self.loss(logits, labels)
         metrics["validation/loss"] = float(losses.mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
         metrics |= self._certified("certified_accuracy", certified_radii(logits, labels, bound))
-        select_by = of_kind(self.config.task, Robustness).select_by
+        select_by = of_kind(self.config.task, Option).select_by
         if select_by == "certified_accuracy_per_pair":
             constants = pairwise_lipschitz_bounds(model, shape)
             metrics |= self._certified(select_by, pairwise_certified_radii(logits, labels, constants))
         if select_by == "loss":
-            return metrics, -metrics["validation/loss"], float(losses.std(correction=0)) / math.sqrt(len(losses))
+            error = float(losses.std(correction=0)) / math.sqrt(len(losses))
+            return Validation(metrics, -metrics["validation/loss"], error)
         shares = [value for tag, value in metrics.items() if tag.partition("@")[0] == f"validation/{select_by}"]
         share = sum(shares) / len(shares)
-        return metrics, share, math.sqrt(share * (1 - share) / len(labels))
+        return Validation(metrics, share, math.sqrt(share * (1 - share) / len(labels)))
 
     def _certified(self, name: str, radii: Tensor) -> dict[str, float]:
         return {
@@ -97,107 +127,84 @@ class Classification:
             for written in self.config.eval_radii
         }
 
+    def evaluate(self, model: nn.Module, start: Start) -> Results:
+        """Certifies and attacks on the test split."""
+        started, config, test = time.perf_counter(), self.config, self.test
+        self.network = model
+        found = self.found = certify_and_attack(model, test, config, self.watch)
+        return {
+            **start,
+            "status": "completed",
+            "test_examples": len(test),
+            "clean_accuracy": found.clean_accuracy,
+            "certified_accuracy": {
+                radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii
+            },
+            "certified_accuracy_per_pair": {
+                radius: found.certified_accuracy_per_pair(radius_value(radius)) for radius in config.eval_radii
+            },
+            "certify_dtype": config.certify_dtype,
+            "certified_accuracy_by_arithmetic": accuracy_by_arithmetic(found, config),
+            "rounding_cost": {
+                arithmetic: {
+                    radius: found.rounding_cost(arithmetic, radius_value(radius)) for radius in config.eval_radii
+                }
+                for arithmetic in found.deployments
+            },
+            "attacked_accuracy": {
+                name: {radius: attacked.accuracy[radius] for radius in config.eval_radii}
+                for name, attacked in found.attacked.items()
+            },
+            "attacked_accuracy_worst": {
+                radius: found.attacked_worst[radius] for radius in config.eval_radii if found.attacked
+            },
+            "attacked_examples": min(len(test), config.attack.examples or len(test)),
+            "foolbox_examples": next(
+                (found.attacked[name].examples for name in FOOLBOX_ATTACKS if name in found.attacked), None
+            ),
+            "attack_seconds": {name: attacked.seconds for name, attacked in found.attacked.items()},
+            "median_attack_distance": {
+                name: attacked.median_distance
+                for name, attacked in found.attacked.items()
+                if attacked.median_distance is not None
+            },
+            "mean_certified_radius": float(found.radii.mean()),
+            "mean_certified_radius_per_pair": float(found.radii_per_pair.mean()),
+            "lipschitz_upper_bound": found.lipschitz,
+            "lipschitz_lower_bound": found.lower,
+            "eval_seconds": time.perf_counter() - started,
+            "seconds": self.watch.seconds,  # of the parts; those after this one are still to come
+            "peak_memory_bytes": peak_memory_bytes(self.session.device),
+        }
 
-def train(config: Config, session: Session) -> Results:
-    """Trains (or continues) one classifier and evaluates it; returns the content of ``results.json``."""
-    splits = distributed.first_of_machine_first(lambda: load_splits(config.images, config.seed))
-    validation, test = splits.validation.to(session.device), splits.test.to(session.device)
-    return train_and_evaluate(
-        config,
-        session,
-        splits.train.to(session.device),
-        objective=lambda tracker: Classification(config, validation, tracker),
-        evaluate=lambda model, tracker, start: evaluate(model, test, config, session, tracker, start),
-        metrics=compared_metrics(config),
-    )
-
-
-def compared_metrics(config: Config) -> list[str]:
-    """The tags of the results by which runs are compared, for the HPARAMS page."""
-    return ["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in config.eval_radii)]
-
-
-def evaluate(
-    model: nn.Module, test: Split, config: Config, session: Session, tracker: Tracker, start: Start
-) -> Results:
-    """Certifies and attacks on the test split; writes the table, the figures and ``results.json``."""
-    started, watch = time.perf_counter(), Stopwatch()
-    found = certify_and_attack(model, test, config, watch)
-    results: Results = {
-        **start,
-        "status": "completed",
-        "test_examples": len(test),
-        "clean_accuracy": found.clean_accuracy,
-        "certified_accuracy": {radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii},
-        "certified_accuracy_per_pair": {
-            radius: found.certified_accuracy_per_pair(radius_value(radius)) for radius in config.eval_radii
-        },
-        "certify_dtype": config.certify_dtype,
-        "certified_accuracy_by_arithmetic": accuracy_by_arithmetic(found, config),
-        "rounding_cost": {
-            arithmetic: {radius: found.rounding_cost(arithmetic, radius_value(radius)) for radius in config.eval_radii}
-            for arithmetic in found.deployments
-        },
-        "attacked_accuracy": {
-            name: {radius: attacked.accuracy[radius] for radius in config.eval_radii}
-            for name, attacked in found.attacked.items()
-        },
-        "attacked_accuracy_worst": {
-            radius: found.attacked_worst[radius] for radius in config.eval_radii if found.attacked
-        },
-        "attacked_examples": min(len(test), config.attack.examples or len(test)),
-        "foolbox_examples": next(
-            (found.attacked[name].examples for name in FOOLBOX_ATTACKS if name in found.attacked), None
-        ),
-        "attack_seconds": {name: attacked.seconds for name, attacked in found.attacked.items()},
-        "median_attack_distance": {
-            name: attacked.median_distance
-            for name, attacked in found.attacked.items()
-            if attacked.median_distance is not None
-        },
-        "mean_certified_radius": float(found.radii.mean()),
-        "mean_certified_radius_per_pair": float(found.radii_per_pair.mean()),
-        "lipschitz_upper_bound": found.lipschitz,
-        "lipschitz_lower_bound": found.lower,
-        "eval_seconds": time.perf_counter() - started,
-        "seconds": watch.seconds,  # of the parts; those after this one are still to come
-        "peak_memory_bytes": peak_memory_bytes(session.device),
-    }
-    if distributed.is_main():
-        with watch.part("diagnostics"), dispensable("singular_values.csv, gradient_norms.csv", session.directory):
-            write_diagnostics(session.directory, model, test)
-        write_csv(session.directory / "certificates.csv", found.rows())
-        step = config.epochs + 1  # one after the last epoch, so that a repeated evaluation replaces what it repeats
-        with watch.part("figures"), dispensable("figures", session.directory):
-            _draw(found, config, session, tracker, step)
-        with watch.part("figures"), dispensable("TensorBoard", session.directory):
+    def show(self, results: Results, tracker: Tracker) -> None:
+        directory, found, watch = self.session.directory, self.found, self.watch
+        with watch.part("diagnostics"), dispensable("singular_values.csv, gradient_norms.csv", directory):
+            write_diagnostics(directory, self.network, self.test)
+        write_csv(directory / "certificates.csv", found.rows())
+        step = (
+            self.config.epochs + 1
+        )  # one after the last epoch, so that a repeated evaluation replaces what it repeats
+        with watch.part("figures"), dispensable("figures", directory):
+            self._draw(tracker, step)
+        with watch.part("figures"), dispensable("TensorBoard", directory):
             _track(found, tracker, results, step)
         table = Fitting(lambda width: closing_table(results, width))
-        with dispensable("TensorBoard's table", session.directory):
+        with dispensable("TensorBoard's table", directory):
             tracker.text("results", closing_table(results), step)
         log_fitting(log, "test split, weights of epoch %d\n%s", results["best_epoch"], table)
-        write_results(session.directory, results)
-    return results
 
+    def _draw(self, tracker: Tracker, step: int) -> None:
+        config, found = self.config, self.found
+        figure = accuracy_against_radius(found, f"{config.dataset.name}, {config.model.name}, {config.conv.name}")
+        figure.savefig(self.session.directory / "certified_accuracy.png", dpi=150)
+        tracker.figure("test/accuracy_against_radius", figure, step)
+        if found.shown:
+            largest = max(config.eval_radii, key=radius_value)
+            tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
 
-def accuracy_by_arithmetic(found: Certification, config: Config) -> dict[str, dict[str, float]]:
-    """Certified accuracy of the network as evaluated in each arithmetic that it has certificates for, by radius."""
-    return {
-        arithmetic: {
-            radius: found.certified_accuracy_in(arithmetic, radius_value(radius)) for radius in config.eval_radii
-        }
-        for arithmetic in found.deployments
-    }
-
-
-def _draw(found: Certification, config: Config, session: Session, tracker: Tracker, step: int) -> None:
-    title = f"{config.dataset.name}, {config.model.name}, {config.conv.name}"
-    figure = accuracy_against_radius(found, title)
-    figure.savefig(session.directory / "certified_accuracy.png", dpi=150)
-    tracker.figure("test/accuracy_against_radius", figure, step)
-    if found.shown:
-        largest = max(config.eval_radii, key=radius_value)
-        tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
+    def examine(self, model: nn.Module, network: nn.Module, deployed: nn.Module) -> Examined:
+        return examine(network, deployed, self.test, self.config)
 
 
 def _track(found: Certification, tracker: Tracker, results: Results, step: int) -> None:

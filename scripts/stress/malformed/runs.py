@@ -152,6 +152,8 @@ OF_TRAINING: dict[str, Callable[[Path], Any]] = {  # parts that only a continued
     "no optimizer": _changed(lambda content: content.pop("optimizer")),
     "an empty optimizer": _changed(lambda content: content.update(optimizer={})),
     "another optimizer": _changed(lambda content: content["optimizer"]["param_groups"].pop()),
+    "an update that is a text": _changed(lambda content: content.update(update="x")),
+    "an update of another kind": _changed(lambda content: content.update(update={"mean": 1.0})),
     "no random state": _changed(lambda content: content.pop("rng")),
     "a short random state": _changed(lambda content: content.update(rng=torch.zeros(3, dtype=torch.uint8))),
     "a random state of floats": _changed(lambda content: content.update(rng=torch.zeros(5056))),

@@ -19,26 +19,26 @@ def jobs(folder):
 
 
 def fail_for_seed(monkeypatch, seed):
-    original = robustness.train
+    original = robustness.Robustness.batches
 
-    def fail(config, session):
-        if config.seed == seed:
+    def fail(self):
+        if self.config.seed == seed:
             raise RuntimeError("out of\nmemory")
-        return original(config, session)
+        return original(self)
 
-    monkeypatch.setattr(robustness, "train", fail)
+    monkeypatch.setattr(robustness.Robustness, "batches", fail)
 
 
 def stop_for_seed(monkeypatch, seed):
     """Ctrl-C during the validation of the second epoch: there is a checkpoint of the first."""
-    original = robustness.Classification.validate
+    original = robustness.Robustness.validate
 
     def stop(self, model, epoch):
         if self.config.seed == seed and epoch == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, model, epoch)
 
-    monkeypatch.setattr(robustness.Classification, "validate", stop)
+    monkeypatch.setattr(robustness.Robustness, "validate", stop)
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,24 @@
+import importlib.util
+import json
 import os
+import shutil
 import signal
-from unittest import mock
 
+import onnxruntime
 import pytest
 import torch
 from launching import charts_without_curves, curves, events, launch, outcome_of, results, table
 from torch import nn
 
 from lipnet import load_run
+from lipnet.certify.__main__ import main as certify
 from lipnet.data.images import Split
 from lipnet.layers import OrthogonalLinear
 from lipnet.models.gan import Gan, latent_vectors
 from lipnet.runs.load import new_model
+from lipnet.runs.recorded import recorded_config
 from lipnet.tasks.gan import task as gan
-from lipnet.tasks.gan.task import Adversarial, LatentBatches, gradient_penalty
+from lipnet.tasks.gan.task import GenerativeAdversarial, LatentBatches, gradient_penalty
 from lipnet.training.schedules import build_optimizer, parameter_groups
 
 EPOCHS, STEPS = 2, 4
@@ -71,7 +76,7 @@ def test_a_loaded_generator_draws_images(run):
 
 def test_an_epoch_is_continued_in_its_middle(run, tmp_path, monkeypatch):
     """SIGTERM after a step of the second epoch, before the generator's next: the rest is as if nothing had happened."""
-    original, calls = Adversarial.step, []
+    original, calls = GenerativeAdversarial.step, []
 
     def step(self, *arguments):
         calls.append(1)
@@ -80,7 +85,7 @@ def test_an_epoch_is_continued_in_its_middle(run, tmp_path, monkeypatch):
         return original(self, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Adversarial, "step", step)
+        patched.setattr(GenerativeAdversarial, "step", step)
         assert launch(*TINY, f"hydra.run.dir={tmp_path / 'run'}").code == 143
     outcome = launch(f"resume={tmp_path / 'run'}")
     assert outcome.code == 0, outcome.output
@@ -89,10 +94,111 @@ def test_an_epoch_is_continued_in_its_middle(run, tmp_path, monkeypatch):
     assert curves(tmp_path / "run") == curves(run["directory"])
 
 
-def test_a_gan_is_not_evaluated(run, tmp_path):
+SAME = ("gan", "lipschitz_upper_bound", "generator_parameters", "parameters", "best_epoch", "seed")
+
+
+def test_an_evaluation_finds_the_same_again(run, tmp_path):
     outcome = launch("task=evaluate", f"run={run['directory']}", f"hydra.run.dir={tmp_path}")
-    assert outcome.code == 1
+    assert outcome.code == 0, outcome.output
+    old, new = results(run["directory"]), results(tmp_path)
+    assert {key: new[key] for key in SAME} == {key: old[key] for key in SAME}
+    assert (new["task"], new["run"], new["choices"]["loss"]) == ("evaluate", str(run["directory"]), "kantorovich")
+    assert not {"epochs", "train_seconds", "validation"} & set(new)
+    assert (tmp_path / "samples.png").read_bytes() == (run["directory"] / "samples.png").read_bytes()
     assert f"task=wasserstein dataset=gan run={run['directory']}" in outcome.output
+
+
+def test_an_evaluation_of_fewer_test_images(run, tmp_path):
+    outcome = launch("task=evaluate", f"run={run['directory']}", "dataset.limit_test=9", f"hydra.run.dir={tmp_path}")
+    assert outcome.code == 0, outcome.output
+    assert results(tmp_path)["gan"]["samples"] == 9
+
+
+MISTAKES = {
+    "what no GAN reads": (("task=evaluate", "attack.steps=3"), "attack.steps: only task=robustness reads it"),
+    "no radii either": (("task=export", "eval_radii=[0.5]"), "eval_radii: only task=robustness reads it"),
+    "what is the run's own": (("task=evaluate", "generator.latent=3"), "the run in {run} has generator.latent=62"),
+    "another seed": (("task=evaluate", "seed=1"), "the run in {run} has seed=0"),
+    "another loss": (("task=evaluate", "loss=margin"), "the run in {run} has loss=kantorovich"),
+    "no class to be sure of": (
+        ("task=export", "task.assured=true"), "task.assured=true: a network of task=gan predicts no class",
+    ),
+    "no such number": (
+        ("-m", "task=evaluate", "objective=gan.transport"), "did you mean gan.transport_of_training",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_what_a_finished_gan_is_not_asked(run, tmp_path, case):
+    arguments, message = MISTAKES[case]
+    outcome = launch(*arguments, f"run={run['directory']}", f"hydra.run.dir={tmp_path}")
+    assert outcome.code == 1
+    assert message.format(run=run["directory"]) in outcome.output
+    assert "Traceback" not in outcome.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_a_run_brought_along_is_no_mistake_once_it_is_gone(run, tmp_path):
+    """A table of evaluations outlives the runs."""
+    gone = shutil.copytree(run["directory"], tmp_path / "gone")
+    assert launch("task=evaluate", f"run={gone}", f"hydra.run.dir={tmp_path / 'again'}").code == 0
+    shutil.rmtree(gone)
+    assert recorded_config(tmp_path / "again").loss.name == "kantorovich"
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("exported")
+    outcome = launch("task=export", f"run={run['directory']}", f"hydra.run.dir={directory}")
+    assert outcome.code == 0, outcome.output
+    assert "the critic's, which is not exported: at most 1.0000" in outcome.output
+    return directory
+
+
+def _loaded(directory):
+    spec = importlib.util.spec_from_file_location("network_of_a_gan", directory / "network.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@torch.no_grad()
+def test_an_exported_generator_draws_the_same_images(run, exported):
+    model, latent = load_run(run["directory"]).model, torch.rand(7, 62)
+    images, module = model.generator(latent), _loaded(exported)
+    torch.testing.assert_close(module.load()(latent), images, rtol=0, atol=1e-6)
+    session = onnxruntime.InferenceSession(str(exported / "network.onnx"), providers=["CPUExecutionProvider"])
+    (found,) = session.run(["images"], {"latent": latent.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), images, rtol=0, atol=1e-5)
+    (line,) = [line for line in module.__doc__.splitlines() if "load()" in line]
+    namespace = {"load": module.load, "torch": torch}
+    exec(line.removeprefix(">>> "), namespace)
+    assert namespace["images"].shape == (64, 1, 8, 8)
+
+
+def test_its_certificate_is_that_of_the_generator(run, exported, capsys):
+    """From latent vectors to images: large, but proved, and not the critic's."""
+    assert certify([str(exported)]) == 0
+    assert "the certificate holds" in capsys.readouterr().out
+    found, model = results(exported), load_run(run["directory"]).model
+    latent = torch.rand(2, 200, 62)
+    with torch.no_grad():
+        images = model.generator(latent.flatten(0, 1)).unflatten(0, (2, 200)).flatten(2)
+    slope = float(((images[0] - images[1]).norm(dim=1) / (latent[0] - latent[1]).norm(dim=1)).max())
+    assert 0 < slope <= found["lipschitz_upper_bound"]
+    assert found["critic_lipschitz_upper_bound"] == results(run["directory"])["lipschitz_upper_bound"]
+    certificate = json.loads((exported / "certificate.json").read_text())
+    assert (certificate["input"]["shape"], certificate["outputs"]) == ([62], [1, 8, 8])
+
+
+def test_a_generator_with_other_statistics_is_not_certified(exported, tmp_path, capsys):
+    shutil.copytree(exported, tmp_path / "copy")
+    state = torch.load(tmp_path / "copy" / "weights.pt", weights_only=True)
+    state["1.running_var"] /= 4
+    torch.save(state, tmp_path / "copy" / "weights.pt")
+    assert certify([str(tmp_path / "copy")]) == 1
+    assert "1.running_var: its shape, type or numbers are not the certified ones" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -107,12 +213,11 @@ def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def small(make_config):
-    """A tiny GAN with an objective and a batch; the critic is penalised."""
-    config = make_config("task=gan", "model=gan_critic", "model.channels=[4]", "model.hidden=[8]", "generator.latent=3")
-    images = Split(torch.randint(17, (8, 1, 8, 8)), torch.zeros(8, dtype=torch.int64), 16, torch.arange(8))
-    model = new_model(config)
-    return config, model, Adversarial(config, images, 3, mock.Mock(fresh=False)), images.pixels()
+def small(make_session):
+    """A tiny GAN with its task and a batch; the critic is penalised."""
+    overrides = ("task=gan", "model=gan_critic", "model.channels=[4]", "model.hidden=[8]", "generator.latent=3")
+    task = GenerativeAdversarial(make_session(*overrides))
+    return task.config, new_model(task.config), task, torch.randint(17, (8, 1, 8, 8)) / 16
 
 
 def test_only_a_turn_of_the_generator_moves_it(small):

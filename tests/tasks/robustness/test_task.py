@@ -6,7 +6,8 @@ from torch import nn
 
 from lipnet.data.images import Split
 from lipnet.layers import OrthogonalLinear
-from lipnet.tasks.robustness.task import Classification
+from lipnet.tasks.driver import Tracked
+from lipnet.tasks.robustness.task import Robustness
 
 RADII = {"36/255": 36 / 255, "0.02": 0.02}
 
@@ -38,10 +39,11 @@ def _model(dtype=torch.float32):
 
 
 @pytest.fixture
-def classification(make_config):
+def classification(make_session):
     def build(*overrides, count=20):
-        config = make_config(f"eval_radii=[{','.join(RADII)}]", *overrides)
-        return Classification(config, _split(count), _Notes())
+        task = Robustness(make_session(f"eval_radii=[{','.join(RADII)}]", *overrides))
+        task.validation = _split(count)
+        return task
 
     return build
 
@@ -77,7 +79,7 @@ def test_the_margin_grows_with_the_constant_of_the_normalisation(classification,
 
 def test_validation_by_definition(classification):
     task, split, model = classification(), _split(), _model()
-    metrics, *_ = task.validate(model, 1)
+    metrics = task.validate(model, 1).metrics
     with torch.no_grad():
         logits = model(split.pixels()).double()
     others = logits.scatter(1, split.labels[:, None], -math.inf).amax(1)
@@ -101,30 +103,31 @@ def test_validation_by_definition(classification):
     ids=["certified_accuracy", "clean_accuracy", "loss"],
 )
 def test_the_score_is_what_select_by_names(classification, select_by, expected):
-    metrics, score, error = classification(f"task.select_by={select_by}").validate(_model(), 1)
-    assert score == pytest.approx(expected(metrics), rel=1e-12)
-    assert error > 0
+    found = classification(f"task.select_by={select_by}").validate(_model(), 1)
+    assert found.score == pytest.approx(expected(found.metrics), rel=1e-12)
+    assert found.error > 0
 
 
 def test_the_score_of_more_examples_is_surer(classification):
-    errors = [classification("task.select_by=clean_accuracy", count=count).validate(_model(), 1) for count in (50, 200)]
-    for (_, share, error), count in zip(errors, (50, 200), strict=True):
-        assert error == pytest.approx(math.sqrt(share * (1 - share) / count))
+    for count in (50, 200):
+        found = classification("task.select_by=clean_accuracy", count=count).validate(_model(), 1)
+        assert found.error == pytest.approx(math.sqrt(found.score * (1 - found.score) / count))
 
 
 def test_without_a_validation_split_the_last_epoch_is_best(classification):
     task = classification(count=0)
     found = [task.validate(_model(), epoch) for epoch in (1, 2)]
-    assert [list(metrics) for metrics, *_ in found] == [["lipschitz/upper_bound"]] * 2
-    assert found[0][1] < found[1][1]
+    assert [list(each.metrics) for each in found] == [["lipschitz/upper_bound"]] * 2
+    assert found[0].score < found[1].score
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4]), (2, [2, 4]), (5, []), (0, [])])
 def test_singular_values_are_tracked_every_so_many_epochs(classification, every, epochs):
-    task = classification(f"singular_values_every={every}")
+    notes = _Notes()
+    objective = Tracked(classification(f"singular_values_every={every}"), notes)
     for epoch in range(1, 5):
-        task.validate(_model(), epoch)
-    noted = task.tracker.noted
+        objective.validate(_model(), epoch)
+    noted = notes.noted
     assert [epoch for layer, epoch, _ in noted if layer == "1_OrthogonalLinear"] == epochs
     assert [epoch for layer, epoch, _ in noted if layer == "3_Linear"] == epochs
     for layer, _, values in noted:
@@ -137,8 +140,9 @@ def test_selection_by_pairs_of_classes(classification):
     model = _model()
     with torch.no_grad():
         model[3].weight[-1] *= 2
-    global_metrics, *_ = classification("task.select_by=certified_accuracy").validate(model, 1)
-    metrics, score, _ = classification("task.select_by=certified_accuracy_per_pair").validate(model, 1)
+    global_metrics = classification("task.select_by=certified_accuracy").validate(model, 1).metrics
+    per_pair = classification("task.select_by=certified_accuracy_per_pair").validate(model, 1)
+    metrics, score = per_pair.metrics, per_pair.score
     assert not any("per_pair" in tag for tag in global_metrics)
     found = [metrics[f"validation/certified_accuracy_per_pair@{written.replace('/', '_')}"] for written in RADII]
     assert score == pytest.approx(sum(found) / len(found))

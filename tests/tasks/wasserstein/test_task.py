@@ -96,7 +96,7 @@ def test_the_closing_table_says_what_each_figure_means(run):
 @pytest.mark.usefixtures("no_figure")
 def test_an_epoch_is_continued_in_its_middle(run, tmp_path, monkeypatch):
     """SIGTERM at a step of the second epoch saves there, and what is left is done as if nothing had happened."""
-    original, calls = wasserstein.Kantorovich.step, []
+    original, calls = wasserstein.Wasserstein.step, []
 
     def step(self, *arguments):
         calls.append(1)
@@ -105,7 +105,7 @@ def test_an_epoch_is_continued_in_its_middle(run, tmp_path, monkeypatch):
         return original(self, *arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(wasserstein.Kantorovich, "step", step)
+        patched.setattr(wasserstein.Wasserstein, "step", step)
         assert launch(*TINY, f"hydra.run.dir={tmp_path / 'run'}").code == 143
     outcome = launch(f"resume={tmp_path / 'run'}")
     assert outcome.code == 0, outcome.output

@@ -1,0 +1,31 @@
+"""What a layer may say of its training: any module, at any depth of a network, may have these methods.
+
+``regularizer() -> Tensor``: a scalar that is added to the loss of every step, its weight included.
+
+``hardened() -> nn.Module``: of a layer that is another function while it trains than when it is deployed (a soft
+permutation, say), the module that stands for it then, with its weights as they are now. ``to_plain`` takes that one,
+and validation and evaluation see it.
+"""
+
+from typing import Any
+
+from torch import nn
+
+
+def regularized(model: nn.Module) -> list[Any]:
+    """The layers of a network that have a regularizer, each once."""
+    return [layer for layer in model.modules() if _has(layer, "regularizer")]
+
+
+def is_soft(layer: nn.Module) -> bool:
+    """Whether the layer itself is deployed as another one."""
+    return _has(layer, "hardened")
+
+
+def has_soft_layers(model: nn.Module) -> bool:
+    """Whether any layer of a network is."""
+    return any(map(is_soft, model.modules()))
+
+
+def _has(layer: nn.Module, method: str) -> bool:
+    return callable(getattr(type(layer), method, None))  # of the class: a child may have any name

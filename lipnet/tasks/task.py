@@ -1,0 +1,115 @@
+"""What a task that trains says; the driver and the loop do everything else."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+from lipnet.options.facts import inputs_and_outputs
+from lipnet.tasks.results import Start
+from lipnet.tasks.session import Session
+from lipnet.training.protocols import Batches, Validation
+from lipnet.training.tracker import Tracker
+from lipnet.training.update import PlainUpdate, Update
+
+Results = TypeVar("Results", bound=Start)
+Charts = dict[str, dict[str, list[Any]]]
+
+
+class Part(NamedTuple):
+    """What an export writes of a network.
+
+    Attributes:
+        network: modules in a row.
+        shape: of one input, without batch axis.
+        inputs, outputs: their names in ONNX.
+        example: the line of code that stands for a use of ``load()``; ``None``: that of images and logits.
+    """
+
+    network: nn.Module
+    shape: tuple[int, ...]
+    inputs: str = "images"
+    outputs: str = "logits"
+    example: str | None = None
+
+
+class Examined(NamedTuple):
+    """What an export says beside the certificate of its layers.
+
+    Attributes:
+        results: further entries of ``results.json``.
+        certificate: further entries of ``certificate.json``.
+        report: lines for the terminal, by its width.
+    """
+
+    results: dict[str, Any]
+    certificate: dict[str, Any]
+    report: Callable[[int | None], str] | None = None
+
+
+class Task(ABC, Generic[Results]):
+    """One task in one session. What it computes with is loaded when it is first used.
+
+    Attributes:
+        sums: what ``step`` counts; an epoch reports sum / examples as ``train/<name>``.
+        charts: TensorBoard's CUSTOM SCALARS page: section -> title -> ``["Multiline", tags]`` (or ``"Margin"``).
+        update: what one update of the parameters is.
+    """
+
+    sums: ClassVar[tuple[str, ...]]
+    charts: ClassVar[Charts]
+    update: ClassVar[type[Update]] = PlainUpdate
+
+    def __init__(self, session: Session) -> None:
+        self.session, self.config = session, session.config
+
+    @property
+    @abstractmethod
+    def compared(self) -> list[str]:
+        """Tags that ``show`` writes by which runs are compared, for the HPARAMS page."""
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Child module -> what multiplies the learning rate for its parameters; 1 for all others."""
+        return {}
+
+    @abstractmethod
+    def batches(self) -> Batches:
+        """The training batches, on the session's device."""
+
+    def prepare(self, model: nn.Module) -> None:
+        """Changes a fresh network in place, where its start depends on data."""
+
+    def proved(self, model: nn.Module) -> nn.Module | None:
+        """The part of the network whose singular values are tracked; ``None`` where none has a proved constant."""
+        return model
+
+    @abstractmethod
+    def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss as a mean over a batch, and a vector of sums over it, one for each name in ``sums``."""
+
+    @abstractmethod
+    def validate(self, model: nn.Module, epoch: int) -> Validation:
+        """Of the network as it would be deployed after this epoch; called without gradients."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, start: Start) -> Results:
+        """``results.json``: what is known before, and what is found of the network; called by every process."""
+
+    @abstractmethod
+    def show(self, results: Results, tracker: Tracker) -> None:
+        """Writes tables and figures of what ``evaluate`` found, and logs it; called by the process that writes."""
+
+    def exported(self, model: nn.Module) -> Part:
+        """What ``task=export`` writes of a trained network."""
+        return Part(model, inputs_and_outputs(self.config.dataset)[0])
+
+    def examine(self, model: nn.Module, network: nn.Module, deployed: nn.Module) -> Examined:
+        """What is said of an export beside the certificate of its layers.
+
+        Args:
+            model: the trained network.
+            network: the exported part, plain; ``deployed``: the same, or ``Assured`` where that was asked for.
+        """
+        return Examined({}, {})

@@ -1,0 +1,67 @@
+"""What one update of a network's parameters is."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lipnet.layers.training import regularized
+from lipnet.options.config import Config
+
+# The forward pass of one batch: the loss that is to be descended, and sums over the batch, which are none of an
+# update's business. Each call makes a new graph, at the parameters as they are.
+Loss = Callable[[], tuple[Tensor, Tensor]]
+
+
+class Update(Protocol):
+    """Made once for a run, from the network and its optimizer, whose learning rate is set before each step."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> None: ...
+
+    def step(self, loss: Loss) -> Tensor:
+        """One update by one batch; returns the sums of a forward pass at the parameters before it."""
+
+    def metrics(self) -> dict[str, float]:
+        """What an epoch reports of updates, by TensorBoard tag: of the parameters as they are, or of the state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain types and tensors: what the rest of the run depends on beside parameters and optimizer."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over such a state; an empty one is that of a checkpoint from before there was any.
+
+        Raises:
+            ValueError, LookupError, TypeError: it is none of this kind of update.
+        """
+
+
+class PlainUpdate:
+    """A step of the optimizer along the gradient of the loss and of the regularizers of the network's layers."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> None:
+        self.optimizer, self.layers = optimizer, regularized(model)
+
+    def step(self, loss: Loss) -> Tensor:
+        value, sums = loss()
+        self.optimizer.zero_grad()
+        (value + self._regularizer() if self.layers else value).backward()
+        self.optimizer.step()
+        return sums
+
+    def metrics(self) -> dict[str, float]:
+        if not self.layers:
+            return {}
+        with torch.no_grad():
+            return {"train/regularizer": float(self._regularizer())}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state:
+            raise ValueError(f"a plain update has no state, and this one has {', '.join(map(str, state))}")
+
+    def _regularizer(self) -> Tensor:
+        first, *others = (layer.regularizer() for layer in self.layers)
+        return sum(others, start=first)

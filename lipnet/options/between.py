@@ -48,7 +48,7 @@ def check_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:
 def unread_keys(config: Any) -> dict[str, str]:
     """Keys (or groups of them) that a run of this configuration would not read, each with the reason."""
     task, dataset, model = (option_name(config.get(group)) for group in ("task", "dataset", "model"))
-    unread = {group: f"model={model} does not read it" for group in unread_groups(model)}
+    unread = dict.fromkeys(unread_groups(model), f"model={model} does not read it")
     of_classifiers = ("attack", "certify_dtype", "eval_radii")
     if task == "gan":
         return unread | dict.fromkeys((*of_classifiers, "estimate"), "task=gan does not read it")

@@ -10,9 +10,9 @@ import pytest
 from launching import ROOT, made_environment
 
 OVERRIDES = (
-    "seed=0", "experiment=paper/mnist_small", "conv=bcop", "dataset=digits", "linear=orthogonal", "model.channels=[4,4]",
-    "model.hidden=[8]", "attack.steps=1", "attack.restarts=1", "threads=1", "device=cpu", "progress=off",
-    "dataset.limit_train=300", "dataset.limit_test=16", "singular_values_every=0", "epochs=12",
+    "seed=0", "experiment=paper/mnist_small", "conv=bcop", "dataset=digits", "linear=orthogonal",
+    "model.channels=[4,4]", "model.hidden=[8]", "attack.steps=1", "attack.restarts=1", "threads=1", "device=cpu",
+    "progress=off", "dataset.limit_train=300", "dataset.limit_test=16", "singular_values_every=0", "epochs=12",
 )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ class Plan:
 
     Attributes:
         overrides: typed ones, and those of a ready-made sweep that were not typed; an interval by its two ends.
-        name: for its directory; the same whatever is selected of a ready-made sweep, so that a launch of more skips what
-            a launch of less has completed.
+        name: for its directory; the same whatever is selected of a ready-made sweep, so that a launch of more of it
+            skips what a launch of less has completed.
         keys: in which the jobs differ; of a ready-made sweep all of its keys, those too that one value was typed of.
         alone: name and keys that what is selected had by itself in earlier versions.
         jobs: how many there are.

@@ -24,17 +24,17 @@ _TRAINING = ("epochs=1", "dataset.limit_train=64", "dataset.limit_test=16", *_EV
 _CRITIC = ("epochs=1", "dataset.steps_per_epoch=3", "dataset.selection_samples=50", "dataset.evaluation_samples=200",
            "estimate.transport_samples=50", "progress=off", "device=cpu", "threads=1")  # fmt: skip
 _GAN = ("epochs=1", "dataset.limit_train=200", "dataset.limit_test=50", "progress=off", "device=cpu", "threads=1")
-# Scripts: variables that choose few runs, and what makes each run small.
-_SCRIPTS = {
-    "scripts/quickstart.sh": ("", _TRAINING),
-    "scripts/sweep.sh": ("", _TRAINING),
-    "scripts/paper_table.sh": ("SEEDS=0 EXPERIMENTS=mnist_small_bcop ", ("--", *_TRAINING)),
-    "scripts/paper_wasserstein.sh": (
-        "SEEDS=0 METHODS=bcop,rko ACTIVATIONS=maxmin RATES=1e-2 GAN=outputs/gan/... ",
-        ("--", *_CRITIC),
+_SCRIPTS = ("scripts/quickstart.sh", "scripts/sweep.sh")
+# What selects few jobs of a large sweep.
+_SELECTED = {
+    "sweep=paper_mnist": ("seed=0", "experiment=paper/mnist_small", "conv=bcop"),
+    "sweep=quick_mnist": ("seed=0", "experiment=quick/paper_mnist_small", "conv=bcop"),
+    "sweep=quick_wasserstein": ("optimizer.lr=1e-2", "conv=bcop,rko", "activation=maxmin"),
+    "sweep=wasserstein_benchmark": ("seed=0", "experiment=wasserstein/cone"),
+    "sweep=wasserstein_minfunnel": (
+        "seed=0", "experiment=wasserstein/minfunnel_cones", "dataset.dimension=2", "dataset.funnels=4"
     ),
-    "scripts/wasserstein_benchmark.sh": ("SEEDS=0 EXPERIMENTS=cone ", ("--", *_CRITIC)),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,20 +68,22 @@ class Command:
     def small(self) -> str:
         """The same command on a few examples."""
         if self.program not in ("train.py", *_SCRIPTS) or {"--help", "--cfg", "--info"} & set(self.words):
-            return self.text.replace("wasserstein-benchmark", "wasserstein-benchmark*")  # other keys, another folder
-        variables, added = _SCRIPTS.get(self.program, ("", _TRAINING))
+            return self.text
+        added = _TRAINING
         if any(word.startswith(("task=evaluate", "resume=")) for word in self.words):
             added = _EVALUATION
         elif "task=export" in self.words:
             added = ("device=cpu", "threads=1")
-        elif any(re.match("(task|experiment)=(quick/)?wasserstein", word) for word in self.words):
+        elif any(re.match("(task|experiment|sweep)=(quick[/_])?wasserstein", word) for word in self.words):
             added = _CRITIC
         elif any(re.match("task=gan|experiment=quick/gan_", word) for word in self.words):
             added = _GAN
+        for word in self.words:
+            added = (*_SELECTED.get(word, ()), *added)
         if "sweep=tune" in self.words:
             added = (*added, "hydra.sweeper.n_trials=2")
         kept = [word for word in self.words if word.partition("=")[0] not in {key.partition("=")[0] for key in added}]
-        return variables + shlex.join([*kept, *added])
+        return shlex.join([*kept, *added])
 
 
 def commands(page: Path) -> list[Command]:

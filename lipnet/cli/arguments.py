@@ -205,11 +205,16 @@ def _may_start_a_sweep(override: Override) -> bool:
 
 def _launch(plan: Plan, composed: DictConfig) -> Launch:
     """A sweep's directory is called after it, so that the same command finds its jobs again; unless one was chosen."""
-    directory = str(composed.hydra.sweep.dir)
+    directory, keys = str(composed.hydra.sweep.dir), plan.keys
     typed = any(override.key_or_group == "hydra.sweep.dir" for override in plan.overrides)
     if not typed and directory == f"outputs/sweeps/{composed.task.name}":
-        directory = f"{directory}/{plan.name}"
-    return Launch(secrets.token_hex(4), Path(directory), plan.keys, plan.jobs)
+        name, swept = plan.alone
+        if Path(directory, name).is_dir():  # begun by an earlier version: it goes on there
+            keys = swept
+        else:
+            name = plan.name
+        directory = f"{directory}/{name}"
+    return Launch(secrets.token_hex(4), Path(directory), keys, plan.jobs)
 
 
 def _left_by_task(run: Origin, saved: list[str], overrides: list[Override]) -> list[str]:

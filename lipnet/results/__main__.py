@@ -31,7 +31,7 @@ listed there too; a table can be made while a sweep goes on.
 examples:
   %(prog)s outputs
   %(prog)s outputs --filter dataset=mnist --filter conv=bcop --filter conv=rko --sort certified@1.58
-  %(prog)s outputs/paper --paper --format markdown --output table.md
+  %(prog)s outputs/sweeps --paper --format markdown --output table.md
   %(prog)s outputs --columns clean,certified@36/255,pgd@36/255
   %(prog)s outputs/sweeps --figures figures
   %(prog)s outputs/sweeps --html report.html

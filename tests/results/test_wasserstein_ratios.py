@@ -18,10 +18,10 @@ SAMPLES = 4000
 def make_critic(make_run):
     """``make_critic(method, activation, lr, gap, seed)``: a made-up run of a critic, a multiple of a common one."""
 
-    def make(method, activation="maxmin", rate=1e-3, gap=2.0, seed=0, digest="a", selected=None):
+    def make(method, activation="maxmin", rate=1e-3, gap=2.0, seed=0, digest="a", selected=None, name=None):
         estimate = {"estimate": gap, "certified_lower_bound": gap - 0.1, "samples_sha256": digest}
         directory = make_run(
-            f"{method}-{activation}-{rate}-{seed}",
+            name or f"{method}-{activation}-{rate}-{seed}",
             {"conv.name": method, "activation": {"name": activation}, "optimizer.lr": rate, "dataset.name": "gan"},
             seed, clean_accuracy=None, certified_accuracy=None, attacked_accuracy=None,
             wasserstein=estimate, best_epoch=2,
@@ -64,6 +64,22 @@ def test_the_ratio_s_error_is_the_spread_of_ratios():
         ratios.append(_gap(one) / _gap(other))
         errors.append(_error(one - ratios[-1] * other) / _gap(other))
     assert numpy.mean(errors) == pytest.approx(numpy.std(ratios), rel=0.1)
+
+
+# Where a sweep puts its jobs, and where a script put them before.
+LAYOUTS = ["{method}-maxmin-0.001/seed-{seed}", "seed-{seed}_lr-1e-3_activation-maxmin_conv-{method}_0123abcd"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_critics_are_known_by_their_configurations_wherever_they_are(make_critic, tmp_path, layout):
+    for method in ("bcop", "rko"):
+        for seed in range(2):
+            make_critic(method, seed=seed, name=layout.format(method=method, seed=seed))
+    found = best_below(tmp_path)
+    assert {key: list(critics.by_seed) for key, critics in found.items()} == {
+        ("bcop", "maxmin"): ["0", "1"],
+        ("rko", "maxmin"): ["0", "1"],
+    }
 
 
 def test_the_learning_rate_is_chosen_by_the_selection_samples(make_critic, tmp_path):

@@ -1,7 +1,7 @@
 """What a sweep will do, read off its overrides and its sweeper before anything starts."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,8 +18,10 @@ class Plan:
 
     Attributes:
         overrides: typed ones, and those of a ready-made sweep that were not typed; an interval by its two ends.
-        name: for its directory.
-        keys: in which the jobs differ.
+        name: for its directory; the same whatever is selected of a ready-made sweep, so that a launch of more of it
+            skips what a launch of less has completed.
+        keys: in which the jobs differ; of a ready-made sweep all of its keys, those too that one value was typed of.
+        alone: name and keys that what is selected had by itself in earlier versions.
         jobs: how many there are.
         optimises: whether its sweeper needs an objective.
     """
@@ -27,6 +29,7 @@ class Plan:
     overrides: list[Override]
     name: str
     keys: list[str]
+    alone: tuple[str, list[str]]
     jobs: int
     optimises: bool
 
@@ -46,9 +49,15 @@ def plan_sweep(typed: list[Override], sweeper: DictConfig, values: Callable[[Ove
         overrides = [_ends(override) for override in overrides]
     last = {override.key_or_group: override for override in overrides}
     swept = [key for key, override in last.items() if override.is_sweep_override()]
-    fixed = [override.input_line or "" for key, override in last.items() if key not in swept]
+    keys = swept if optimises else list(dict.fromkeys([*(sweeper.get("params") or {}), *swept]))
     jobs = sweeper.n_trials if optimises else math.prod(_count(last[key], values) for key in swept)
-    return Plan(overrides, sweep_name(_named_first(fixed), swept), swept, jobs, optimises)
+    return Plan(overrides, _name(last, keys), keys, (_name(last, swept), swept), jobs, optimises)
+
+
+def _name(overrides: Mapping[str, Override], keys: list[str]) -> str:
+    """Of a sweep over these keys: what else was typed says which one it is."""
+    fixed = [override.input_line or "" for key, override in overrides.items() if key not in keys]
+    return sweep_name(_named_first(fixed), keys)
 
 
 def _named_first(fixed: list[str]) -> list[str]:

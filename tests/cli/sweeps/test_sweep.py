@@ -7,6 +7,7 @@ import pytest
 import yaml
 from launching import TINY, launch, outcome_of, results
 
+from lipnet.cli.arguments import prepare
 from lipnet.tasks.robustness import task as robustness
 
 pytestmark = pytest.mark.usefixtures("without_figures")
@@ -108,6 +109,31 @@ def test_fail_fast_ends_the_sweep(tmp_path, monkeypatch):
     assert "job 1/3 failed: RuntimeError: out of\nmemory" in outcome.output
     assert f"sweep of 3 jobs in {tmp_path}: 1 failed, 2 not run to an end\n" in outcome.output
     assert list(jobs(tmp_path)) == ["seed-0"]
+
+
+def test_more_of_a_ready_made_sweep_skips_what_less_of_it_has_completed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    short = ("sweep=methods", *SMALL, "epochs=1")
+    first = launch(*short, "seed=0", "conv=l2ne")
+    assert "sweep of 1 job in" in first.output, first.output
+    second = launch(*short, "seed=0,1", "conv=l2ne")
+    assert ": 1 completed before and skipped, 1 completed\n" in second.output, second.output
+    (sweep,) = (tmp_path / "outputs" / "sweeps" / "robustness").iterdir()
+    assert sweep.name.endswith("_over-conv-seed")
+    assert jobs(sweep).keys() == {"conv-l2ne_seed-0", "conv-l2ne_seed-1"}
+
+
+@pytest.mark.parametrize(
+    ("begun", "name", "keys"),
+    [(False, "methods_over-conv-seed", "conv,seed"), (True, "methods_seed-0_over-conv", "conv")],
+)
+def test_a_selection_that_an_earlier_version_began_goes_on_in_its_directory(tmp_path, monkeypatch, begun, name, keys):
+    monkeypatch.chdir(tmp_path)
+    if begun:
+        (tmp_path / "outputs/sweeps/robustness" / name).mkdir(parents=True)
+    arguments = prepare(["sweep=methods", "seed=0"])
+    assert f"hydra.sweep.dir=outputs/sweeps/robustness/{name}" in arguments
+    assert f"hydra.sweep.subdir='${{lipnet.job_name:{keys}}}'" in arguments
 
 
 def test_a_directory_of_another_configuration_is_not_taken_for_done(interrupted):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lipnet.options.checks import checked, number, one_of, optional, whole
+from lipnet.options.checks import checked, one_of, optional, whole
 from lipnet.options.option import Named
 from lipnet.options.registry import register
 
@@ -37,12 +37,6 @@ class GroupSort(Named):
     group_size: int | None = checked(optional(whole(2)))
 
 
-@dataclass(frozen=True)
-class Clamp(Named):
-    limit: float = checked(number(above=0))
-    slope: float = checked(number(at_least=0, at_most=1))
-
-
 register("conv", "bcop", BCOP, "lipnet.layers.convolutions.bcop:bcop")
 register("conv", "bcop_fixed", BCOP, "lipnet.layers.convolutions.bcop:bcop_fixed")
 register("conv", "rko", BCOP, "lipnet.layers.convolutions.rko:rko")
@@ -67,4 +61,3 @@ register(
 register("activation", "relu", code="torch.nn:ReLU")
 register("activation", "abs", code="lipnet.layers.activations.sorting:Abs")
 register("activation", "identity", code="torch.nn:Identity")
-register("activation", "clamp", Clamp, "lipnet.layers.activations.clamp:LeakyClamp")

@@ -23,7 +23,6 @@ from lipnet.layers import (
     UnitRowLinear,
     bjorck,
 )
-from lipnet.layers.activations.clamp import LeakyClamp
 
 ZEROS = {"padding_mode": "zeros"}
 BJORCK = {"orthogonalize": bjorck}
@@ -120,7 +119,6 @@ LAYERS = [
     ("groupsort_4", partial(GroupSort, 4), (8, 2, 3), "orthogonal"),
     ("groupsort_all", partial(GroupSort, None), (7, 2, 2), "orthogonal"),
     ("abs", Abs, (3, 4, 2), "orthogonal"),
-    ("clamp", partial(LeakyClamp, 0.7, 0.25), (3, 4, 2), "1-lipschitz"),
     ("relu", nn.ReLU, (3, 4, 2), "1-lipschitz"),
     ("identity", nn.Identity, (3, 4, 2), "orthogonal"),
     ("plain_conv", partial(PaddedConv2d, 3, 5, 4, stride=2), (3, 4, 6), "bounded"),

@@ -9,7 +9,6 @@ from torch import nn
 from lipnet.certify.bound import Refusal, Shape, output_shape, register_rule
 from lipnet.certify.norm import up
 from lipnet.certify.rounding import Step, exact, one_product, register_step
-from lipnet.layers.activations.clamp import LeakyClamp
 from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
 
 # The largest slope of each, rounded up; GELU's is 1.12890 (at sqrt(2)) and its approximation's 1.12898.
@@ -81,15 +80,3 @@ def _smooth_step(module: nn.Module, shape: Shape, precision: torch.finfo) -> Ste
     zero = 0.5 * math.sqrt(entries) if isinstance(module, nn.Sigmoid) else 0.0
     scale = max(1.0, abs(getattr(module, "alpha", 1.0)))
     return Step(zero, scale * error, 2 * scale * math.sqrt(entries) * error, gain=2 * scale)
-
-
-@register_rule(LeakyClamp)
-def _clamp(module: LeakyClamp, shape: Shape) -> float:
-    return _largest(module.slope)
-
-
-@register_step(LeakyClamp)
-def _clamp_step(module: LeakyClamp, shape: Shape, precision: torch.finfo) -> Step:
-    """``s (x - c) + c``: one difference, one product and one sum, of numbers no larger than the input's."""
-    entries, steep = math.prod(shape), _largest(module.slope)
-    return Step(0.0, 4 * steep * precision.eps, 4 * steep * math.sqrt(entries) * precision.tiny, gain=2 * steep)

@@ -22,6 +22,8 @@ from lipnet.export.certificate import with_constants
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.layers import Abs, Concat, GroupSort, MaxMin, Normalize, PaddedConv2d, Residual
+from lipnet.options.defaults import completed
+from lipnet.options.registry import GROUPS, load
 
 sys.path.insert(0, str(ROOT / "scripts" / "stress"))
 import attack_assured
@@ -96,6 +98,11 @@ def test_the_export_says_what_holds(run, exported, capsys):
     assert "assured: " in capsys.readouterr().out
 
 
+def _activation(name):
+    keys = completed({"activation": {"name": name}})["activation"]
+    return load("activation", name)(**{key: value for key, value in keys.items() if key != "name"})
+
+
 LAYERS = {  # every type of layer that a classifier may have
     "convolutions": (
         nn.Sequential(
@@ -116,6 +123,10 @@ LAYERS = {  # every type of layer that a classifier may have
         (2, 4, 4),
     ),
     "dense": (nn.Sequential(nn.Flatten(), nn.Linear(60, 24), GroupSort(None), nn.Linear(24, 4)), (60,)),
+    **{
+        name: (nn.Sequential(nn.Flatten(), nn.Linear(60, 24), _activation(name), nn.Linear(24, 3)), (60,))
+        for name in GROUPS["activation"]
+    },
 }  # fmt: skip
 
 

@@ -136,10 +136,10 @@ class _Fitted(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fitted = copy.copy(record)
-        values = record.args if isinstance(record.args, tuple) else ()
-        fitted.args = tuple(
-            value.render(self.width) if isinstance(value, Fitting) else value for value in values
-        )  # fmt: skip
+        values: list[object] = []
+        for value in record.args if isinstance(record.args, tuple) else ():
+            values.append(value.render(self.width) if isinstance(value, Fitting) else value)
+        fitted.args = tuple(values)
         return self.formatter.format(fitted)
 
 
@@ -148,7 +148,9 @@ def _fitted_to_terminals() -> Iterator[None]:
     before = [(handler, handler.formatter) for handler in logging.getLogger().handlers]
     for handler, formatter in before:
         stream = getattr(handler, "stream", None)
-        width = terminal_width(stream) if stream is not None else None
+        if stream is None:
+            continue
+        width = terminal_width(stream)
         if width is not None:
             handler.setFormatter(_Fitted(formatter or logging.Formatter(), width))
     try:

@@ -46,7 +46,7 @@ class Layout:
 
 
 def layout(source: Any) -> Layout:
-    """That of a class of ``torchvision.datasets``."""
+    """How a class of ``torchvision.datasets`` lays out its files."""
     if hasattr(source, "resources"):  # MNIST and its kin: a packed file for each, and a checksum of that alone
         folder = f"{source.__name__}/raw"
         files = dict.fromkeys(name.removesuffix(".gz") for name, _ in source.resources)

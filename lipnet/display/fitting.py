@@ -27,7 +27,7 @@ class Column:
 
     @property
     def narrow(self) -> "Column":
-        """The same with its title in two lines, where that makes it narrower: ``certified_`` and ``float64@0.3``."""
+        """This column with its title in two lines, where that makes it narrower: ``certified_`` and ``float64@0.3``."""
         places = [match.start() for match in re.finditer(r"(?<=_)|(?=@)| ", self.title)]
         places.reverse()  # of several that are as good, the last
         broken = [f"{self.title[:place].rstrip()}\n{self.title[place:].lstrip()}" for place in places if place]

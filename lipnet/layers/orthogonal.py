@@ -139,7 +139,7 @@ def differentiable_gradients(
 
 
 def _flat(matrix: Tensor) -> Tensor:
-    """With at most one dimension for the batch."""
+    """The matrices with at most one dimension for the batch."""
     return matrix.flatten(0, -3) if matrix.dim() > 3 else matrix
 
 

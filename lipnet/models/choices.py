@@ -39,7 +39,7 @@ def bcop(inputs: int, outputs: int, size: int, stride: int, orthogonalizer: str,
 
 
 def bcop_fixed(inputs: int, outputs: int, size: int, stride: int, **keys: Any) -> nn.Module:
-    """The same with its kernel and bias as they begin."""
+    """``bcop`` with kernel and bias that are not trained."""
     return bcop(inputs, outputs, size, stride, **keys).requires_grad_(False)
 
 

@@ -52,7 +52,7 @@ class Table:
 
     @property
     def arithmetic(self) -> str:
-        """In which all its rows of ours are certified; empty where it is not one."""
+        """The arithmetic in which all our rows are certified; empty where they differ or it is not known."""
         found = {row.arithmetic for row in self.rows if row.source == "ours" and row.is_certified}
         return found.pop() if len(found) == 1 else ""
 

@@ -154,7 +154,7 @@ def header(table: Table) -> list[str]:
 
 
 def body(table: Table) -> list[list[str]]:
-    """Its cells, row by row."""
+    """The cells of a table, row by row."""
     rows = []
     for row in table.rows:
         cells = [row.labels.get(label, "") for label in table.labels]

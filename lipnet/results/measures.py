@@ -90,7 +90,7 @@ class Statistic(NamedTuple):
 
 
 def statistic(values: Iterable[float]) -> Statistic:
-    """Of at least one value."""
+    """Mean and standard deviation of at least one value."""
     values = list(values)
     mean = math.fsum(values) / len(values)
     variance = math.fsum((value - mean) ** 2 for value in values) / len(values)

@@ -16,7 +16,7 @@ def notes(groups: list[Group], runs: list[Run]) -> list[str]:
 
 
 def notes_on_groups(groups: list[Group]) -> list[str]:
-    """Those that are about the table itself, each of them once."""
+    """The notes that are about the table itself, each of them once."""
     found = [*_reading(groups), *distance_notes(groups)]
     for group in groups:
         found.extend(_mixed(group))
@@ -39,7 +39,7 @@ def _is_certified(group: Group) -> bool:
 
 
 def _arithmetics(groups: list[Group]) -> Iterator[str]:
-    """Of which network the certified accuracies are: evaluated in float64, or in float32."""
+    """Whether certified accuracies are of the network evaluated in float64 or in float32."""
     kinds = {group.arithmetic for group in groups}
     if len(kinds) > 1:
         for group in groups:

@@ -189,7 +189,7 @@ def gradient_norms(named: Named, title: str) -> "Figure | None":
 
 
 def _alike(tables: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Those that have as many layers as the longest, if any has one: a damaged one has fewer."""
+    """The tables with as many layers as the longest, without empty ones: a damaged one has fewer."""
     longest = max(map(len, tables), default=0)
     return [table for table in tables if table and len(table) == longest]
 

@@ -74,7 +74,7 @@ def _absolute(path: Path) -> str:
 
 
 def _called(name: str) -> str:
-    """By its name where a shell would find this environment's, else by its path beside this Python."""
+    """The name of a tool where a shell would find this environment's, else its path beside this Python."""
     beside, found = Path(sys.executable).with_name(name), shutil.which(name)
     by_name = not beside.exists() or (found is not None and Path(found).parent == beside.parent)
     return name if by_name else shlex.quote(str(beside))

@@ -169,16 +169,20 @@ class Passes:
 
     def __add__(self, other: "Passes") -> "Passes":
         return Passes(
-            self.lipschitz + other.lipschitz, self.seen + other.seen, self.error + other.error,
+            self.lipschitz + other.lipschitz,
+            self.seen + other.seen,
+            self.error + other.error,
             self.peak.highest(other.peak),
-        )  # fmt: skip
+        )
 
     def stacked(self, other: "Passes") -> "Passes":
         """The outputs of both passes, one after the other, as one."""
         return Passes(
-            math.hypot(self.lipschitz, other.lipschitz), torch.hypot(_wide(self.seen), _wide(other.seen)),
-            self.error.stacked(other.error), self.peak.highest(other.peak),
-        )  # fmt: skip
+            math.hypot(self.lipschitz, other.lipschitz),
+            torch.hypot(_wide(self.seen), _wide(other.seen)),
+            self.error.stacked(other.error),
+            self.peak.highest(other.peak),
+        )
 
 
 @dataclass(frozen=True)

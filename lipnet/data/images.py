@@ -179,9 +179,12 @@ _UNREADABLE = (
 
 
 def _torchvision(
-    name: str, config: Any, images: Callable[[Any], Tensor],
-    parts: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False}), labels: str = "targets",
-) -> tuple[Split, Split]:  # fmt: skip
+    name: str,
+    config: Any,
+    images: Callable[[Any], Tensor],
+    parts: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False}),
+    labels: str = "targets",
+) -> tuple[Split, Split]:
     import torchvision.datasets  # 2 s: only where it is needed
 
     source = getattr(torchvision.datasets, name)

@@ -106,9 +106,13 @@ def wrapped(text: str, width: int | None, start: str = "", indent: str = "  ") -
         return [start + text]
     hanging = indent if 2 * len(indent) <= width else "  "
     return textwrap.wrap(
-        text, max(width, 20), initial_indent=start, subsequent_indent=hanging, break_long_words=False,
+        text,
+        max(width, 20),
+        initial_indent=start,
+        subsequent_indent=hanging,
+        break_long_words=False,
         break_on_hyphens=False,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)

@@ -115,8 +115,11 @@ def _uneven(rows: list[Row]) -> set[Measure]:
 
 
 FORMATS: dict[str, Callable[[list[Table], list[str]], str]] = {
-    "terminal": terminal, "markdown": markdown, "csv": comma_separated, "latex": latex,
-}  # fmt: skip
+    "terminal": terminal,
+    "markdown": markdown,
+    "csv": comma_separated,
+    "latex": latex,
+}
 
 
 def _document(blocks: list[str]) -> str:

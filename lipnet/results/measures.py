@@ -9,9 +9,11 @@ from lipnet.results.results_file import Recorded
 from lipnet.tasks.robustness.measures import certified_by_arithmetic, certified_in
 
 _SHORT = {
-    "mean_certified_radius": "mean_radius", "lipschitz_upper_bound": "L_upper", "lipschitz_lower_bound": "L_lower",
+    "mean_certified_radius": "mean_radius",
+    "lipschitz_upper_bound": "L_upper",
+    "lipschitz_lower_bound": "L_lower",
     "train_seconds": "train_s",
-}  # fmt: skip
+}
 
 # Estimates of the MinFunnel pairs (Korotin, Kolesov & Burnaev 2022); only sort_out's is a lower bound.
 PUBLISHED = {"sort_out": "SO", "wgan_gp": "GP", "wgan_lp": "LP", "sn_gan": "SN"}

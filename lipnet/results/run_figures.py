@@ -208,9 +208,12 @@ def _relative(run: Run) -> dict[str, float]:
 
 
 FIGURES: dict[str, Callable[[Named, str], "Figure | None"]] = {
-    "certified_accuracy": certified_accuracy, "clean_against_certified": clean_against_certified,
-    "score_against_key": score_against_key, "training_curves": training_curves,
-    "score_against_seconds": score_against_seconds, "singular_values": singular_values,
+    "certified_accuracy": certified_accuracy,
+    "clean_against_certified": clean_against_certified,
+    "score_against_key": score_against_key,
+    "training_curves": training_curves,
+    "score_against_seconds": score_against_seconds,
+    "singular_values": singular_values,
     "gradient_norms": gradient_norms,
-}  # fmt: skip
+}
 IN_TRAINING = ("training_curves", "score_against_seconds")  # what unfinished runs have data for

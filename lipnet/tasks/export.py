@@ -119,9 +119,7 @@ def _radii(found: Certification, config: Config) -> dict[str, Any]:
         "test_examples": len(found.radii),
         "arithmetic": config.certify_dtype,
         "clean_accuracy": found.clean_accuracy,
-        "certified_accuracy": {
-            radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii
-        },
+        "certified_accuracy": {radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii},
         "mean_radius": float(found.radii.mean()),
         "radius_quantiles": dict(zip(map(str, _QUANTILES), quantiles, strict=True)),
-    }  # fmt: skip
+    }

@@ -35,7 +35,7 @@ ELSEWHERE = {
         "layers/convolutions/ossn.py", "layers/convolutions/svcm.py", "layers/dense/spectral.py",
     ),
     "tests/models/test_build.py": (
-        "models/choices.py", "models/cones.py", "models/conv_net.py", "models/fully_connected.py",
+        "models/choices.py", "models/conv_net.py", "models/fully_connected.py",
     ),
     "tests/tasks/gan/test_task.py": ("models/gan.py", "models/generator.py"),
     "tests/data/pairs/test_pair.py": (

@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from lipnet.attacks.gradient import margin_and_gradient, norm, out_of_reach, patience, unit
 
 
-def ddn(
-    model: nn.Module, images: Tensor, labels: Tensor, steps: int, sought: Tensor | None = None
-) -> Tensor:  # fmt: skip
+def ddn(model: nn.Module, images: Tensor, labels: Tensor, steps: int, sought: Tensor | None = None) -> Tensor:
     """Decoupled direction and norm (Rony et al. 2019, arXiv 1811.09600), in L2 and [0, 1].
 
     The perturbation's norm shrinks where the network errs and grows where it does not; its direction follows the

@@ -189,11 +189,12 @@ def assured_constants(network: nn.Module, input_shape: Shape, narrow: int | None
         if math.prod(output_shape(network, shape)) < 2:
             raise ValueError("only a network of two outputs or more has a prediction to be assured")
         in_turn = assured_layers(network)
-        narrow = len(in_turn) if narrow is None else narrow
-        layers = [
-            _measure(layer.module, layer.input_shape, torch.float32 if number < narrow else torch.float64)
-            for number, layer in enumerate(parts(in_turn, shape))
-        ]
+        if narrow is None:
+            narrow = len(in_turn)
+        layers = []
+        for number, part in enumerate(parts(in_turn, shape)):
+            dtype = torch.float32 if number < narrow else torch.float64
+            layers.append(_measure(part.module, part.input_shape, dtype))
     slopes: list[float] = []
     offset, after = 0.0, math.sqrt(2) * _UP
     for layer in reversed(layers):

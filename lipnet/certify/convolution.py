@@ -34,7 +34,7 @@ class Geometry:
 
 
 def geometry_of(conv: Any, size: Sequence[int]) -> Geometry:
-    """Of an ``nn.Conv1d``, ``nn.Conv2d`` or ``nn.Conv3d``, from what its ``forward`` reads."""
+    """The geometry of an ``nn.Conv1d``, ``nn.Conv2d`` or ``nn.Conv3d``, from what its ``forward`` reads."""
     reach = [dilation * (taps - 1) for dilation, taps in zip(conv.dilation, conv.weight.shape[2:], strict=True)]
     circular = conv.padding_mode == "circular"
     if circular:
@@ -50,7 +50,7 @@ def geometry_of(conv: Any, size: Sequence[int]) -> Geometry:
 
 
 def geometry_of_transposed(conv: Any, size: Sequence[int]) -> Geometry:
-    """Of the convolution whose transpose an ``nn.ConvTranspose`` is; its image is the transpose's output.
+    """The geometry of the convolution whose transpose an ``nn.ConvTranspose`` is; its image is the transpose's output.
 
     A larger ``output_padding`` than the stride only drops rows of that convolution.
     """

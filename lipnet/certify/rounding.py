@@ -129,7 +129,7 @@ def _first_mean(module: nn.Module) -> Tensor | float:
 def rounding_in_balls(
     model: nn.Module, shape: Shape, norms: Tensor, observed: torch.dtype, deployed: torch.dtype
 ) -> Rounding:
-    """The same for balls about examples, from the ``norms`` that an ``Evaluation`` in ``observed`` found there.
+    """The rounding in balls about examples, from the ``norms`` that an ``Evaluation`` in ``observed`` found there.
 
     Raises:
         TypeError: as ``rounding_bound``.
@@ -169,16 +169,20 @@ class Passes:
 
     def __add__(self, other: "Passes") -> "Passes":
         return Passes(
-            self.lipschitz + other.lipschitz, self.seen + other.seen, self.error + other.error,
+            self.lipschitz + other.lipschitz,
+            self.seen + other.seen,
+            self.error + other.error,
             self.peak.highest(other.peak),
-        )  # fmt: skip
+        )
 
     def stacked(self, other: "Passes") -> "Passes":
-        """Of the outputs of both, one after the other."""
+        """The outputs of both passes, one after the other, as one."""
         return Passes(
-            math.hypot(self.lipschitz, other.lipschitz), torch.hypot(_wide(self.seen), _wide(other.seen)),
-            self.error.stacked(other.error), self.peak.highest(other.peak),
-        )  # fmt: skip
+            math.hypot(self.lipschitz, other.lipschitz),
+            torch.hypot(_wide(self.seen), _wide(other.seen)),
+            self.error.stacked(other.error),
+            self.peak.highest(other.peak),
+        )
 
 
 @dataclass(frozen=True)
@@ -277,12 +281,12 @@ def register_step(*module_types: type[nn.Module]) -> Callable[[StepRule], StepRu
 
 
 def exact(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step:
-    """Of modules that compare, move, repeat or leave out numbers."""
+    """The step of modules that compare, move, repeat or leave out numbers: they round nothing."""
     return Step()
 
 
 def one_product(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step:
-    """Of modules that take one product for each entry, or none."""
+    """The step of modules that take one product for each entry, or none."""
     entries = math.prod(output_shape(module, shape))
     lipschitz = lipschitz_bound(module, shape)
     return Step(0.0, lipschitz * precision.eps, math.sqrt(entries) * precision.tiny)

@@ -49,7 +49,7 @@ def named_parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def parts(module: nn.Module, shape: Shape, prefix: str = "") -> Iterator[Layer]:
-    """The same with the shapes of their inputs; each is found out only when its part is asked for."""
+    """The parts of ``named_parts``, with the shapes of their inputs; a shape is found when its part is asked for."""
     in_turn = composition(module) is nn.Sequential
     for name, part in named_parts(module):
         layer = Layer(prefix + name, part, shape)
@@ -77,7 +77,7 @@ def _named_inside(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Modu
 
 
 def walk(network: nn.Module, shape: Shape) -> Iterator[Layer]:
-    """The same on inputs of a shape (without batch axis)."""
+    """The layers of a network, those inside of blocks too, on inputs of a shape (without batch axis)."""
     if composition(network) is None:
         yield Layer("", network, shape)
     else:

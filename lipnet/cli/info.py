@@ -29,8 +29,9 @@ def installation_report() -> str:
         f"data in {data_folder()} (dataset.root, $LIPNET_DATA)": dict(_data()),
         "extras": dict(_extras()),
     }
-    blocks = [_block(title, lines) for title, lines in sections.items() if lines]
-    return "\n\n".join([*blocks, *(f"note: {notice}" for notice in machine_notices())])
+    blocks = [_block(title, entries) for title, entries in sections.items() if entries]
+    blocks += [f"note: {notice}" for notice in machine_notices()]
+    return "\n\n".join(blocks)
 
 
 def data_folder() -> str:
@@ -38,9 +39,10 @@ def data_folder() -> str:
     return os.environ.get("LIPNET_DATA", "data")
 
 
-def _block(title: str, lines: dict[str, str]) -> str:
-    width = max(map(len, lines))
-    return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in lines.items())])
+def _block(title: str, entries: dict[str, str]) -> str:
+    width = max(map(len, entries))
+    lines = [f"  {name:<{width}}  {value}" for name, value in entries.items()]
+    return "\n".join([title, *lines])
 
 
 def _versions() -> Iterator[tuple[str, str]]:
@@ -54,11 +56,13 @@ def _machine() -> Iterator[tuple[str, str]]:
     yield "system", f"{platform.system()} {platform.release()}"
     yield "cores", f"{available_cores()} for this process, {os.cpu_count()} in all"
     yield "torch threads", f"{torch.get_num_threads()} (key threads; OMP_NUM_THREADS)"
-    devices = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-    for number, device in enumerate(devices):
+    for number in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(number)
         yield f"cuda:{number}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB"
-    if not devices:
-        yield "cuda", "no device" if torch.backends.cuda.is_built() else "no device; this torch is built without CUDA"
+    if not torch.backends.cuda.is_built():
+        yield "cuda", "no device; this torch is built without CUDA"
+    elif torch.cuda.device_count() == 0:
+        yield "cuda", "no device"
 
 
 def _data() -> Iterator[tuple[str, str]]:
@@ -66,34 +70,35 @@ def _data() -> Iterator[tuple[str, str]]:
         try:
             train, test = load_files(SimpleNamespace(name=name, root=data_folder(), download=False))
         except UserError as error:
-            missing = " is missing in " in str(error) and ": use " not in str(error)
-            yield name, "not there; downloaded when a run asks for it" if missing else str(error).partition(": ")[2]
+            if " is missing in " in str(error) and ": use " not in str(error):
+                yield name, "not there; downloaded when a run asks for it"
+            else:
+                yield name, str(error).partition(": ")[2]
         else:
             yield name, f"{len(train):,} training and {len(test):,} test images"
 
 
 def _extras() -> Iterator[tuple[str, str]]:
-    """Each extra of this package with what it lacks."""
+    """Each extra of this package with the versions of what it asks for, or how to install that."""
     wanted = _wanted()
     for extra, requirements in wanted.items():
-        parts = [part for one in requirements for part in _parts(one, wanted)]
-        found = {requirement.name: _installed(requirement.name) for requirement in parts}
-        missing = [name for name, version in found.items() if version is None]
-        yield (
-            extra,
-            (
-                f"not installed: pip install 'lipnet[{extra}]'"
-                if missing
-                else ", ".join(f"{name} {version}" for name, version in found.items())
-            ),
-        )
+        found = {name: _installed(name) for name in _packages(requirements, wanted)}
+        if None in found.values():
+            yield extra, f"not installed: pip install 'lipnet[{extra}]'"
+        else:
+            yield extra, ", ".join(f"{name} {version}" for name, version in found.items())
 
 
-def _parts(requirement: Requirement, wanted: dict[str, list[Requirement]]) -> list[Requirement]:
-    """The requirement, or those of the extras of this package that it stands for."""
-    if requirement.name != "lipnet":
-        return [requirement]
-    return [part for extra in sorted(requirement.extras) for part in wanted[extra]]
+def _packages(requirements: list[Requirement], wanted: dict[str, list[Requirement]]) -> list[str]:
+    """The names of the required packages; this package's own extras stand for what these ask for."""
+    names = []
+    for requirement in requirements:
+        if requirement.name == "lipnet":
+            for extra in sorted(requirement.extras):
+                names += [part.name for part in wanted[extra]]
+        else:
+            names.append(requirement.name)
+    return names
 
 
 def _wanted() -> dict[str, list[Requirement]]:
@@ -117,11 +122,11 @@ def _declared(file: Path) -> dict[str, list[Requirement]]:
     parser.read(file, encoding="utf-8")
     if not parser.has_section("options.extras_require"):
         return {}
-    return {
-        extra: [Requirement(line) for line in lines.split("\n") if line.strip()]
-        for extra, lines in parser.items("options.extras_require")
-        if extra not in _NOT_EXTRAS
-    }
+    wanted = {}
+    for extra, text in parser.items("options.extras_require"):
+        if extra not in _NOT_EXTRAS:
+            wanted[extra] = [Requirement(line) for line in text.split("\n") if line.strip()]
+    return wanted
 
 
 def _installed(package: str) -> str | None:

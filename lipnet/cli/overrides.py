@@ -8,7 +8,7 @@ from lipnet.cli.composing import options_of
 
 
 def without_option(argv: list[str], *names: str) -> list[str]:
-    """The arguments less an option and its value, in whatever way these are written."""
+    """The arguments without an option and its value, in whatever way these are written."""
     kept, skip = [], False
     for argument in argv:
         if not skip and argument in names:

@@ -46,7 +46,7 @@ class Layout:
 
 
 def layout(source: Any) -> Layout:
-    """That of a class of ``torchvision.datasets``."""
+    """How a class of ``torchvision.datasets`` lays out its files."""
     if hasattr(source, "resources"):  # MNIST and its kin: a packed file for each, and a checksum of that alone
         folder = f"{source.__name__}/raw"
         files = dict.fromkeys(name.removesuffix(".gz") for name, _ in source.resources)
@@ -74,9 +74,9 @@ def explain(source: Any, root: Path, error: Exception, download: bool) -> str:
     laid_out = layout(source)
     reason = " ".join(str(error).split()) or type(error).__name__
     fetched = f"and could not be fetched ({reason})" if download else "and dataset.download=false"
-    found = next(filter(None, _reasons(laid_out, root, error, download)), None)
-    if found is not None:
-        return found
+    for found in _reasons(laid_out, root, error, download):  # each looks at files: no more than are needed
+        if found is not None:
+            return found
     there = list(map(os.path.isfile, laid_out.paths(root)))
     if all(there):
         return f"cannot be read from {root / laid_out.folder} ({reason}); compare its files with another source's."
@@ -100,12 +100,18 @@ def _no_folder(laid_out: Layout, root: Path) -> str | None:
     place = root / laid_out.folder
     for path in reversed((place, *place.parents)):
         if os.path.lexists(path) and not os.path.isdir(path):
-            kind = "a file" if os.path.isfile(path) else "a link to nothing" if path.is_symlink() else "no folder"
-            return f"cannot lie there: {path} is {kind} where a folder belongs."
+            return f"cannot lie there: {path} is {_kind(path)} where a folder belongs."
     for path in laid_out.paths(root):
         if os.path.isdir(path):
             return f"is incomplete: {path} is a folder where a file belongs."
     return None
+
+
+def _kind(path: Path) -> str:
+    """What a path is that is no folder."""
+    if os.path.isfile(path):
+        return "a file"
+    return "a link to nothing" if path.is_symlink() else "no folder"
 
 
 def _refused(root: Path, error: Exception) -> str | None:

@@ -27,7 +27,7 @@ class Column:
 
     @property
     def narrow(self) -> "Column":
-        """The same with its title in two lines, where that makes it narrower: ``certified_`` and ``float64@0.3``."""
+        """This column with its title in two lines, where that makes it narrower: ``certified_`` and ``float64@0.3``."""
         places = [match.start() for match in re.finditer(r"(?<=_)|(?=@)| ", self.title)]
         places.reverse()  # of several that are as good, the last
         broken = [f"{self.title[:place].rstrip()}\n{self.title[place:].lstrip()}" for place in places if place]
@@ -106,9 +106,13 @@ def wrapped(text: str, width: int | None, start: str = "", indent: str = "  ") -
         return [start + text]
     hanging = indent if 2 * len(indent) <= width else "  "
     return textwrap.wrap(
-        text, max(width, 20), initial_indent=start, subsequent_indent=hanging, break_long_words=False,
+        text,
+        max(width, 20),
+        initial_indent=start,
+        subsequent_indent=hanging,
+        break_long_words=False,
         break_on_hyphens=False,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -136,10 +140,10 @@ class _Fitted(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fitted = copy.copy(record)
-        values = record.args if isinstance(record.args, tuple) else ()
-        fitted.args = tuple(
-            value.render(self.width) if isinstance(value, Fitting) else value for value in values
-        )  # fmt: skip
+        values: list[object] = []
+        for value in record.args if isinstance(record.args, tuple) else ():
+            values.append(value.render(self.width) if isinstance(value, Fitting) else value)
+        fitted.args = tuple(values)
         return self.formatter.format(fitted)
 
 
@@ -148,7 +152,9 @@ def _fitted_to_terminals() -> Iterator[None]:
     before = [(handler, handler.formatter) for handler in logging.getLogger().handlers]
     for handler, formatter in before:
         stream = getattr(handler, "stream", None)
-        width = terminal_width(stream) if stream is not None else None
+        if stream is None:
+            continue
+        width = terminal_width(stream)
         if width is not None:
             handler.setFormatter(_Fitted(formatter or logging.Formatter(), width))
     try:

@@ -37,13 +37,11 @@ def certify_export(directory: Path, layers: list[dict[str, Any]], state: dict[st
         "lipschitz_upper_bound": lipschitz_bound(network, shape),
         "input": {"shape": list(shape), "dtype": "float32", "mean": means, "std": stds},
         "outputs": outputs[0] if len(outputs) == 1 else list(outputs),
-        "layers": [
-            layer | {"lipschitz_upper_bound": bound} for layer, bound in zip(layers, bounds, strict=True)
-        ],
+        "layers": [layer | {"lipschitz_upper_bound": bound} for layer, bound in zip(layers, bounds, strict=True)],
         "weights": {name: fingerprint(tensor) for name, tensor in state.items()},
         "probe": probe(network, shape),
         "files": {name: file_hash(directory / name) for name in FILES if (directory / name).is_file()},
-    } | ({"assured": True} if split_constants(state)[1] else {})  # fmt: skip
+    } | ({"assured": True} if split_constants(state)[1] else {})
 
 
 def with_constants(state: dict[str, Tensor], network: Assured) -> dict[str, Tensor]:

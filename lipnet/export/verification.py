@@ -25,12 +25,21 @@ from lipnet.export.certificate import (
     probe,
     sealed,
     split_constants,
-)  # fmt: skip
+)
 from lipnet.export.parts import rebuild
 from lipnet.options.checks import list_of, whole
 from lipnet.runs.checkpoint import UNREADABLE
 from lipnet.runs.weights import check_weights
 
+_KEYS = {  # of a certificate, with the types of their values
+    "format": int,
+    "lipschitz_upper_bound": float,
+    "input": dict,
+    "layers": list,
+    "weights": dict,
+    "probe": list,
+    "files": dict,
+}
 _BOUND_TOLERANCE = 1e-9  # relative; eigenvalue solvers differ by less from machine to machine
 _PROBE_TOLERANCE = 1e-6  # relative to the largest output, in float64
 _LARGEST = 64 * 2**20  # of a certificate, in bytes
@@ -63,9 +72,12 @@ def verify(path: Path) -> Verified:
     Raises:
         UserError: with every difference found.
     """
-    path = path / CERTIFICATE if path.is_dir() else path
+    if path.is_dir():
+        path = path / CERTIFICATE
     certificate = _read_certificate(path)
-    problems = [] if sealed(certificate) == certificate else [f"{path}: it was edited after it was written."]
+    problems = []
+    if sealed(certificate) != certificate:
+        problems.append(f"{path}: it was edited after it was written.")
     compared = _compare_files(path.parent, certificate["files"], problems)
     state = _read_weights(path.parent / WEIGHTS, problems)
     _compare_weights(certificate["weights"], state, problems)
@@ -87,11 +99,7 @@ def _read_certificate(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give an export's certificate.json.") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON ({error}).") from None
-    wanted = {
-        "format": int, "lipschitz_upper_bound": float, "input": dict, "layers": list, "weights": dict, "probe": list,
-        "files": dict,
-    }  # fmt: skip
-    known = isinstance(content, dict) and all(isinstance(content.get(key), kind) for key, kind in wanted.items())
+    known = isinstance(content, dict) and all(isinstance(content.get(key), kind) for key, kind in _KEYS.items())
     if not known or content["format"] != FORMAT:
         raise UserError(f"{path}: not a certificate of this version of lipnet.")
     return content
@@ -105,8 +113,8 @@ def _compare_files(directory: Path, hashes: dict[str, Any], problems: list[str])
     """The files that are there, compared; the weights must be, the others may have been left behind."""
     compared = []
     for name, expected in hashes.items():
-        path = directory / name if name in FILES else None  # a certificate can ask for no file but these
-        if path is None:
+        path = directory / name
+        if name not in FILES:  # a certificate can ask for no file but these
             problems.append(f"files: {name} is none of {', '.join(FILES)}.")
         elif path.is_file():
             compared.append(name)
@@ -196,13 +204,16 @@ def _compare_constants(network: nn.Sequential, stated: dict[str, Tensor], shape:
 def _covers(name: str, given: Tensor, found: Tensor) -> bool:
     if not found.is_floating_point():
         return torch.equal(given, found)
-    low, high = (given, found) if name == "largest" else (found, given)
-    return bool((low <= high * (1 + _BOUND_TOLERANCE)).all())
+    if name == "largest":  # larger inputs are evaluated again: a smaller number claims less
+        return bool((given <= found * (1 + _BOUND_TOLERANCE)).all())
+    return bool((found <= given * (1 + _BOUND_TOLERANCE)).all())
 
 
 def _close(found: list[float], stated: list[Any]) -> bool:
-    scale = max(1.0, *map(abs, found))
-    return len(found) == len(stated) and all(
-        isinstance(number, float) and math.isfinite(number) and abs(value - number) <= _PROBE_TOLERANCE * scale
-        for value, number in zip(found, stated, strict=True)
-    )
+    if len(found) != len(stated):
+        return False
+    tolerance = _PROBE_TOLERANCE * max(1.0, *map(abs, found))
+    for value, number in zip(found, stated, strict=True):
+        if not (isinstance(number, float) and math.isfinite(number) and abs(value - number) <= tolerance):
+            return False
+    return True

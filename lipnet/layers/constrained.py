@@ -104,7 +104,7 @@ class Estimated(Constrained):
         raise NotImplementedError
 
     def effective_weight(self, public: bool = False) -> Tensor:
-        """In training with gradients the estimated weight, otherwise the exact one."""
+        """The estimated weight in training with gradients, otherwise the exact one."""
         if self.training and torch.is_grad_enabled():
             return super().effective_weight(public)
         return self._read(self._cached_evaluated, self.build_evaluated, None, public)

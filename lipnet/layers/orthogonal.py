@@ -130,12 +130,16 @@ def differentiable_gradients(
         gradient: with respect to its result.
     """
     learned = [tensor for tensor in inputs if tensor.requires_grad]
-    found = iter(torch.autograd.grad(function(*inputs), learned, gradient, create_graph=True, allow_unused=True))
-    return [next(found) if tensor.requires_grad else None for tensor in inputs]
+    found = torch.autograd.grad(function(*inputs), learned, gradient, create_graph=True, allow_unused=True)
+    remaining = list(found)
+    gradients: list[Tensor | None] = []
+    for tensor in inputs:
+        gradients.append(remaining.pop(0) if tensor.requires_grad else None)
+    return gradients
 
 
 def _flat(matrix: Tensor) -> Tensor:
-    """With at most one dimension for the batch."""
+    """The matrices with at most one dimension for the batch."""
     return matrix.flatten(0, -3) if matrix.dim() > 3 else matrix
 
 

@@ -86,7 +86,7 @@ def without_derivatives() -> Iterator[None]:
 
 
 def _legacy_nesting() -> int:
-    """Of the older ``vmap``, which ``is_grads_batched=True`` and ``vectorize=True`` use."""
+    """How many calls of the older ``vmap`` are nested here, which ``vectorize=True`` and others use."""
     torch._C._vmapmode_increment_nesting()
     return torch._C._vmapmode_decrement_nesting()
 

@@ -25,20 +25,25 @@ def summarize(model: nn.Sequential, input_shape: Shape) -> str:
 
 def _table(network: nn.Module, input_shape: Shape, bounded: bool) -> str:
     rows, total, product = [("layer", "output", "parameters", "Lipschitz bound")], 0, 1.0
-    network = network if composition(network) is nn.Sequential else nn.Sequential(network)
+    if composition(network) is not nn.Sequential:
+        network = nn.Sequential(network)
     with measured_once():
         for layer in walk(network, input_shape):
             bound = lipschitz_bound(layer.module, layer.input_shape) if bounded else math.nan
-            product *= bound if "." not in layer.name else 1.0
-            count = 0 if layer.is_composition else count_parameters(layer.module)  # its parts' are in their own rows
-            total += count
-            shown = "" if layer.is_composition else f"{count:,}"
+            if "." not in layer.name:  # what is inside of a block is in the block's bound
+                product *= bound
+            shown = ""
+            if not layer.is_composition:  # the parameters of a block are in its parts' rows
+                count = count_parameters(layer.module)
+                total += count
+                shown = f"{count:,}"
             rows.append((_label(layer), "x".join(map(str, layer.output_shape)), shown, _bound(bound)))
     rows.append(("total", "", f"{total:,}", _bound(product)))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join(
-        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:>{widths[3]}}" for row in rows
-    )
+    first, second, third, fourth = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = []
+    for layer_text, output, parameters, bound_text in rows:
+        lines.append(f"{layer_text:<{first}}  {output:>{second}}  {parameters:>{third}}  {bound_text:>{fourth}}")
+    return "\n".join(lines)
 
 
 def _bound(value: float) -> str:
@@ -53,6 +58,10 @@ def count_parameters(module: nn.Module) -> int:
 def _label(layer: Layer) -> str:
     """What the layer is and, inside of another one, its name."""
     module = layer.module
-    text = str(module.conv) if isinstance(module, PaddedConv2d) else str(module)
-    text = type(module).__name__ if layer.is_composition else text
+    if layer.is_composition:
+        text = type(module).__name__
+    elif isinstance(module, PaddedConv2d):
+        text = str(module.conv)
+    else:
+        text = str(module)
     return f"  {layer.name}: {text}" if "." in layer.name else text

@@ -2,7 +2,7 @@
 
 The program builds its own objects from its own table of names. But Hydra instantiates the ``_target_`` of its plugins,
 logging calls factories, and interpolations run resolvers: in a file that came with the data, each could run code or
-read what is none of its business. What a user types is trusted.
+read the machine's files and variables. What a user types is trusted.
 """
 
 import re
@@ -49,7 +49,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
     """The composed configuration that a run saved, its interpolations as they stand.
 
     Raises:
-        UserError: the file is no table of keys, or an interpolation in it would read what is none of its business.
+        UserError: the file is no table of keys, or an interpolation in it would read more than the configuration.
     """
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(path))

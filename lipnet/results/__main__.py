@@ -61,10 +61,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sort", metavar="KEY", help="a column or a key of the configuration; measures: largest first")
     made.add_argument("--reverse", action="store_true", help="turn the order round")
     made.add_argument(
-        "--filter", metavar="KEY=VALUE", action="append", default=[],
+        "--filter",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
         help="only runs with this value of a key, such as conv=bcop, optimizer.lr=1e-3, status=failed; may be "
         "repeated: values of one key are alternatives, different keys must all hold",
-    )  # fmt: skip
+    )
     made.add_argument(
         "--columns", metavar="KEY,...", help="only these measures, however many; all: every one, however wide"
     )

@@ -52,7 +52,7 @@ class Table:
 
     @property
     def arithmetic(self) -> str:
-        """In which all its rows of ours are certified; empty where it is not one."""
+        """The arithmetic in which all our rows are certified; empty where they differ or it is not known."""
         found = {row.arithmetic for row in self.rows if row.source == "ours" and row.is_certified}
         return found.pop() if len(found) == 1 else ""
 
@@ -76,15 +76,17 @@ def filter_runs(runs: list[Run], filters: Iterable[str]) -> list[Run]:
         if not equals:
             raise UserError(f"--filter {text}: write KEY=VALUE, such as --filter conv=bcop.")
         wanted.setdefault(key, []).append(value)
+    kept = runs
     for key, values in wanted.items():
-        known = sorted({name for run in runs for name in run.facts})
-        if key not in known:
+        present = sorted({run.facts[key] for run in runs if key in run.facts})
+        if not present:
+            known = sorted({name for run in runs for name in run.facts})
             raise UserError(f"--filter {key}: no run has this key;{_nearest(key, known)}")
         for value in values:
-            present = sorted({run.facts[key] for run in runs if key in run.facts})
             if not any(_same(value, other) for other in present):
                 raise UserError(f"--filter {key}={value}: no run has this value; there are {', '.join(present[:20])}.")
-    return [run for run in runs if all(_has_one_of(run, key, values) for key, values in wanted.items())]
+        kept = [run for run in kept if _has_one_of(run, key, values)]
+    return kept
 
 
 def _has_one_of(run: Run, key: str, values: list[str]) -> bool:
@@ -125,10 +127,14 @@ def build_tables(
     by_dataset: dict[str, list[Group]] = {}
     for group in sorted(groups, key=by_name):
         by_dataset.setdefault(group.labels["dataset"], []).append(group)
-    if sort is not None:
-        by_dataset = {name: _sorted(same, sort, measures, written) for name, same in by_dataset.items()}
-    ordered = [same[::-1] if reverse else same for same in by_dataset.values()]
-    return [_table(same, shown, written, paper) for same in ordered]
+    tables = []
+    for same in by_dataset.values():
+        if sort is not None:
+            same = _sorted(same, sort, measures, written)
+        if reverse:
+            same = same[::-1]
+        tables.append(_table(same, shown, written, paper))
+    return tables
 
 
 def _table(groups: list[Group], measures: list[Measure], written: dict[float, str], paper: bool) -> Table:
@@ -149,14 +155,14 @@ def _table(groups: list[Group], measures: list[Measure], written: dict[float, st
 
 
 def _beside(ours: Row, published: PaperRow) -> list[Row]:
-    """The paper's line, and ours less the paper's."""
+    """The paper's line, and the difference: ours minus the paper's."""
     values: dict[Measure, Statistic] = {}
+    difference: dict[Measure, Statistic] = {}
     for measure, found in published.values.items():
-        same = [own for own in ours.values if _is(own, measure)]
-        values |= dict.fromkeys(same, found)
-    difference = {
-        measure: Statistic(ours.values[measure].mean - found.mean, math.nan, 0) for measure, found in values.items()
-    }
+        for own, mine in ours.values.items():
+            if _is(own, measure):
+                values[own] = found
+                difference[own] = Statistic(mine.mean - found.mean, math.nan, 0)
     labels = {label: ours.labels[label] for label in ("dataset", "model", "method")}
     return [
         Row(labels, f"paper, {published.release}", values, published.n),
@@ -178,7 +184,10 @@ def _written(groups: list[Group]) -> dict[float, str]:
             for radius, text in run.written.items():
                 of_radius = counts.setdefault(radius, {})
                 of_radius[text] = of_radius.get(text, 0) + 1
-    return {radius: max(sorted(texts), key=lambda text: texts[text]) for radius, texts in counts.items()}
+    written = {}
+    for radius, texts in counts.items():
+        written[radius] = max(sorted(texts), key=lambda text: texts[text])
+    return written
 
 
 def _order(measure: Measure) -> tuple[int, str, float, str]:
@@ -196,12 +205,17 @@ def by_name(group: Group) -> tuple[Any, ...]:
 
 def _natural(text: str) -> list[tuple[int, float, str]]:
     """Numbers inside of texts by their value: 9 before 10."""
-    parts = re.split(r"(\d+\.?\d*(?:e-?\d+)?)", text)
-    return [(0, float(part), "") if place % 2 else (1, 0.0, part) for place, part in enumerate(parts)]
+    keys = []
+    for place, part in enumerate(re.split(r"(\d+\.?\d*(?:e-?\d+)?)", text)):
+        is_number = place % 2 == 1  # the parts between the numbers, empty ones too, have the even places
+        keys.append((0, float(part), "") if is_number else (1, 0.0, part))
+    return keys
 
 
 def _sorted(groups: list[Group], sort: str, measures: list[Measure], written: dict[float, str]) -> list[Group]:
-    texts = {"n", "dataset", "model", "method", *(key for group in groups for key in group.runs[0].facts)}
+    texts = {"n", "dataset", "model", "method"}
+    for group in groups:
+        texts.update(group.runs[0].facts)
     if sort not in texts:
         measure = _measure(sort, measures, written, groups, sorted(texts))
         return sorted(groups, key=lambda group: -_mean(group, measure))
@@ -222,12 +236,13 @@ def _measure(
 
     As columns are titled, too: ``certified_float64@1.58``, where the network of some group is certified in that.
     """
-    wanted, at, radius = name.strip().partition("@")
+    wanted, at, text = name.strip().partition("@")
+    radius = _radius(text) if at else None
     arithmetics = sorted({group.arithmetic for group in groups})
     for spelling in ("", *arithmetics):
         for measure in measures:
             named = wanted in (Measure(measure.name).short({}, spelling), measure.name)
-            if named and _is(measure, Measure(measure.name, _radius(radius) if at else None)):
+            if named and _is(measure, Measure(measure.name, radius)):
                 return measure
     known = [measure.short(written) for measure in measures]
     raise UserError(f"{name}: no such column;{_nearest(name, [*known, *others])} There are {', '.join(known)}.")

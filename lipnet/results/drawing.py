@@ -62,7 +62,7 @@ def band(
 
 
 def of_table(path: Path, read: Callable[[list[dict[str, str]]], Found], nothing: Found) -> Found:
-    """What ``read`` makes of a CSV file's rows; ``nothing``, and a line on stderr, where that is damaged."""
+    """What ``read`` makes of a CSV file's rows; ``nothing``, and a warning, where they are damaged."""
     try:
         return read(read_csv(path))
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -79,7 +79,7 @@ def finite(text: str) -> float:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Of at least one value."""
+    """The mean of at least one value."""
     return sum(values) / len(values)
 
 

@@ -9,17 +9,20 @@ from lipnet.results.results_file import Recorded
 from lipnet.tasks.robustness.measures import certified_by_arithmetic, certified_in
 
 _SHORT = {
-    "mean_certified_radius": "mean_radius", "lipschitz_upper_bound": "L_upper", "lipschitz_lower_bound": "L_lower",
+    "mean_certified_radius": "mean_radius",
+    "lipschitz_upper_bound": "L_upper",
+    "lipschitz_lower_bound": "L_lower",
     "train_seconds": "train_s",
-}  # fmt: skip
+}
 
 # Estimates of the MinFunnel pairs (Korotin, Kolesov & Burnaev 2022); only sort_out's is a lower bound.
 PUBLISHED = {"sort_out": "SO", "wgan_gp": "GP", "wgan_lp": "LP", "sn_gan": "SN"}
-_SHORT |= {f"published_{name}": f"{short}/true" for name, short in PUBLISHED.items()}
+for _estimator, _initials in PUBLISHED.items():
+    _SHORT[f"published_{_estimator}"] = f"{_initials}/true"
 
 # Certified accuracy, global and per pair of classes, in the run's own arithmetic; and as it is named in others.
 _CERTIFIED = ("certified", "certified_per_pair")
-IN_ARITHMETICS = {f"certified_{arithmetic}_accuracy": arithmetic for arithmetic in ("float32", "float64")}
+IN_ARITHMETICS = {"certified_float32_accuracy": "float32", "certified_float64_accuracy": "float64"}
 
 # Names in results.json: of every network, of a distance, and of test images' transport from others.
 _OF_NETWORKS: Final = (
@@ -33,6 +36,12 @@ DISTANCE = (*_OF_DISTANCES, "cosine")
 GENERATED: Final = ("transport_of_generated", "transport_of_training")
 
 
+_ATTACKS = ""  # stands for all of them
+_ORDER = (
+    "clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *DISTANCE, *GENERATED, *_SHORT,
+)  # fmt: skip
+
+
 class Measure(NamedTuple):
     """A number of ``results.json``, at a radius or without one."""
 
@@ -41,15 +50,18 @@ class Measure(NamedTuple):
 
     def key(self, written: dict[float, str]) -> str:
         """``certified_accuracy@36/255``, with the radius as written."""
-        return self.name if self.radius is None else f"{self.name}@{written.get(self.radius, f'{self.radius:g}')}"
+        if self.radius is None:
+            return self.name
+        return f"{self.name}@{written.get(self.radius, f'{self.radius:g}')}"
 
     def short(self, written: dict[float, str], arithmetic: str = "") -> str:
         """``certified@36/255``; with the arithmetic of the certified network: ``certified_float64@36/255``."""
-        if self.is_accuracy:
-            name = self.name.removesuffix("_accuracy")
-            named = f"{name}_{arithmetic}" if arithmetic and name in _CERTIFIED else name
-            return Measure(named, self.radius).key(written)
-        return _SHORT.get(self.name, self.name)
+        if not self.is_accuracy:
+            return _SHORT.get(self.name, self.name)
+        name = self.name.removesuffix("_accuracy")
+        if arithmetic and name in _CERTIFIED:
+            name = f"{name}_{arithmetic}"
+        return Measure(name, self.radius).key(written)
 
     @property
     def is_accuracy(self) -> bool:
@@ -66,17 +78,9 @@ class Measure(NamedTuple):
 
         The certified accuracies of the network in several arithmetics stand beside each other.
         """
-        names = (
-            "clean_accuracy",
-            "certified_accuracy",
-            "certified_per_pair_accuracy",
-            "",
-            *DISTANCE,
-            *GENERATED,
-            *_SHORT,
-        )
         family = "certified_accuracy" if self.name in IN_ARITHMETICS else self.name
-        return names.index(family if family in names else ""), family, self.radius or 0.0, self.name
+        place = _ORDER.index(family) if family in _ORDER else _ORDER.index(_ATTACKS)
+        return place, family, self.radius or 0.0, self.name
 
 
 class Statistic(NamedTuple):
@@ -88,10 +92,11 @@ class Statistic(NamedTuple):
 
 
 def statistic(values: Iterable[float]) -> Statistic:
-    """Of at least one value."""
+    """Mean and standard deviation of at least one value."""
     values = list(values)
     mean = math.fsum(values) / len(values)
-    return Statistic(mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values)), len(values))
+    variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
+    return Statistic(mean, math.sqrt(variance), len(values))
 
 
 def measures(results: Recorded) -> dict[Measure, float]:
@@ -104,13 +109,15 @@ def measures(results: Recorded) -> dict[Measure, float]:
     for name in _OF_NETWORKS:
         if name in results:
             found[Measure(name)] = results[name]
-    found |= {Measure(name): value for name, value in _of_distance(results).items()}
+    for name, value in _of_distance(results).items():
+        found[Measure(name)] = value
     generated = results.get("gan", {})
     for key in GENERATED:
         if key in generated:
             found[Measure(key)] = generated[key]
     for kind, by_radius in _by_radius(results).items():
-        found |= {Measure(f"{kind}_accuracy", radius_value(text)): value for text, value in by_radius.items()}
+        for text, accuracy in by_radius.items():
+            found[Measure(f"{kind}_accuracy", radius_value(text))] = accuracy
     return {measure: float(value) for measure, value in found.items() if value is not None}
 
 

@@ -16,38 +16,52 @@ def notes(groups: list[Group], runs: list[Run]) -> list[str]:
 
 
 def notes_on_groups(groups: list[Group]) -> list[str]:
-    """Those that are about the table itself."""
-    mixed = (note for group in groups for note in _mixed(group))
-    return list(dict.fromkeys([*_reading(groups), *distance_notes(groups), *mixed, *_repeats(groups)]))
+    """The notes that are about the table itself, each of them once."""
+    found = [*_reading(groups), *distance_notes(groups)]
+    for group in groups:
+        found.extend(_mixed(group))
+    found.extend(_repeats(groups))
+    return list(dict.fromkeys(found))
 
 
 def _reading(groups: list[Group]) -> Iterator[str]:
     if groups:
         yield "accuracies in per cent; mean ± population standard deviation over n seeds; attacks: accuracy at most."
-    yield from _arithmetics(
-        [group for group in groups if any("certified_accuracy" in run.results for run in group.runs)]
-    )
-    partly = [group for group in groups if any(_partly_attacked(run) for run in group.runs)]
-    for group in partly:
-        counts = sorted({str(run.results.get("attacked_examples")) for run in group.runs})
-        yield f"{_name(group)}: attacks on the first {' or '.join(counts)} test examples only."
+    yield from _arithmetics(list(filter(_is_certified, groups)))
+    for group in groups:
+        if any(map(_partly_attacked, group.runs)):
+            counts = sorted({str(run.results.get("attacked_examples")) for run in group.runs})
+            yield f"{_name(group)}: attacks on the first {' or '.join(counts)} test examples only."
+
+
+def _is_certified(group: Group) -> bool:
+    return any("certified_accuracy" in run.results for run in group.runs)
 
 
 def _arithmetics(groups: list[Group]) -> Iterator[str]:
-    """Of which network the certified accuracies are: evaluated in float64, or in float32."""
+    """Whether certified accuracies are of the network evaluated in float64 or in float32."""
     kinds = {group.arithmetic for group in groups}
     if len(kinds) > 1:
         for group in groups:
-            known = f"evaluated in {group.arithmetic}" if group.arithmetic else "that its results do not tell"
-            yield f"{_name(group)}: certified accuracy is of the network {known}."
+            which = "that its results do not tell"
+            if group.arithmetic:
+                which = f"evaluated in {group.arithmetic}"
+            yield f"{_name(group)}: certified accuracy is of the network {which}."
     elif kinds - {""}:
         yield f"certified accuracy is of the network evaluated in {kinds.pop()}{_others(groups)}."
 
 
 def _others(groups: list[Group]) -> str:
-    names = {measure.name for group in groups for run in group.runs for measure in run.measures}
-    others = sorted(name for name in names if name in IN_ARITHMETICS)
-    return "".join(f"; {name.removesuffix('_accuracy')}: in {IN_ARITHMETICS[name]}" for name in others)
+    """The columns of the same networks evaluated in another arithmetic."""
+    names: set[str] = set()
+    for group in groups:
+        for run in group.runs:
+            names.update(measure.name for measure in run.measures)
+    text = ""
+    for name, arithmetic in sorted(IN_ARITHMETICS.items()):
+        if name in names:
+            text += f"; {name.removesuffix('_accuracy')}: in {arithmetic}"
+    return text
 
 
 def _partly_attacked(run: Run) -> bool:
@@ -64,11 +78,15 @@ def _mixed(group: Group) -> Iterator[str]:
 
 
 def _repeats(groups: list[Group]) -> Iterator[str]:
-    repeats = [run for group in groups for run in group.repeats]
+    repeats: list[Run] = []
+    for group in groups:
+        repeats.extend(group.repeats)
     if repeats:
-        listed = "\n".join(f"  {run.directory}" for run in repeats[:_SHOWN_REPEATS])
-        more = f"\n  and {len(repeats) - _SHOWN_REPEATS} more" if len(repeats) > _SHOWN_REPEATS else ""
-        yield f"{_count(repeats)} left out, the same configuration and seed finished again later:\n{listed}{more}"
+        lines = [f"{_count(repeats)} left out, the same configuration and seed finished again later:"]
+        lines += [f"  {run.directory}" for run in repeats[:_SHOWN_REPEATS]]
+        if len(repeats) > _SHOWN_REPEATS:
+            lines.append(f"  and {len(repeats) - _SHOWN_REPEATS} more")
+        yield "\n".join(lines)
 
 
 def _missing(runs: list[Run]) -> Iterator[str]:

@@ -41,13 +41,14 @@ def paper_rows(group: Group) -> list[PaperRow]:
 
 @functools.cache
 def _rows() -> dict[tuple[str, str, str], list[PaperRow]]:
-    found: dict[tuple[str, str, str], dict[str, dict[Measure, Statistic]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[tuple[str, str, str, str], dict[Measure, Statistic]] = defaultdict(dict)
     for row in read_csv(Path(__file__).with_name("paper.csv")):
         radius = radius_value(row["radius"]) if row["radius"] else None
         std = float(row["std"]) if row["std"] else math.nan
-        values = found[row["dataset"], row["model"], row["method"]][row["release"]]
+        values = found[row["dataset"], row["model"], row["method"], row["release"]]
         values[Measure(row["measure"], radius)] = Statistic(float(row["mean"]), std, int(row["n"]))
-    return {
-        key: [PaperRow(release, values, max(value.n for value in values.values())) for release, values in by.items()]
-        for key, by in found.items()
-    }
+    rows: dict[tuple[str, str, str], list[PaperRow]] = defaultdict(list)
+    for (dataset, model, method, release), values in found.items():
+        n = max(value.n for value in values.values())
+        rows[dataset, model, method].append(PaperRow(release, values, n))
+    return dict(rows)

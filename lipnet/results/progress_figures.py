@@ -22,7 +22,7 @@ def training_curves(named: Named, title: str) -> "Figure | None":
     Means over the seeds that have come so far, and a band from the least to the greatest.
     """
     curves = {label: _of_runs(group) for label, group in named}
-    columns = list(dict.fromkeys(column for found in curves.values() for run in found for column in run))
+    columns = _columns(curves)
     shown = _panels(columns)
     if not shown:
         return None
@@ -42,7 +42,7 @@ def training_curves(named: Named, title: str) -> "Figure | None":
 def score_against_seconds(named: Named, title: str) -> "Figure | None":
     """What a run has reached after so many seconds of training: a line a run, a colour a configuration."""
     curves = {label: _of_runs(group) for label, group in named}
-    column = score_column([column for found in curves.values() for run in found for column in run])
+    column = score_column(_columns(curves))
     if column is None:
         return None
     figure, axes = new_figure()
@@ -62,16 +62,30 @@ def score_against_seconds(named: Named, title: str) -> "Figure | None":
     return figure
 
 
+def _columns(curves: dict[str, list[Curves]]) -> list[str]:
+    """The columns that any run has, each once, in their order."""
+    found: dict[str, None] = {}
+    for of_runs in curves.values():
+        for run in of_runs:
+            found.update(dict.fromkeys(run))
+    return list(found)
+
+
 def _panels(columns: list[str]) -> dict[str, tuple[str, str]]:
     """Panel -> the column of validation and that of training."""
-    loss = "validation_loss" if "validation_loss" in columns else "train_loss"
+    wanted = ["validation_loss" if "validation_loss" in columns else "train_loss"]
+    for column in columns:
+        if column.startswith("validation_") and _in_training(column) in columns:
+            wanted.append(column)
     score = score_column(columns)
-    both = [column for column in columns if column.startswith("validation_") and _in_training(column) in columns]
-    wanted = [loss, *both, *([score] if score else [])]
-    shown = [column for column in dict.fromkeys(wanted) if column in columns]
-    return {
-        readable(column): (column, _in_training(column) if column.startswith("validation_") else "") for column in shown
-    }
+    if score is not None:
+        wanted.append(score)
+    panels = {}
+    for column in wanted:
+        if column in columns:
+            dashed = _in_training(column) if column.startswith("validation_") else ""
+            panels[readable(column)] = (column, dashed)
+    return panels
 
 
 def _in_training(column: str) -> str:
@@ -79,14 +93,16 @@ def _in_training(column: str) -> str:
 
 
 def _of_runs(group: Group) -> list[Curves]:
-    return [curves for run in group.runs if (curves := _curves(run))]
+    return list(filter(None, map(_curves, group.runs)))
 
 
 def _curves(run: Run) -> Curves:
     """Finite values only: a column with another is left out, and so is what an unfinished row lacks."""
     rows: list[dict[str, str]] = of_table(run.directory / "metrics.csv", lambda rows: rows, [])
     found: Curves = {}
-    for column in filter(None, rows[0] if rows else ()):  # cells beyond the header come under None
+    if not rows:
+        return found
+    for column in filter(None, rows[0]):  # cells beyond the header come under None
         try:
             values = [float(row[column]) for row in rows]
         except (TypeError, ValueError):
@@ -112,4 +128,7 @@ def _dashed(axes: "Axes", curves: list[list[float]], colour: str) -> None:
 
 def _by_epoch(curves: list[list[float]]) -> list[list[float]]:
     """The values of each epoch, of the runs that have come so far."""
-    return [[value for value in values if value is not None] for values in itertools.zip_longest(*curves)]
+    columns: list[list[float]] = []
+    for epoch in range(max(map(len, curves), default=0)):
+        columns.append([curve[epoch] for curve in curves if epoch < len(curve)])
+    return columns

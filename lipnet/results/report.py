@@ -171,7 +171,8 @@ def _commits(runs: list[Run]) -> list[str]:
 
 def _shown(table: Table) -> _Table:
     left = text_columns(table)
-    columns = [(title, "" if place < left else " number") for place, title in enumerate(header(table))]
+    titles = header(table)
+    columns = [(title, "") for title in titles[:left]] + [(title, " number") for title in titles[left:]]
     best = {measure: _best(table.rows, measure) for measure in table.measures if measure.is_accuracy}
     lines = []
     for row, cells in zip(table.rows, body(table), strict=True):
@@ -219,8 +220,14 @@ def _foremost(groups: list[Group]) -> tuple[list[Group], str]:
         return groups, ""
     if measure is None:
         return groups[:_CURVES], f" {_CURVES} of {len(groups)} configurations."
-    by_score = sorted(groups, key=lambda group: -found.mean if (found := group.statistics().get(measure)) else 0.0)
-    written = {radius: text for group in groups for run in group.runs for radius, text in run.written.items()}
+    written: dict[float, str] = {}
+    means: list[float] = []
+    for group in groups:
+        found = group.statistics().get(measure)
+        means.append(0.0 if found is None else found.mean)
+        for run in group.runs:
+            written.update(run.written)
+    by_score = [group for _, group in sorted(zip(means, groups, strict=True), key=lambda pair: -pair[0])]
     note = f" The {_CURVES} of {len(groups)} configurations with the largest {measure.short(written)}."
     return sorted(by_score[:_CURVES], key=groups.index), note
 

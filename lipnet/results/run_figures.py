@@ -11,17 +11,7 @@ from lipnet.display.canvas import blank_figure
 from lipnet.errors import UserError
 from lipnet.results.collect import Run
 from lipnet.results.compare import by_name
-from lipnet.results.drawing import (
-    MARKERS,
-    Named,
-    band,
-    colours,
-    finite,
-    legend_below,
-    mean,
-    new_figure,
-    of_table,
-)
+from lipnet.results.drawing import MARKERS, Named, band, colours, finite, legend_below, mean, new_figure, of_table
 from lipnet.results.groups import Group, varying_keys, varying_labels
 from lipnet.results.progress_figures import score_against_seconds, training_curves
 from lipnet.results.swept_figure import clean_against_certified, score_against_key
@@ -71,27 +61,33 @@ def label_groups(groups: list[Group]) -> Iterator[tuple[str, Group]]:
     by_method: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
         by_method[group.labels["method"]].append(group)
-    varying = {method: varying_keys(same) if len(same) > 1 else [] for method, same in by_method.items()}
+    varying = {method: varying_keys(same) for method, same in by_method.items()}
     seen: dict[str, int] = defaultdict(int)
     for group in groups:
-        method, seeds = group.labels["method"], len(group.runs)
-        extra = varying_labels(group, varying[method])
-        label = " ".join([method, *(f"{key}={value}" for key, value in extra.items())]) + f" (n={seeds})"
-        seen[label] += 1  # of a damaged configuration nothing may be known that tells it from another
-        yield (label if seen[label] == 1 else f"{label}, {seen[label]}"), group
+        method = group.labels["method"]
+        label = method
+        for key, value in varying_labels(group, varying[method]).items():
+            label += f" {key}={value}"
+        label += f" (n={len(group.runs)})"
+        seen[label] += 1
+        if seen[label] > 1:  # of a damaged configuration nothing may be known that tells it from another
+            yield f"{label}, {seen[label]}", group
+        else:
+            yield label, group
 
 
 def certified_accuracy(named: Named, title: str) -> "Figure | None":
     """Certified accuracy at every radius from ``certificates.csv``; attacked accuracies as points."""
-    curves = {label: [radii for run in group.runs if (radii := _radii(run))] for label, group in named}
-    if not any(curves.values()):
+    radii = {label: list(filter(None, map(_radii, group.runs))) for label, group in named}
+    largest = [ordered[-1] for of_runs in radii.values() for ordered in of_runs]
+    if not largest:
         return None
     figure, axes = new_figure()
-    top = max(radii[-1] for found in curves.values() for radii in found) or 1.0
+    top = max(largest) or 1.0
     grid = [top * number / _POINTS for number in range(_POINTS + 1)]
     attacks: dict[str, str] = {}
     for colour, (label, group) in zip(colours(named), named, strict=True):
-        band(axes, grid, [[_above(radii, radius) for radius in grid] for radii in curves[label]], colour, label)
+        band(axes, grid, [_shares_above(ordered, grid) for ordered in radii[label]], colour, label)
         for measure, found in sorted(group.statistics().items()):
             if measure.is_attacked and measure.radius is not None:
                 marker = attacks.setdefault(measure.name, MARKERS[len(attacks) % len(MARKERS)])
@@ -105,18 +101,23 @@ def certified_accuracy(named: Named, title: str) -> "Figure | None":
 
 
 def _radii(run: Run) -> list[float]:
+    """The certified radii of a run's examples in ascending order; empty where it has none to read."""
     path = run.directory / "certificates.csv"
     return of_table(path, lambda rows: sorted(finite(row["certified_radius"]) for row in rows), [])
 
 
-def _above(ordered: list[float], radius: float) -> float:
-    return 1 - bisect.bisect_right(ordered, radius) / len(ordered)
+def _shares_above(ordered: list[float], grid: list[float]) -> list[float]:
+    """Which share of the sorted radii is larger than each radius of the grid."""
+    return [1 - bisect.bisect_right(ordered, radius) / len(ordered) for radius in grid]
 
 
 def singular_values(named: Named, title: str) -> "Figure | None":
     """Each layer's singular values: a panel a method, a bar a layer (all of them; 10 to 90 and 25 to 75 per cent)."""
-    spectra = {label: _spectrum(group) for label, group in named}
-    shown = {label: layers for label, layers in spectra.items() if layers}
+    shown: dict[str, dict[str, list[float]]] = {}
+    for label, group in named:
+        layers = _spectrum(group)
+        if layers:
+            shown[label] = layers
     if not shown:
         return None
     figure = blank_figure(figsize=(max(5.0, 1.9 * len(shown) + 1), 4), layout="constrained")
@@ -140,33 +141,47 @@ def singular_values(named: Named, title: str) -> "Figure | None":
 def _spectrum(group: Group) -> dict[str, list[float]]:
     """Layer -> quantiles, averaged over the runs that left them."""
     nothing: dict[str, list[float]] = {}
-    found = [of_table(run.directory / "singular_values.csv", _quantiles, nothing) for run in group.runs]
-    layers = next(filter(None, found), nothing)
-    same = [table for table in found if table.keys() == layers.keys()]
-    return {name: [mean(values) for values in zip(*(table[name] for table in same), strict=True)] for name in layers}
+    tables: list[dict[str, list[float]]] = []
+    for run in group.runs:
+        table = of_table(run.directory / "singular_values.csv", _quantiles, nothing)
+        if table and (not tables or table.keys() == tables[0].keys()):  # a damaged one has other layers
+            tables.append(table)
+    averaged = {}
+    for name in tables[0] if tables else ():
+        of_runs = [table[name] for table in tables]
+        averaged[name] = list(map(mean, zip(*of_runs, strict=True)))
+    return averaged
 
 
 def _quantiles(rows: list[dict[str, str]]) -> dict[str, list[float]]:
     """Layer -> 101 quantiles."""
-    if rows and len(rows) != _QUANTILES:
+    if not rows:
+        return {}
+    if len(rows) != _QUANTILES:
         raise ValueError(f"{len(rows)} of {_QUANTILES} rows")
-    layers = [name for name in rows[0] if name != "quantile"] if rows else []
-    return {name: [finite(row[name]) for row in rows] for name in layers}
+    found = {}
+    for name in rows[0]:
+        if name != "quantile":
+            found[name] = [finite(row[name]) for row in rows]
+    return found
 
 
 def gradient_norms(named: Named, title: str) -> "Figure | None":
     """The margin's gradient at each layer's output, relative to the last layer's."""
-    curves = {label: _alike([rows for run in group.runs if (rows := _relative(run))]) for label, group in named}
-    if not any(curves.values()):
+    norms = {label: _alike(list(map(_relative, group.runs))) for label, group in named}
+    tables = [table for of_runs in norms.values() for table in of_runs]
+    if not tables:
         return None
     figure, axes = new_figure()
-    for colour, (label, found) in zip(colours(named), curves.items(), strict=True):
-        if found:
-            band(axes, list(range(len(found[0]))), [list(rows.values()) for rows in found], colour, label, marker="o")
-    deepest = max((rows for found in curves.values() for rows in found), key=len)
-    axes.set_xticks(range(len(deepest)), [_place(name) for name in deepest], fontsize=8)
-    norms = [norm for found in curves.values() for rows in found for norm in rows.values()]
-    axes.set_yscale("log" if max(norms) > 10 * min(norms) else "linear")
+    for colour, (label, of_runs) in zip(colours(named), norms.items(), strict=True):
+        if of_runs:
+            depth = list(range(len(of_runs[0])))
+            band(axes, depth, [list(table.values()) for table in of_runs], colour, label, marker="o")
+    deepest = max(tables, key=len)
+    axes.set_xticks(range(len(deepest)), list(map(_place, deepest)), fontsize=8)
+    least = min(min(table.values()) for table in tables)
+    greatest = max(max(table.values()) for table in tables)
+    axes.set_yscale("log" if greatest > 10 * least else "linear")
     axes.set(title=f"{title}: the margin's gradient through depth")
     axes.set(xlabel="with respect to the output of (from the image to the logits)", ylabel="norm, relative to the last")
     axes.legend(frameon=False, fontsize=8)
@@ -174,15 +189,17 @@ def gradient_norms(named: Named, title: str) -> "Figure | None":
 
 
 def _alike(tables: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Those that have as many layers as the longest: a damaged one has fewer."""
+    """The tables with as many layers as the longest, without empty ones: a damaged one has fewer."""
     longest = max(map(len, tables), default=0)
-    return [table for table in tables if len(table) == longest]
+    return [table for table in tables if table and len(table) == longest]
 
 
 def _place(name: str) -> str:
-    """``input``, or the kind and place of a layer, which methods share: ``conv 1``."""
+    """``image``, or the kind and place of a layer, which methods share: ``conv 1``."""
     number, _, kind = name.partition("_")
-    return f"{'conv' if 'Conv' in kind else 'linear'} {number}" if kind else "image"
+    if not kind:
+        return "image"
+    return f"conv {number}" if "Conv" in kind else f"linear {number}"
 
 
 def _relative(run: Run) -> dict[str, float]:
@@ -191,9 +208,12 @@ def _relative(run: Run) -> dict[str, float]:
 
 
 FIGURES: dict[str, Callable[[Named, str], "Figure | None"]] = {
-    "certified_accuracy": certified_accuracy, "clean_against_certified": clean_against_certified,
-    "score_against_key": score_against_key, "training_curves": training_curves,
-    "score_against_seconds": score_against_seconds, "singular_values": singular_values,
+    "certified_accuracy": certified_accuracy,
+    "clean_against_certified": clean_against_certified,
+    "score_against_key": score_against_key,
+    "training_curves": training_curves,
+    "score_against_seconds": score_against_seconds,
+    "singular_values": singular_values,
     "gradient_norms": gradient_norms,
-}  # fmt: skip
+}
 IN_TRAINING = ("training_curves", "score_against_seconds")  # what unfinished runs have data for

@@ -1,4 +1,4 @@
-"""By which one number runs are compared: in training, and once they are finished."""
+"""The one number by which runs are compared: in training, and once they are finished."""
 
 from lipnet.options.checks import radius_value
 from lipnet.results.groups import Group
@@ -18,7 +18,7 @@ def score(groups: list[Group]) -> Measure | None:
 
 
 def score_column(columns: list[str]) -> str | None:
-    """The same of a row of ``metrics.csv``: the column to look at, if there is any."""
+    """The column of ``metrics.csv`` that this number is in, or comes nearest to it; ``None`` where there is none."""
     certified = [column for column in columns if column.startswith(_CERTIFIED) and _radius(column)]
     if certified:
         return max(certified, key=_radius)

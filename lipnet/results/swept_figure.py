@@ -54,7 +54,10 @@ def clean_against_certified(named: Named, title: str) -> "Figure | None":
     Where one key alone is swept over numbers, the points of a line are what differs in it, marked with its value.
     """
     key, lines = _trade_offs(named)
-    found = {measure for points in lines.values() for _, by in points for measure in by}
+    found: set[Measure] = set()
+    for points in lines.values():
+        for _, statistics in points:
+            found.update(statistics)
     measures = sorted(measure for measure in found if measure.name == "certified_accuracy" and measure.radius)
     if len(named) < 2 or not measures:
         return None
@@ -63,16 +66,19 @@ def clean_against_certified(named: Named, title: str) -> "Figure | None":
     for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
         for number, (label, points) in enumerate(lines.items()):
             marker, colour = MARKERS[number // len(COLOURS) % len(MARKERS)], COLOURS[number % len(COLOURS)]
-            shown = [(text, by) for text, by in points if measure in by]
-            clean = [by[Measure("clean_accuracy")] for _, by in shown]
-            certified = [by[measure] for _, by in shown]
+            clean, certified = [], []
+            for text, statistics in points:
+                if measure in statistics:
+                    x, y = statistics[Measure("clean_accuracy")], statistics[measure]
+                    axes.annotate(text, (x.mean, y.mean), (5, 5), textcoords="offset points", fontsize=7, color=colour)
+                    clean.append(x)
+                    certified.append(y)
+            (x_means, x_spreads), (y_means, y_spreads) = _coordinates(clean), _coordinates(certified)
+            named_once = label if measure is measures[0] else None
             axes.errorbar(
-                [of.mean for of in clean], [of.mean for of in certified], [of.std for of in certified],
-                [of.std for of in clean], f"{marker}-", color=colour, markersize=7, linewidth=1.2,
-                label=label if measure is measures[0] else None,
+                x_means, y_means, y_spreads, x_spreads, f"{marker}-", color=colour, markersize=7, linewidth=1.2,
+                label=named_once,
             )  # fmt: skip
-            for x, y, (text, _) in zip(clean, certified, shown, strict=True):
-                axes.annotate(text, (x.mean, y.mean), (5, 5), textcoords="offset points", fontsize=7, color=colour)
         axes.locator_params(axis="x", nbins=6)
         axes.set(xlabel="clean accuracy", ylabel=f"certified accuracy at {measure.radius:g}")
         axes.grid(alpha=0.3)
@@ -84,8 +90,9 @@ def _trade_offs(named: Named) -> tuple[str, dict[str, list[tuple[str, dict[Measu
     """The one key that is swept over numbers, and its lines; or no key, and each configuration as a line of its own."""
     groups = [group for _, group in named]
     keys = _numeric_keys(groups)
+    lines: dict[str, list[tuple[str, dict[Measure, Statistic]]]] = {}
     if len(keys) == 1:
-        joined, lines = 0, {}
+        joined = 0
         for label, points in _lines(groups, keys[0]).items():
             joined += len({value for value, _ in points})
             points.sort(key=lambda point: point[0])
@@ -93,6 +100,11 @@ def _trade_offs(named: Named) -> tuple[str, dict[str, list[tuple[str, dict[Measu
         if joined == len(groups):  # each of them once
             return keys[0], lines
     return "", {label: [("", group.statistics())] for label, group in named}
+
+
+def _coordinates(found: list[Statistic]) -> tuple[list[float], list[float]]:
+    """Means and standard deviations."""
+    return [statistic.mean for statistic in found], [statistic.std for statistic in found]
 
 
 def _described(measure: Measure) -> str:
@@ -113,10 +125,16 @@ def _numeric_keys(groups: list[Group]) -> list[str]:
 
 def _together(one: list[float | None], other: list[float | None]) -> bool:
     """Whether each is a monotone function of the other, as ``epochs`` and ``batch_size`` in a sweep of both at once."""
-    pairs = sorted({(x, y) for x, y in zip(one, other, strict=True) if x is not None and y is not None})
-    steps = [b[1] - a[1] for a, b in itertools.pairwise(pairs)]
-    same = len(pairs) == len({x for x, _ in pairs}) and None not in (*one, *other)
-    return same and (all(step > 0 for step in steps) or all(step < 0 for step in steps))
+    pairs = set()
+    for x, y in zip(one, other, strict=True):
+        if x is None or y is None:
+            return False
+        pairs.add((x, y))
+    ordered = sorted(pairs)
+    if len(ordered) > len(set(one)):  # several values of the other at one value
+        return False
+    steps = [after[1] - before[1] for before, after in itertools.pairwise(ordered)]
+    return all(step > 0 for step in steps) or all(step < 0 for step in steps)
 
 
 def _lines(groups: list[Group], key: str) -> dict[str, Points]:
@@ -128,26 +146,42 @@ def _lines(groups: list[Group], key: str) -> dict[str, Points]:
         for group in groups:
             value = _number(group.told.get(key, ""))
             if value is not None:
-                rest = [f"{other}={group.told[other]}" for other in shown if other in group.told]
-                lines[" ".join([group.labels["method"], *rest])].append((value, group))
-        several = {label: points for label, points in lines.items() if len({value for value, _ in points}) > 1}
+                label = group.labels["method"]
+                for other in shown:
+                    if other in group.told:
+                        label += f" {other}={group.told[other]}"
+                lines[label].append((value, group))
+        several = {label: points for label, points in lines.items() if _differ(points)}
         if several:
             return several
     return dict(lines)
 
 
+def _differ(points: Points) -> bool:
+    """Whether a line through these points has two values of its key."""
+    return len({value for value, _ in points}) > 1
+
+
 def _line(axes: "Axes", points: Points, measure: Measure, colour: str, style: str, label: str | None = None) -> None:
-    found = [(value, of) for value, group in points if (of := group.statistics().get(measure)) is not None]
-    found.sort(key=lambda pair: pair[0])
-    if len({value for value, _ in found}) < len(found):  # other keys differ too: no line joins these
+    x, found = [], []
+    for value, group in sorted(points, key=lambda point: point[0]):
+        statistic = group.statistics().get(measure)
+        if statistic is not None:
+            x.append(value)
+            found.append(statistic)
+    if len(set(x)) < len(x):  # other keys differ too: no line joins these
         style = style.rstrip("-")
-    x, y, spread = [value for value, _ in found], [of.mean for _, of in found], [of.std for _, of in found]
-    axes.errorbar(x, y, spread, fmt=style, color=colour, label=label, markersize=5, linewidth=1.2, capsize=2)
+    means, spreads = _coordinates(found)
+    axes.errorbar(x, means, spreads, fmt=style, color=colour, label=label, markersize=5, linewidth=1.2, capsize=2)
 
 
 def _highest(points: Points, measure: Measure) -> float:
-    found: list[Statistic] = [of for _, group in points if (of := group.statistics().get(measure)) is not None]
-    return max((of.mean for of in found), default=float("-inf"))
+    highest = float("-inf")
+    for _, group in points:
+        statistic = group.statistics().get(measure)
+        if statistic is not None:
+            highest = max(highest, statistic.mean)
+    return highest
 
 
 def _values(groups: list[Group], key: str) -> list[float | None]:

@@ -30,14 +30,16 @@ def check(results: Recorded) -> None:
     distance = _table(results, "wasserstein")
     published, gradient = _table(distance, "published"), _table(_table(distance, "gradient"), "first")
     numbers = {name: distance.get(name) for name in (*DISTANCE, "confidence", "true_value_error")}
-    numbers |= {f"published.{name}": published.get(name) for name in ("true_value", *PUBLISHED)}
+    for name in ("true_value", *PUBLISHED):
+        numbers[f"published.{name}"] = published.get(name)
     numbers["gradient.first.cosine"] = gradient.get("cosine")
     _check_numbers("wasserstein", numbers, -_LARGEST, _LARGEST)
     generated = _table(results, "gan")
     _check_numbers("gan", {name: generated.get(name) for name in GENERATED}, -_LARGEST, _LARGEST)
     if published:
         missing = [name for name in ("true_value", *PUBLISHED) if not published.get(name)]
-        missing += [] if "estimate_over_true" in distance else ["estimate_over_true"]
+        if "estimate_over_true" not in distance:
+            missing.append("estimate_over_true")
         if missing:
             raise ValueError(f"wasserstein lacks {', '.join(missing)}")
 

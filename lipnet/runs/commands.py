@@ -44,16 +44,25 @@ def on_run(key: str, directory: str | os.PathLike, *others: str, config_dir: str
 
 def tool(name: str, *arguments: str | Path) -> str:
     """A console script of this environment with its arguments; a path among them is never taken for an option."""
-    texts = [f"./{each}" if isinstance(each, Path) and str(each).startswith("-") else str(each) for each in arguments]
-    return " ".join([_called(name), *map(shlex.quote, texts)])
+    words = [_called(name)]
+    for argument in arguments:
+        text = str(argument)
+        if isinstance(argument, Path) and text.startswith("-"):
+            text = f"./{text}"
+        words.append(shlex.quote(text))
+    return " ".join(words)
 
 
 def _called_as() -> str:
     script, processes = Path(sys.argv[0]), _processes()
-    module = "-m lipnet" if script.name != "train.py" else "train.py" if _is_here(script) else _absolute(script)
+    module = "-m lipnet"
+    if script.name == "train.py":
+        module = "train.py" if _is_here(script) else _absolute(script)
     if processes > 1:
         return f"{_called('torchrun')} --nproc_per_node={processes} {module}"
-    return _called("lipnet") if script.name not in ("train.py", "__main__.py") else f"{_called('python')} {module}"
+    if script.name in ("train.py", "__main__.py"):
+        return f"{_called('python')} {module}"
+    return _called("lipnet")
 
 
 def _is_here(script: Path) -> bool:
@@ -65,7 +74,7 @@ def _absolute(path: Path) -> str:
 
 
 def _called(name: str) -> str:
-    """By its name where a shell would find this environment's, else by its path beside this Python."""
+    """The name of a tool where a shell would find this environment's, else its path beside this Python."""
     beside, found = Path(sys.executable).with_name(name), shutil.which(name)
     by_name = not beside.exists() or (found is not None and Path(found).parent == beside.parent)
     return name if by_name else shlex.quote(str(beside))

@@ -56,7 +56,11 @@ def unwritable(composed: DictConfig | None, multirun: bool) -> list[str]:
     """A problem if the run directory cannot be made."""
     if composed is None:
         return []
-    key = "hydra.sweep.dir" if multirun else "resume" if composed.resume is not None else "hydra.run.dir"
+    key = "hydra.run.dir"
+    if multirun:
+        key = "hydra.sweep.dir"
+    elif composed.resume is not None:
+        key = "resume"
     directory = Path(str(OmegaConf.select(composed, key))).absolute()
     for _ in range(_PROBES):
         try:

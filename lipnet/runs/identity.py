@@ -1,4 +1,4 @@
-"""By what a run is recognised: where its configuration differs from ``conf/``, less the keys that change no result."""
+"""What a run is recognised by: where its configuration differs from ``conf/``, in keys that change results."""
 
 import dataclasses
 import hashlib

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def link_latest(directory: Path, outputs: Path) -> None:
-    """Points ``outputs/latest`` to a directory in ``outputs``; runs elsewhere are none of its business."""
+    """Points ``outputs/latest`` to a directory in ``outputs``; runs elsewhere leave it as it is."""
     directory, outputs = directory.resolve(), outputs.resolve()
     if not directory.is_relative_to(outputs) or directory == outputs:
         return

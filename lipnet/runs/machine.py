@@ -49,9 +49,11 @@ def versions() -> dict[str, str]:
     """Versions of what a figure depends on, and the machine's kind."""
     packages = ("torch", "torchvision", "hydra-core", "numpy")
     return {
-        "lipnet": __version__, "python": platform.python_version(), "machine": platform.machine(),
+        "lipnet": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
         **{name: metadata.version(name) for name in packages},
-    }  # fmt: skip
+    }
 
 
 @functools.cache

@@ -72,16 +72,20 @@ def sweep_name(fixed: Iterable[str], swept: Iterable[str]) -> str:
 def label(overrides: Iterable[str], left_out: Collection[str] = _UNSAID) -> str:
     """``conv-bcop_lr-1e-2_seed-0`` for ``conv=bcop optimizer.lr=1e-2 seed=0``."""
     values = {_key(text): text.partition("=")[2] for text in overrides if "=" in text}
-    parts = [
-        _cleaned(value) if key in ("experiment", "sweep") else f"{_short(key)}-{_cleaned(_number(value))}"
-        for key, value in values.items()
-        if key not in left_out and not key.startswith("hydra")
-    ]
+    parts = []
+    for key, value in values.items():
+        if key in left_out or key.startswith("hydra"):
+            continue
+        if key in ("experiment", "sweep"):
+            parts.append(_cleaned(value))
+        else:
+            parts.append(f"{_short(key)}-{_cleaned(_number(value))}")
     shown = list(parts)
     while len("_".join(shown)) > _LONGEST:
         shown.pop()
     if len(shown) < len(parts):
-        shown.append(f"and-{len(parts) - len(shown)}-more-{hashlib.sha256('_'.join(parts).encode()).hexdigest()[:6]}")
+        digest_of_all = hashlib.sha256("_".join(parts).encode()).hexdigest()[:6]
+        shown.append(f"and-{len(parts) - len(shown)}-more-{digest_of_all}")
     return joined(*shown)
 
 

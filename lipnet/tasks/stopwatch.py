@@ -16,7 +16,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Adds to the part what the block takes, less what parts inside it took."""
+        """Adds the block's time to the part, without the time of parts inside the block."""
         started, before = time.perf_counter(), sum(self.seconds.values())
         try:
             yield

@@ -24,7 +24,7 @@ def machine_notices() -> Iterator[str]:
 
 
 def thread_notices(threads: int, asked: bool) -> Iterator[str]:
-    """The same of the number of threads a run has.
+    """What may make a run slow in the number of threads that it has.
 
     Args:
         asked: whether the user chose the number; what is few may be meant then, as in a sweep of parallel jobs.

@@ -29,12 +29,12 @@ def build_optimizer(option: Optimizer, parameters: Iterable[Any]) -> torch.optim
 
 
 def adam(parameters: Iterable[Any], betas: list[float], **keys: Any) -> torch.optim.Optimizer:
-    """Fused: one pass over the parameters instead of ten."""
+    """Adam, fused: one pass over the parameters instead of ten."""
     return torch.optim.Adam(parameters, betas=(betas[0], betas[1]), fused=True, **keys)
 
 
 def adamw(parameters: Iterable[Any], betas: list[float], **keys: Any) -> torch.optim.Optimizer:
-    """The same with decoupled decay."""
+    """Adam with decoupled weight decay, fused too."""
     return torch.optim.AdamW(parameters, betas=(betas[0], betas[1]), fused=True, **keys)
 
 

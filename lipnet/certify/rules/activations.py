@@ -64,7 +64,7 @@ def _exponential(module: Any, shape: Shape) -> float:
 
 
 def _largest(slope: float) -> float:
-    """Of a slope and 1; infinite where it is not a number, of which ``max`` would make 1."""
+    """The larger of a slope's size and 1; infinite where the slope is NaN, of which ``max`` would make 1."""
     return math.inf if math.isnan(slope) else max(1.0, abs(slope))
 
 

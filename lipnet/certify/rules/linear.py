@@ -98,7 +98,7 @@ def _refuse_estimates(module: nn.Module) -> None:
 
 
 def geometry(module: Any, shape: Shape) -> Geometry:
-    """Of any convolution that has a rule; ``weight`` moves over it."""
+    """How the kernel of a convolution with a rule moves over images of a shape."""
     size = image_size(shape, module.weight.dim() - 2)
     if module.padding_mode not in ("zeros", "circular"):
         raise Refusal(

@@ -1,4 +1,4 @@
-"""Laws that differ by motions towards a centre; the optimal potential is a cone, or a minimum of cones."""
+"""Distributions that differ by motions towards a centre; the optimal potential is a cone, or a minimum of cones."""
 
 import math
 

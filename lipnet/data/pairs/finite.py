@@ -1,4 +1,4 @@
-"""Laws on finitely many points."""
+"""Distributions on finitely many points."""
 
 import torch
 from torch import Tensor

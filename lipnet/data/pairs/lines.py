@@ -1,4 +1,4 @@
-"""Laws that differ by a motion along one direction; the optimal potential is a function of that coordinate."""
+"""Distributions that differ by a motion along one direction; the optimal potential is a function of that coordinate."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Laws whose mass moves along the rays of a distance function."""
+"""Distributions whose mass moves along the rays of a distance function."""
 
 import csv
 import math

@@ -146,7 +146,7 @@ class _Composition(torch.autograd.Function):
 
 
 def _batch(tensor: Tensor, dimensions: int) -> Tensor:
-    """With one dimension before the last ``dimensions``."""
+    """The tensor with one batch dimension before its last ``dimensions``."""
     return tensor.flatten(0, -1 - dimensions) if tensor.dim() > dimensions else tensor[None]
 
 

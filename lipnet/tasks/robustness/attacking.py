@@ -89,13 +89,14 @@ class Attacker:
         started = time.perf_counter()
         if name in FOOLBOX_ATTACKS:
             correct = correct[: self.config.attack.foolbox_examples]
-        measured = self._drawn(correct, _MEASURED if isinstance(ATTACKS[name], Nearest) else 0)
+        measured = torch.zeros_like(correct)
+        if isinstance(ATTACKS[name], Nearest):
+            measured = self._drawn(correct, _MEASURED)
         distances = self._distances(name, correct, measured)
         self._check(name, distances)
         nearest[: len(distances)] = nearest[: len(distances)].minimum(distances)
-        median = float(distances[measured].median()) if bool(measured.any()) else math.inf
         seconds = time.perf_counter() - started
-        return Attacked(self._accuracy(distances), len(correct), seconds, median if math.isfinite(median) else None)
+        return Attacked(self._accuracy(distances), len(correct), seconds, _finite_median(distances[measured]))
 
     def _accuracy(self, distances: Tensor) -> dict[str, float]:
         return {radius: float((distances > radius_value(radius)).double().mean()) for radius in self.radii}
@@ -190,3 +191,11 @@ class Attacker:
 def _nothing_found(correct: Tensor) -> Tensor:
     """The distance of the nearest error before any attack, float64: 0 where the example itself is one."""
     return torch.where(correct, math.inf, 0.0).double()
+
+
+def _finite_median(distances: Tensor) -> float | None:
+    """``None`` where there is no distance, or half of them are infinite."""
+    if len(distances) == 0:
+        return None
+    median = float(distances.median())
+    return median if math.isfinite(median) else None

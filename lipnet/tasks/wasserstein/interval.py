@@ -63,7 +63,7 @@ def _moments(centred: Tensor) -> _Moments:
 
 
 def _reach(moments: list[_Moments], confidence: float) -> tuple[float, float]:
-    """How far the interval reaches below and above the estimate: of a mean, or of the first mean less the second."""
+    """How far the interval reaches below and above the estimate: a mean, or a difference of two."""
     from scipy.special import stdtrit  # takes a tenth of a second to import
 
     variances = [variance / count for count, variance, _ in moments]

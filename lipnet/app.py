@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from lipnet.cli.arguments import main_arguments
-from lipnet.cli.composing import given_config_dir, listed_groups
+from lipnet.cli.composing import composing_once, given_config_dir, listed_groups
 from lipnet.cli.debug import apply_debug
 from lipnet.cli.ending import fail
 from lipnet.cli.sweeps.job import run_job
@@ -196,8 +196,9 @@ def main() -> None:
 def launch(program: Callable[[], Any]) -> None:
     """Runs a program of Hydra's on ``sys.argv``, once that holds no mistake."""
     take_everything()
-    sweep = main_arguments()
-    if sweep is None:
-        program()
-    else:
-        sweep.run(program)
+    with composing_once():
+        sweep = main_arguments()
+        if sweep is None:
+            program()
+        else:
+            sweep.run(program)

@@ -22,6 +22,7 @@ from lipnet.cli.composing import (
     as_plain,
     chosen_option,
     hydra_ready,
+    is_group,
     read_arguments,
     resolved_content,
     run_directory,
@@ -188,10 +189,14 @@ def _changes(override: Override, run: Origin, composed: DictConfig) -> bool | No
 
 def _plan(overrides: list[Override], arguments: argparse.Namespace) -> Plan | None:
     """The sweep that the overrides ask for, by -m or by ``sweep=NAME``; none for a single run."""
-    chosen = [text_of(override) for override in overrides if override.key_or_group.startswith(("sweep", "hydra"))]
     if not arguments.multirun and not any(map(_may_start_a_sweep, overrides)):
-        return None  # composing takes a tenth of a second
-    composed = try_composing(chosen, [])
+        return None  # so that a single run's configuration is composed once
+    hydras = [override for override in overrides if override.key_or_group.startswith(("sweep", "hydra"))]
+    options = [over for over in overrides if is_group(over.key_or_group) and not over.is_sweep_override()]
+    chosen = [override for override in overrides if override in hydras or override in options]
+    composed = try_composing(list(map(text_of, chosen)), [])  # as Hydra will compose the sweep
+    if composed is None and chosen != hydras:  # the checks will say what is wrong with a sweep's options
+        composed = try_composing(list(map(text_of, hydras)), [])
     if composed is None or not (arguments.multirun or composed.hydra.mode == RunMode.MULTIRUN):
         return None
     return plan_sweep(overrides, composed.hydra.sweeper, lambda override: values_of(override, arguments.config_dir))

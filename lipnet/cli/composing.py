@@ -2,18 +2,30 @@
 
 import argparse
 import contextlib
+import copy
+import dataclasses
+import functools
+import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal import config_loader_impl as loading
+from hydra._internal import hydra as starting
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
+from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.conf import HydraConf
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -88,7 +100,7 @@ def is_group(key: str) -> bool:
 def try_composing(overrides: list[str], problems: list[str]) -> DictConfig | None:
     """The configuration with Hydra's own part; or ``None``, and in ``problems`` what Hydra says, in plainer words.
 
-    A tenth of a second each time, so the same is composed once; nothing changes what is returned.
+    Nothing changes what is returned: the same overrides give the same object.
     """
     try:
         if tuple(overrides) not in _COMPOSED:
@@ -143,7 +155,7 @@ def hydra_ready(extra_dir: str | None = None) -> Iterator[None]:
     """Composes from the configurations of the program and, as Hydra does, of a folder given with ``--config-dir``."""
     GlobalHydra.instance().clear()
     _COMPOSED.clear()  # files may have changed since
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with composing_once(), initialize_config_dir(str(config_dir()), version_base="1.3"):
         if extra_dir is not None:
             path = create_config_search_path(str(config_dir()))
             folder, last = f"file://{Path(extra_dir).absolute()}", SearchPathQuery(provider="schema")
@@ -158,3 +170,118 @@ def run_directory(overrides: list[str], config_dir: str | None) -> str:
     with hydra_ready(config_dir):
         composed = compose("config", overrides=overrides, return_hydra_config=True)
         return str(OmegaConf.select(composed, "hydra.run.dir"))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Composed:
+    """What the loaders of one command have read.
+
+    Attributes:
+        searched: the configurations known to add no folder to those that are searched.
+        lists: chosen options -> the files that they ask for.
+        merged: files -> the configuration that they make.
+    """
+
+    searched: set[object] = dataclasses.field(default_factory=set)
+    lists: dict[object, DefaultsList] = dataclasses.field(default_factory=dict)
+    merged: dict[object, DictConfig] = dataclasses.field(default_factory=dict)
+
+
+class _Loader(ConfigLoaderImpl):
+    """Hydra's loader, which reads and merges the files of the same options once: nearly all the time of composing.
+
+    All else that Hydra does to compose, it does each time: it parses the overrides, sets the keys, and notes the run.
+    The jobs of a sweep in processes of their own are sent what was read before they started.
+    """
+
+    def __init__(self, config_search_path: ConfigSearchPath, composed: _Composed) -> None:
+        super().__init__(config_search_path)
+        self._composed = composed
+
+    def _load_configuration_impl(self, *args: Any, **kwargs: Any) -> DictConfig:
+        listed = functools.partial(self._listed, loading.create_defaults_list)
+        with _replaced(loading, "create_defaults_list", listed):
+            return super()._load_configuration_impl(*args, **kwargs)
+
+    def _process_config_searchpath(
+        self, config_name: str | None, parsed_overrides: list[Override], repo: CachingConfigRepository
+    ) -> None:
+        known = (config_name, _sources(repo))
+        added = any(override.get_key_element().lstrip("+~") == "hydra.searchpath" for override in parsed_overrides)
+        if added or known not in self._composed.searched:
+            super()._process_config_searchpath(config_name, parsed_overrides, repo)
+            if not added and known[1] == _sources(repo):
+                self._composed.searched.add(known)
+
+    def _listed(
+        self,
+        create: Callable[..., DefaultsList],
+        repo: IConfigRepository,
+        config_name: str | None,
+        overrides_list: list[Override],
+        prepend_hydra: bool,
+        skip_missing: bool,
+    ) -> DefaultsList:
+        chosen = Overrides(repo, overrides_list)  # Hydra's own way to tell options from keys
+        options = (sorted(chosen.override_choices.items()), chosen.append_group_defaults, chosen.deletions)
+        whole = (_sources(repo), config_name, prepend_hydra, repr(options))
+        lists = self._composed.lists
+        # A list in which nothing is missing is the same where Hydra would have left out what is.
+        found = lists.get((*whole, False)) or lists.get((*whole, skip_missing))
+        if found is None:
+            found = create(repo, config_name, overrides_list, prepend_hydra, skip_missing)
+            lists[(*whole, skip_missing)] = found
+        return dataclasses.replace(found, config_overrides=chosen.config_overrides)
+
+    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
+        files = (_sources(repo), *map(dataclasses.astuple, defaults))
+        merged = self._composed.merged
+        if files not in merged:
+            merged[files] = super()._compose_config_from_defaults_list(defaults, repo)
+        return copy.deepcopy(merged[files])
+
+
+def _sources(repo: IConfigRepository) -> tuple[str, ...]:
+    """The folders that are searched, in their order."""
+    return tuple(map(repr, repo.get_sources()))
+
+
+# The steps of composing that the loader above knows. Another Hydra may take others: it composes each time.
+_STEPS = {
+    "create_defaults_list": ("repo", "config_name", "overrides_list", "prepend_hydra", "skip_missing"),
+    "ConfigLoaderImpl._process_config_searchpath": ("self", "config_name", "parsed_overrides", "repo"),
+    "ConfigLoaderImpl._compose_config_from_defaults_list": ("self", "defaults", "repo"),
+}
+
+
+def _takes_known_steps() -> bool:
+    found = {}
+    for name in _STEPS:
+        step: Any = loading
+        for part in name.split("."):
+            step = getattr(step, part, None)
+        found[name] = tuple(inspect.signature(step).parameters) if callable(step) else ()
+    return found == _STEPS
+
+
+@contextlib.contextmanager
+def composing_once() -> Iterator[None]:
+    """For one command: what its checks have composed, Hydra does not compose again, nor does one job what another did.
+
+    Files that change meanwhile change nothing: every job has the configuration that was checked.
+    """
+    if starting.ConfigLoaderImpl is not ConfigLoaderImpl or not _takes_known_steps():
+        yield  # within another use of this, or a Hydra that is not known
+    else:
+        with _replaced(starting, "ConfigLoaderImpl", functools.partial(_Loader, composed=_Composed())):
+            yield
+
+
+@contextlib.contextmanager
+def _replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)

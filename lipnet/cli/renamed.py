@@ -40,7 +40,7 @@ def notices(argv: list[str]) -> Iterator[str]:
     """What each earlier name in the arguments means today."""
     for text in argv:
         key, _, values = text.partition("=")
-        for name in values.split(",") if key == "experiment" else ():
+        for name in map(str.strip, values.split(",")) if key == "experiment" else ():
             if name in RENAMED:
                 recipe, conv = RENAMED[name]
                 yield f"experiment={name}: an earlier name of experiment={recipe} conv={conv}"

@@ -8,10 +8,11 @@ from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_o
 from lipnet.certify.walk import Layer, walk
 from lipnet.layers import PaddedConv2d
 from lipnet.models.gan import Gan
+from lipnet.models.plain import hardened
 
 
 def summarize(model: nn.Sequential, input_shape: Shape) -> str:
-    """A table of layers, output shapes, learned parameters and Lipschitz bounds, with totals.
+    """A table of layers, output shapes, learned parameters and Lipschitz bounds as deployed, with totals.
 
     Layers inside another, such as ``Residual``, stand below it with their names; their bounds make its own. Of a GAN,
     one table for the generator and one for the critic.
@@ -28,7 +29,7 @@ def _table(network: nn.Module, input_shape: Shape, bounded: bool) -> str:
     network = network if composition(network) is nn.Sequential else nn.Sequential(network)
     with measured_once():
         for layer in walk(network, input_shape):
-            bound = lipschitz_bound(layer.module, layer.input_shape) if bounded else math.nan
+            bound = lipschitz_bound(hardened(layer.module), layer.input_shape) if bounded else math.nan
             product *= bound if "." not in layer.name else 1.0
             count = 0 if layer.is_composition else count_parameters(layer.module)  # its parts' are in their own rows
             total += count

@@ -23,7 +23,7 @@ from lipnet.certify import assured, certify
 from lipnet.certify.assured import evaluated_again
 from lipnet.data.images import load_splits
 from lipnet.options.checks import radius_value
-from lipnet.tasks.export import not_tested
+from lipnet.tasks.robustness.deployment import not_tested
 
 _TIMED, _BATCH, _ROUNDS = 2000, 128, 5
 HEAD = """\

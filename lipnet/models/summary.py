@@ -8,10 +8,11 @@ from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_o
 from lipnet.certify.walk import Layer, walk
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.models.gan import Gan
+from lipnet.models.plain import hardened
 
 
 def summarize(model: nn.Sequential, input_shape: Shape) -> str:
-    """A table of layers, output shapes, learned parameters and Lipschitz bounds, with totals.
+    """A table of layers, output shapes, learned parameters and Lipschitz bounds as deployed, with totals.
 
     Layers inside another, such as ``Residual``, stand below it with their names; their bounds make its own. Of a GAN,
     one table for the generator and one for the critic.
@@ -29,7 +30,7 @@ def _table(network: nn.Module, input_shape: Shape, bounded: bool) -> str:
         network = nn.Sequential(network)
     with measured_once():
         for layer in walk(network, input_shape):
-            bound = lipschitz_bound(layer.module, layer.input_shape) if bounded else math.nan
+            bound = lipschitz_bound(hardened(layer.module), layer.input_shape) if bounded else math.nan
             if "." not in layer.name:  # what is inside of a block is in the block's bound
                 product *= bound
             shown = ""

@@ -41,6 +41,11 @@ class Group:
         return {"dataset": config.get("dataset", "?"), "model": config.get("model", "?"), "method": self.runs[0].method}
 
     @property
+    def generates(self) -> bool:
+        """Whether these are GANs, trained or evaluated again: their networks are critics, which nothing else has."""
+        return "gan" in self.runs[0].results
+
+    @property
     def arithmetic(self) -> str:
         """In which the network is evaluated that the certified accuracies are of; empty where it is not known."""
         found = {certified_in(run.results) for run in self.runs}

@@ -30,7 +30,7 @@ class PaperRow:
 
 def paper_rows(group: Group) -> list[PaperRow]:
     """The paper's results for a group's data set, model and method, corrected ones first; most have only one."""
-    if group.config.get("task") == "gan":  # the paper's networks are classifiers
+    if group.generates:  # the paper's networks are classifiers
         return []
     labels = group.labels
     method = labels["method"]

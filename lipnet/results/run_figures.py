@@ -51,7 +51,7 @@ def by_network(groups: list[Group]) -> dict[tuple[str, str], list[Group]]:
     found: dict[tuple[str, str], list[Group]] = defaultdict(list)
     for group in sorted(groups, key=by_name):
         model = group.labels["model"]
-        network = f"{model} gan" if group.config.get("task") == "gan" else model
+        network = f"{model} gan" if group.generates else model
         found[group.labels["dataset"], network].append(group)
     return found
 

@@ -12,7 +12,7 @@ from lipnet.runs.record import Added
 from lipnet.runs.recorded import recorded_config
 from lipnet.tasks.gan.results import ExportedGenerator, Generated
 from lipnet.tasks.gan.results import Results as OfGan
-from lipnet.tasks.results import Exported, Failed, Header, Start
+from lipnet.tasks.results import Exported, Failed, Header, NotStarted, Start, write_failure
 from lipnet.tasks.robustness.results import ExportedClassifier
 from lipnet.tasks.robustness.results import Results as OfClassifier
 from lipnet.tasks.wasserstein.results import Distance, Gradient
@@ -113,6 +113,12 @@ def test_results_are_as_declared(tmp_path, without_figures, finished, what):
         assert found <= set(names)
         assert set(names) - found == lacking
         assert len(names) == len(set(names))
+
+
+def test_a_job_that_did_not_start_leaves_what_is_declared_too(tmp_path):
+    write_failure(tmp_path, {"overrides": ["seed=0"]}, "it could not be read")
+    assert results(tmp_path) == {"overrides": ["seed=0"], "status": "failed", "error": "it could not be read"}
+    assert problems_of_record(results(tmp_path), get_type_hints(NotStarted)) == []
 
 
 DAMAGE = {

@@ -43,7 +43,6 @@ register("conv", "rko", BCOP, "lipnet.layers.convolutions.rko:rko")
 register("conv", "ossn", OSSN, "lipnet.layers.convolutions.ossn:OSSNConv2d")
 register("conv", "svcm", SVCM, "lipnet.layers.convolutions.svcm:SVCMConv2d")
 register("conv", "l2ne", PlainConv, "lipnet.layers.convolutions.l2ne:L2NEConv2d")
-register("conv", "aol", PlainConv, "lipnet.layers.convolutions.aol:AOLConv2d")
 register("conv", "plain", PlainConv, "lipnet.layers.convolutions.padded:PaddedConv2d")
 
 register("linear", "orthogonal", code="lipnet.layers.dense.orthogonal:OrthogonalLinear")

@@ -23,7 +23,6 @@ from lipnet.layers import (
     UnitRowLinear,
     bjorck,
 )
-from lipnet.layers.convolutions.aol import AOLConv2d
 
 ZEROS = {"padding_mode": "zeros"}
 BJORCK = {"orthogonalize": bjorck}
@@ -91,7 +90,6 @@ LAYERS = [
     ("l2ne_k3", partial(L2NEConv2d, 2, 4, 3), (2, 5, 4), "1-lipschitz"),
     ("l2ne_stride2_k4", partial(L2NEConv2d, 2, 5, 4, stride=2), (2, 6, 6), "1-lipschitz"),
     ("l2ne_zeros_groups2", partial(L2NEConv2d, 4, 6, 3, groups=2, **ZEROS), (4, 4, 5), "1-lipschitz"),
-    ("aol_groups2", partial(AOLConv2d, 4, 6, 3, groups=2), (4, 5, 4), "1-lipschitz"),
     ("ossn_k3", partial(OSSNConv2d, 2, 4, 3, image_size=(5, 4)), (2, 5, 4), "1-lipschitz"),
     ("ossn_stride2_k4", partial(OSSNConv2d, 2, 5, 4, stride=2, image_size=(6, 8)), (2, 6, 8), "1-lipschitz"),
     ("ossn_zeros", partial(OSSNConv2d, 3, 4, 3, image_size=(4, 5), **ZEROS), (3, 4, 5), "1-lipschitz"),

@@ -64,7 +64,6 @@ class Exponential(Named):
 
 register("loss", "margin", Margin, "lipnet.losses.margin:margin", data="images")
 register("loss", "cross_entropy", CrossEntropy, "lipnet.losses.cross_entropy:cross_entropy", data="images")
-register("loss", "squared_hinge", Margin, "lipnet.losses.squared_hinge:squared_hinge", data="images")
 register("loss", "kantorovich", data="pair")  # the critic's own: what a task that compares distributions descends
 
 register("optimizer", "adam", Adam, "lipnet.training.schedules:adam")

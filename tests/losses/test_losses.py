@@ -27,10 +27,6 @@ def offset_log_likelihood(z, y, margin, option):
 # label y, the margin that is asked for and the option.
 LOSSES = {
     "margin": ([()], hinge),
-    "squared_hinge": (
-        [()],
-        lambda z, y, margin, option: sum(max(0.0, margin - z[y] + z[j]) ** 2 for j in range(3) if j != y) / 3,
-    ),
     "cross_entropy": ([(), ("loss.temperature=0.25",), ("loss.epsilon=0",)], offset_log_likelihood),
 }
 ROWS = [

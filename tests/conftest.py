@@ -31,7 +31,7 @@ LONG = (
     "runs/test_occupied", "cli/test_pins", "cli/sweeps/test_launchers", "scripts/test_scripts",
     "layers/test_long_training", "tasks/wasserstein/test_task", "cli/sweeps/test_sweep", "test_app",
     "scripts/stress/test_stress", "tasks/test_evaluate", "test_docs", "layers/test_transforms", "test_conf_files",
-    "cli/test_arguments", "layers/test_staleness", "tasks/test_export", "test_install", "models/test_plain_export",
+    "cli/test_arguments", "layers/test_staleness", "tasks/test_export", "test_install", "export/test_onnx_file",
     "layers/test_drop_in", "training/test_processes", "test_help",
 )  # fmt: skip
 TESTS = Path(__file__).parent

@@ -14,6 +14,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from made_runs import make_run  # noqa: F401  a fixture
 from torch import Tensor, nn
 
 import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
@@ -32,7 +33,7 @@ LONG = (
     "runs/test_occupied", "cli/test_pins", "cli/sweeps/test_launchers", "scripts/test_scripts",
     "layers/test_long_training", "tasks/wasserstein/test_task", "cli/sweeps/test_sweep", "test_app",
     "scripts/stress/test_stress", "tasks/test_evaluate", "test_docs", "layers/test_transforms", "test_conf_files",
-    "cli/test_arguments", "layers/test_staleness", "tasks/test_export", "test_install", "models/test_plain_export",
+    "cli/test_arguments", "layers/test_staleness", "tasks/test_export", "test_install", "export/test_onnx_file",
     "layers/test_drop_in", "training/test_processes", "test_help",
 )  # fmt: skip
 TESTS = Path(__file__).parent

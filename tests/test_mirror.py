@@ -46,7 +46,7 @@ ELSEWHERE = {
     "tests/tasks/wasserstein/test_figure.py": ("tasks/wasserstein/table.py",),
     # Code that an export carries along, by running it.
     "tests/export/test_parts.py": (
-        "export/deployed.py", "export/deployed_blocks.py", "export/onnx_file.py", "export/source.py",
+        "export/deployed.py", "export/deployed_blocks.py", "export/source.py",
     ),
     "tests/export/test_assured_export.py": ("export/deployed_assured.py",),
     "tests/tasks/test_export.py": ("certify/__main__.py",),

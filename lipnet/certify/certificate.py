@@ -126,13 +126,18 @@ def certify(
     """
     dtype = _arithmetic(network, inputs)
     shape: Shape = tuple(inputs.shape[1:])
-    deployments = [dtype] if dtype is torch.float32 or not holds_float32(network) else [dtype, torch.float32]
+    deployments = [dtype]
+    if dtype is not torch.float32 and holds_float32(network):
+        deployments.append(torch.float32)
     size, evaluation = batch_size or at_once(inputs.device, dtype), Evaluation(network)
 
     def evaluate_rows(rows: Tensor) -> Tensor:
         """Logits and norms side by side, float64."""
-        passes = [evaluation.run(batch.to(dtype, copy=True)) for batch in rows.split(size)]
-        return torch.cat([torch.cat((logits.double(), norms), dim=1) for logits, norms in passes])
+        found = []
+        for batch in rows.split(size):
+            logits, norms = evaluation.run(batch.to(dtype, copy=True))
+            found.append(torch.cat((logits.double(), norms), dim=1))
+        return torch.cat(found)
 
     with measured_once():
         lipschitz, constants = lipschitz_bound(network, shape), pairwise_lipschitz_bounds(network, shape)

@@ -99,7 +99,9 @@ def _inputs(weight: Tensor, geometry: Geometry) -> int:
 def _dense(weight: Tensor, geometry: Geometry) -> tuple[Tensor, float]:
     """The transposed matrix, and a bound on the norm of its errors: padding may add taps to one another."""
     basis = torch.eye(_inputs(weight, geometry), dtype=torch.float64).unflatten(1, (-1, *geometry.size))
-    borders = [pixels for pair in reversed(geometry.padding) for pixels in pair]
+    borders: list[int] = []  # the last axis first, as ``pad`` takes them
+    for before_and_after in reversed(geometry.padding):
+        borders += before_and_after
     padded = functional.pad(basis, borders, "circular" if geometry.circular else "constant")
     convolve: Any = _CONVOLVE[len(geometry.size)]
     matrix = convolve(padded, weight, None, geometry.stride, 0, geometry.dilation, geometry.groups).flatten(1)

@@ -26,7 +26,9 @@ def pairwise_lipschitz_bounds(model: nn.Module, input_shape: Shape) -> Tensor:
     """
     with measured_once():
         whole = lipschitz_bound(model, input_shape)
-        layers = [layer for _, layer in named_parts(model)] if composition(model) is nn.Sequential else []
+        layers = []
+        if composition(model) is nn.Sequential:
+            layers = [layer for _, layer in named_parts(model)]
         features = lipschitz_bound(nn.Sequential(*layers[:-1]), input_shape)
     outputs = output_shape(model, input_shape)
     if len(outputs) != 1:

@@ -21,12 +21,10 @@ def closing_lines(directory: Path, task: str) -> str:
     }
     if "attack" in GROUPS["task"][task].reads:
         commands[on_run("run", directory, "task=evaluate") + " attack.steps=100"] = "stronger attacks, other radii"
+    lines = [f"everything is in {directory}"]
+    if there:
+        lines.append(f"  {', '.join(there)}")
+    lines.append("next:")
     width = max(map(len, commands))
-    return "\n".join(
-        [
-            f"everything is in {directory}",
-            *([f"  {', '.join(there)}"] if there else []),
-            "next:",
-            *(f"  {command:<{width}}  # {what}" for command, what in commands.items()),
-        ]
-    )
+    lines += [f"  {command:<{width}}  # {what}" for command, what in commands.items()]
+    return "\n".join(lines)

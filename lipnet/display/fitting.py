@@ -30,8 +30,10 @@ class Column:
         """This column with its title in two lines, where that makes it narrower: ``certified_`` and ``float64@0.3``."""
         places = [match.start() for match in re.finditer(r"(?<=_)|(?=@)| ", self.title)]
         places.reverse()  # of several that are as good, the last
-        broken = [f"{self.title[:place].rstrip()}\n{self.title[place:].lstrip()}" for place in places if place]
-        columns = [self, *(Column(title, self.cells, self.text) for title in broken)]
+        columns = [self]
+        for place in filter(None, places):
+            title = f"{self.title[:place].rstrip()}\n{self.title[place:].lstrip()}"
+            columns.append(Column(title, self.cells, self.text))
         return min(columns, key=lambda column: column.width)
 
 

@@ -28,20 +28,27 @@ def certify_export(directory: Path, layers: list[dict[str, Any]], state: dict[st
         state: the weights and, of an assured network, its constants.
         shape: of one input, without batch axis.
     """
-    network = rebuild(layers, split_constants(state)[0])
-    bounds, outputs = layer_bounds(network, shape), output_shape(network, shape)
+    weights, constants = split_constants(state)
+    network = rebuild(layers, weights)
+    outputs = output_shape(network, shape)
     means, stds = preprocessing(layers, state)
-    return {
+    bounded = []
+    for layer, bound in zip(layers, layer_bounds(network, shape), strict=True):
+        bounded.append(layer | {"lipschitz_upper_bound": bound})
+    certificate = {
         "format": FORMAT,
         "norm": "L2",
         "lipschitz_upper_bound": lipschitz_bound(network, shape),
         "input": {"shape": list(shape), "dtype": "float32", "mean": means, "std": stds},
         "outputs": outputs[0] if len(outputs) == 1 else list(outputs),
-        "layers": [layer | {"lipschitz_upper_bound": bound} for layer, bound in zip(layers, bounds, strict=True)],
+        "layers": bounded,
         "weights": {name: fingerprint(tensor) for name, tensor in state.items()},
         "probe": probe(network, shape),
         "files": {name: file_hash(directory / name) for name in FILES if (directory / name).is_file()},
-    } | ({"assured": True} if split_constants(state)[1] else {})
+    }
+    if constants:
+        certificate["assured"] = True
+    return certificate
 
 
 def with_constants(state: dict[str, Tensor], network: Assured) -> dict[str, Tensor]:
@@ -51,9 +58,14 @@ def with_constants(state: dict[str, Tensor], network: Assured) -> dict[str, Tens
 
 
 def split_constants(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(weights, shape and constants of an assured network): the reverse; nothing in the latter without one."""
-    weights = {name: tensor for name, tensor in state.items() if not name.startswith(_ASSURED)}
-    return weights, {name.removeprefix(_ASSURED): tensor for name, tensor in state.items() if name not in weights}
+    """The weights, and the shape and constants of an assured network: none where the network is not assured."""
+    weights, constants = {}, {}
+    for name, tensor in state.items():
+        if name.startswith(_ASSURED):
+            constants[name.removeprefix(_ASSURED)] = tensor
+        else:
+            weights[name] = tensor
+    return weights, constants
 
 
 def layer_bounds(network: nn.Sequential, shape: Shape) -> list[float]:
@@ -64,10 +76,13 @@ def layer_bounds(network: nn.Sequential, shape: Shape) -> list[float]:
 
 def preprocessing(layers: list[dict[str, Any]], state: dict[str, Tensor]) -> tuple[list[float] | None, ...]:
     """Mean and std of the first layer's normalisation, which is part of the network; ``None`` where there is none."""
-    first = next((layer for layer in layers if layer["type"] != "Sequential"), None)
-    if first is None or first["type"] != "Normalize":
-        return None, None
-    return tuple(state[f"{first['name']}.{key}"].flatten().tolist() for key in ("mean", "std"))
+    for layer in layers:
+        if layer["type"] == "Normalize":
+            name = layer["name"]
+            return state[f"{name}.mean"].flatten().tolist(), state[f"{name}.std"].flatten().tolist()
+        if layer["type"] != "Sequential":  # which the first layer may be inside of
+            break
+    return None, None
 
 
 @torch.no_grad()

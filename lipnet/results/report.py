@@ -159,14 +159,20 @@ def _counts(runs: list[Run]) -> dict[str, int]:
     unfinished = sum(run.unfinished for run in runs)
     failed = sum(run.results.get("status") == "failed" for run in runs)
     left_out = len(runs) - finished - unfinished - failed
-    others = {"unfinished": unfinished, "failed": failed, "left out": left_out}
-    return {"finished": finished} | {name: count for name, count in others.items() if count}
+    counts = {"finished": finished}
+    for name, count in (("unfinished", unfinished), ("failed", failed), ("left out", left_out)):
+        if count:
+            counts[name] = count
+    return counts
 
 
 def _commits(runs: list[Run]) -> list[str]:
     """The commits of all runs, where they are few."""
-    commits = sorted({str(run.results["git_commit"])[:10] for run in runs if run.results.get("git_commit")})
-    return commits if len(commits) <= 3 else []
+    commits = set()
+    for run in runs:
+        if run.results.get("git_commit"):
+            commits.add(str(run.results["git_commit"])[:10])
+    return sorted(commits) if len(commits) <= 3 else []
 
 
 def _shown(table: Table) -> _Table:
@@ -180,9 +186,11 @@ def _shown(table: Table) -> _Table:
         numbers = [_Number(count, row.n)]
         for measure, text in zip(table.measures, figures, strict=True):
             found = row.values.get(measure)
-            value = "" if found is None else found.mean
-            is_best = row.source == "ours" and found is not None and found.mean == best.get(measure)
-            numbers.append(_Number(text, value, is_best))
+            if found is None:
+                numbers.append(_Number(text, ""))
+            else:
+                is_best = row.source == "ours" and found.mean == best.get(measure)
+                numbers.append(_Number(text, found.mean, is_best))
         lines.append(_Line(cells[1:left], numbers, row.source == "ours"))
     return _Table(table.rows[0].labels["dataset"], columns[1:], lines)  # the data set stands above the table
 
@@ -248,7 +256,10 @@ def _shared(groups: list[Group]) -> list[tuple[str, str]]:
     """The keys, with their values, that are the same in all of several configurations."""
     if len(groups) < 2:
         return []
-    return sorted(set.intersection(*(set(group.config.items()) for group in groups)))
+    shared = set(groups[0].config.items())
+    for group in groups[1:]:
+        shared &= set(group.config.items())
+    return sorted(shared)
 
 
 def _finished(groups: list[Group], place: Path) -> Iterator[_Finished]:

@@ -79,11 +79,13 @@ def label_groups(groups: list[Group]) -> Iterator[tuple[str, Group]]:
 def certified_accuracy(named: Named, title: str) -> "Figure | None":
     """Certified accuracy at every radius from ``certificates.csv``; attacked accuracies as points."""
     radii = {label: list(filter(None, map(_radii, group.runs))) for label, group in named}
-    largest = [ordered[-1] for of_runs in radii.values() for ordered in of_runs]
-    if not largest:
+    ends: list[float] = []
+    for of_runs in radii.values():
+        ends += [ordered[-1] for ordered in of_runs]
+    if not ends:
         return None
     figure, axes = new_figure()
-    top = max(largest) or 1.0
+    top = max(ends) or 1.0
     grid = [top * number / _POINTS for number in range(_POINTS + 1)]
     attacks: dict[str, str] = {}
     for colour, (label, group) in zip(colours(named), named, strict=True):
@@ -168,8 +170,11 @@ def _quantiles(rows: list[dict[str, str]]) -> dict[str, list[float]]:
 
 def gradient_norms(named: Named, title: str) -> "Figure | None":
     """The margin's gradient at each layer's output, relative to the last layer's."""
-    norms = {label: _alike(list(map(_relative, group.runs))) for label, group in named}
-    tables = [table for of_runs in norms.values() for table in of_runs]
+    norms: dict[str, list[dict[str, float]]] = {}
+    tables: list[dict[str, float]] = []  # of all configurations
+    for label, group in named:
+        norms[label] = _alike(list(map(_relative, group.runs)))
+        tables += norms[label]
     if not tables:
         return None
     figure, axes = new_figure()

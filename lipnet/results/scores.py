@@ -1,5 +1,7 @@
 """The one number by which runs are compared: in training, and once they are finished."""
 
+from collections import Counter
+
 from lipnet.options.checks import radius_value
 from lipnet.results.groups import Group
 from lipnet.results.measures import Measure
@@ -10,11 +12,16 @@ _OTHERS = ("validation_estimate", "validation_clean_accuracy")
 
 def score(groups: list[Group]) -> Measure | None:
     """Certified accuracy at the largest radius that most groups have, the estimate of a distance, or clean accuracy."""
-    found = [measure for group in groups for measure in group.statistics()]
-    certified = {measure for measure in found if measure.name == "certified_accuracy"}
+    counts: Counter[Measure] = Counter()
+    for group in groups:
+        counts.update(group.statistics().keys())
+    certified = [measure for measure in counts if measure.name == "certified_accuracy"]
     if certified:
-        return max(certified, key=lambda measure: (found.count(measure), measure.radius or 0.0))
-    return next((Measure(name) for name in ("estimate", "clean_accuracy") if Measure(name) in found), None)
+        return max(certified, key=lambda measure: (counts[measure], measure.radius or 0.0))
+    for name in ("estimate", "clean_accuracy"):
+        if Measure(name) in counts:
+            return Measure(name)
+    return None
 
 
 def score_column(columns: list[str]) -> str | None:
@@ -22,7 +29,10 @@ def score_column(columns: list[str]) -> str | None:
     certified = [column for column in columns if column.startswith(_CERTIFIED) and _radius(column)]
     if certified:
         return max(certified, key=_radius)
-    return next((column for column in _OTHERS if column in columns), None)
+    for column in _OTHERS:
+        if column in columns:
+            return column
+    return None
 
 
 def _radius(column: str) -> float:
@@ -36,4 +46,7 @@ def _radius(column: str) -> float:
 def readable(column: str) -> str:
     """``validation_certified_accuracy@36_255`` -> ``certified accuracy at 36/255``."""
     name, at, radius = column.removeprefix("validation_").removeprefix("train_").partition("@")
-    return name.replace("_", " ") + (f" at {radius.replace('_', '/')}" if at else "")
+    text = name.replace("_", " ")
+    if at:
+        text += f" at {radius.replace('_', '/')}"
+    return text

@@ -39,7 +39,9 @@ def score_against_key(named: Named, title: str) -> "Figure | None":
             _line(axes, lines[label], measure, colour, "o-", label)
             if measure.name == "certified_accuracy":
                 _line(axes, lines[label], Measure("clean_accuracy"), colour, ".--")
-        values = [value for points in lines.values() for value, _ in points]
+        values: list[float] = []
+        for points in lines.values():
+            values += [value for value, _ in points]
         if min(values) > 0 and max(values) >= 20 * min(values):
             axes.set_xscale("log")
         more = f" ({_LINES} of {len(lines)} lines)" if len(lines) > _LINES else ""

@@ -34,9 +34,14 @@ def digest(config: DictConfig | Config) -> str:
 
 def _defaults(content: dict[str, Any], texts: dict[str, str]) -> dict[str, str]:
     """What each key of the chosen options would have by itself, beside the others as they are; the usual options."""
-    chosen = {group: {"name": content[group].get("name")} for group in GROUPS if isinstance(content.get(group), dict)}
-    options = {group: {"name": option["name"]} for group, option in completed({}).items() if group in GROUPS}
-    usual = dict(leaves(completed(chosen))) | dict(leaves(options))
+    chosen = {}
+    for group in GROUPS:
+        if isinstance(content.get(group), dict):
+            chosen[group] = {"name": content[group].get("name")}
+    usual = dict(leaves(completed(chosen)))
+    for group, option in completed({}).items():
+        if group in GROUPS:
+            usual[f"{group}.name"] = option["name"]
     return {key: as_text(resolved(value, texts)) for key, value in usual.items()}
 
 

@@ -40,7 +40,8 @@ def method_group(model: str) -> str | None:
     """
     if model not in GROUPS["model"]:  # of a version that knew others
         return "conv"
-    return next(iter(GROUPS["model"][model].reads), None)
+    reads = GROUPS["model"][model].reads
+    return reads[0] if reads else None
 
 
 def kind(config: DictConfig) -> str:

@@ -42,9 +42,9 @@ register_step(Scale)(one_product)
 def _batch_norm(module: Any, shape: Shape) -> float:
     """``max |γ| / sqrt(running variance + eps)``."""
     if module.training or module.running_var is None or module.running_mean is None:
+        remedy = "use track_running_stats=True" if module.running_var is None else "call .eval() first"
         raise Refusal(
-            "it divides by the batch's own deviations, so an example's output depends on the others'; "
-            + ("call .eval() first" if module.running_var is not None else "use track_running_stats=True")
+            f"it divides by the batch's own deviations, so an example's output depends on the others'; {remedy}"
         )
     if not bool((module.running_var >= 0).all()) or not module.eps >= 0:
         return math.inf  # no variances: a sum near 0 that each arithmetic rounds in its own way
@@ -60,9 +60,11 @@ def _batch_norm_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
     assert module.running_var is not None
     assert module.running_mean is not None
     pixels, scale = math.sqrt(math.prod(shape[1:])), (module.running_var.double() + module.eps).rsqrt()
-    scale = scale if module.weight is None else scale * module.weight.double().abs()
+    if module.weight is not None:
+        scale = scale * module.weight.double().abs()
     shift = float(torch.linalg.vector_norm(module.running_mean.double() * scale))
-    shift += 0.0 if module.bias is None else float(torch.linalg.vector_norm(module.bias.double()))
+    if module.bias is not None:
+        shift += float(torch.linalg.vector_norm(module.bias.double()))
     lost = 8 * math.sqrt(math.prod(shape)) * precision.tiny
     return Step(
         pixels * shift, 8 * precision.eps * lipschitz + lost, 8 * precision.eps * pixels * shift + lost, lipschitz

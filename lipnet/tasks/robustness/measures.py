@@ -17,17 +17,19 @@ def certified_by_arithmetic(results: Mapping[str, Any]) -> dict[str, dict[str, f
     if not costs:
         return {}
     own = costs.get("float64", costs.get("float32", {}))
-    return {
-        arithmetic: {
-            radius: accuracy + own[radius] - cost[radius]
-            for radius, accuracy in certified.items()
-            if radius in own and radius in cost
-        }
-        for arithmetic, cost in costs.items()
-    }
+    accuracies: dict[str, dict[str, float]] = {}
+    for arithmetic, cost in costs.items():
+        accuracies[arithmetic] = {}
+        for radius, accuracy in certified.items():
+            if radius in own and radius in cost:
+                accuracies[arithmetic][radius] = accuracy + own[radius] - cost[radius]
+    return accuracies
 
 
 def certified_in(results: Mapping[str, Any]) -> str:
     """The arithmetic of the network that ``certified_accuracy`` is of; empty where the results do not tell."""
-    by_arithmetic = certified_by_arithmetic(results)
-    return str(results.get("certify_dtype", next(iter(by_arithmetic), "")))
+    if "certify_dtype" in results:
+        return str(results["certify_dtype"])
+    for arithmetic in certified_by_arithmetic(results):  # its own one stands first
+        return arithmetic
+    return ""

@@ -1,3 +1,5 @@
+"""Run directories as a finished run leaves them, made up: for tests that read many."""
+
 import copy
 import json
 from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""Classifiers trained by their mean margin."""

@@ -25,11 +25,6 @@ class Export(Named):
     assured: bool = checked(boolean)
 
 
-@dataclass(frozen=True)
-class MeanMargin(Named):
-    largest: float = checked(number(above=0))
-
-
 FOOLBOX_ATTACKS = ("boundary", "pointwise")
 
 
@@ -75,8 +70,4 @@ register(
 register(
     "task", "export", Export, "lipnet.tasks.export:export",
     changes=export_keys, numbers="lipnet.tasks.results:numbers_of_export",
-)  # fmt: skip
-register(
-    "task", "mean_margin", MeanMargin, "lipnet.tasks.mean_margin.task:MeanMargin", data="images", shared=True,
-    numbers="lipnet.tasks.mean_margin.results:numbers",
 )  # fmt: skip

@@ -12,7 +12,6 @@ from lipnet.runs.record import Added
 from lipnet.runs.recorded import recorded_config
 from lipnet.tasks.gan.results import ExportedGenerator, Generated
 from lipnet.tasks.gan.results import Results as OfGan
-from lipnet.tasks.mean_margin.results import Results as OfMeanMargin
 from lipnet.tasks.results import Exported, Failed, Header, NotStarted, Start, write_failure
 from lipnet.tasks.robustness.results import ExportedClassifier
 from lipnet.tasks.robustness.results import Results as OfClassifier
@@ -37,7 +36,6 @@ RUNS = {
         (*PAIR, "dataset=minfunnel", "dataset.dimension=2"), OfCritic, set(),
     ),
     "a critic again": (("task=evaluate", "run={critic}"), OfCritic, OF_CONES),
-    "by the mean margin": (("task=mean_margin", *GAN[1:6], "model=fc", "progress=off"), OfMeanMargin, set()),
     "a GAN": (GAN, OfGan, set()),
     "a GAN with a penalised critic": (PENALISED, OfGan, UNBOUNDED),
     "a GAN again": (("task=evaluate", "run={gan}"), OfGan, set()),

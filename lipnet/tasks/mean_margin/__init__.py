@@ -1,1 +1,0 @@
-"""Classifiers trained by their mean margin."""

@@ -16,7 +16,7 @@ from lipnet.cli import arguments as commandline
 from lipnet.cli import composing, mistakes
 from lipnet.cli.arguments import prepare
 from lipnet.errors import UserError
-from lipnet.options import folder
+from lipnet.options import GROUPS, folder
 
 KEYS = (
     " Keys there: model, conv, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, "
@@ -82,8 +82,7 @@ BAD = [
     # an option that is not there
     (
         "task=robust",
-        "task=robust: no such option; did you mean robustness? task takes robustness, wasserstein, gan, evaluate, "
-        "export.",
+        f"task=robust: no such option; did you mean robustness? task takes {', '.join(GROUPS['task'])}.",
     ),
     (
         "model=smal",

@@ -35,7 +35,6 @@ def _register(name: str, keys: type, file: str, shape: tuple[int, int, int], cla
 
 
 _register("digits", Dataset, "digits", (1, 8, 8))
-_register("bars", Dataset, "bars", (1, 8, 8), classes=2)
 _register("mnist", StoredDataset, "stored", (1, 28, 28))
 _register("fashion_mnist", StoredDataset, "stored", (1, 28, 28))
 _register("cifar10", AugmentedDataset, "stored", (3, 32, 32))

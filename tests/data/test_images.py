@@ -21,7 +21,6 @@ MNIST_LIKE = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 # Every set of labelled images: the fixture that writes its files and what it is given, or None where it needs no files.
 SETS = {
     "digits": None,
-    "bars": None,
     **{name: ("mnist_files", folder) for name, folder in MNIST_LIKE.items()},
     "cifar10": ("cifar_files",),
     "stl10": ("stl_files",),

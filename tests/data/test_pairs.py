@@ -36,7 +36,6 @@ PAIRS = {
     "scaled_gaussians": (
         [(), ("dimension=3", "scales=[2.0,0.5]")], lambda f, option: f * (1 - option.scales[1] / option.scales[0])
     ),
-    "halves": ([(), ("dimension=3", "seed=2")], lambda f, option: torch.full_like(f, option.distance)),
     "partial_mass": ([(), ("fraction=1.0", "dimension=2")], None),
     "nuisance": ([(), ("dimension=2",), ("dimension=12", "scale=0.1", "seed=2")], lambda f, option: f),
     "nearest_anchor": ([(), ("anchors=1", "shrink=0.25", "seed=5")], None),

@@ -41,7 +41,10 @@ EVALUATE_CHANGES = (
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
-SWEEPS = "learning_rates, margins, methods, mnist, seeds, tune"
+SWEEPS = (
+    "learning_rates, margins, methods, mnist, paper_cifar10, paper_mnist, paper_wasserstein, quick_cifar10, "
+    "quick_mnist, quick_wasserstein, seeds, tune, wasserstein_benchmark, wasserstein_minfunnel"
+)
 SWEEP = "several values make a sweep; add -m, or write a list as [1,2]."
 LISTS = "these lists describe the convolutions and must have one entry for each."
 NOT_READ = "no such key, nothing would read it;"
@@ -69,6 +72,7 @@ BAD = [
     ("model=fc conv.padding_mode=zeros", "conv.padding_mode: model=fc does not read it; leave it out."),
     ("-m model=small,fc conv=bcop,rko", "conv: model=fc does not read it; leave it out."),
     ("sweep=methods model=fc", "conv: model=fc does not read it; leave it out."),
+    ("sweep=paper_mnist experiment=paper/mnist_fc_bjorck", "conv: model=fc does not read it; leave it out."),
     (
         "task=wasserstein dataset=cone model=cones activation=relu linear=bjorck",
         "linear: model=cones does not read it; leave it out.",
@@ -289,6 +293,10 @@ BAD = [
     (
         "rerun=nowhere",
         "rerun=nowhere: not a run directory (nowhere/.hydra/overrides.yaml is missing); give one from outputs/.",
+    ),
+    (
+        "sweep=paper_wasserstein seed=0",
+        "run=null: dataset=gan needs run=DIR, the directory of a finished run of task=gan.",
     ),
     ("sweep=method", f"sweep=method: no such option; did you mean methods? sweep takes {SWEEPS}."),
     ("sweep=methods seed=-1", "seed=-1: must be a whole number >= 0 and < 2^64."),

@@ -401,7 +401,7 @@ def test_a_critic_s_experiment_trains_and_validates(file, make_session):
     shape, _ = inputs_and_outputs(config.dataset)
     samples = torch.rand(2, 4, *shape, dtype=torch.float64)
     pair = Pair(draw=lambda part, count, random: (samples[0], samples[1]), true_value=2.0)
-    task.samples, model = pair, new_model(config)
+    task.pair, model = pair, new_model(config)
     inputs, weights = next(PairBatches(pair, config.batch_size, torch.device("cpu")).training_batches(4, 0, 0))
     loss, _ = task.step(model, inputs, weights)
     loss.backward()

@@ -52,7 +52,7 @@ class Wasserstein(Task[Results]):
     found: Estimation
 
     @cached_property
-    def samples(self) -> Pair:
+    def pair(self) -> Pair:
         """The two distributions, by their samplers."""
         return distributed.first_of_machine_first(lambda: load_pair(self.config.dataset))
 
@@ -60,22 +60,22 @@ class Wasserstein(Task[Results]):
     def selection(self) -> tuple[Tensor, Tensor]:
         """The samples of either by which epochs are told apart."""
         count, device = self.config.pair.selection_samples, self.session.device
-        first, second = self.samples.samples("selection", count, self.config.seed)
+        first, second = self.pair.samples("selection", count, self.config.seed)
         return first.float().to(device), second.float().to(device)
 
     @property
     def compared(self) -> list[str]:
-        return [f"test/{name}" for name in _KNOWN[: 4 if self.samples.true_value else 2]]
+        return [f"test/{name}" for name in _KNOWN[: 4 if self.pair.true_value else 2]]
 
     def batches(self) -> Batches:
         examples = self.config.pair.steps_per_epoch * self.config.batch_size
-        return PairBatches(self.samples, examples, self.session.device)
+        return PairBatches(self.pair, examples, self.session.device)
 
     def prepare(self, model: nn.Module) -> None:
         """Puts the apices of cones at training samples of the distribution that they are for."""
         for layer in model.modules():
             if isinstance(layer, Cones):
-                drawn = self.samples.draw("training", layer.cones, stream(self.config.seed, "apices"))
+                drawn = self.pair.draw("training", layer.cones, stream(self.config.seed, "apices"))
                 layer.place(drawn[layer.upward])
 
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +86,7 @@ class Wasserstein(Task[Results]):
 
     @torch.no_grad()
     def validate(self, model: nn.Module, epoch: int) -> Validation:
-        pair, (first, second) = self.samples, self.selection
+        pair, (first, second) = self.pair, self.selection
         bound = lipschitz_bound(model, first.shape[1:])
         values = critic_values(model, first), critic_values(model, second)
         gap = measure_gap(*values, bound, pair.paired, self.config.estimate.confidence)
@@ -99,11 +99,11 @@ class Wasserstein(Task[Results]):
     def evaluate(self, model: nn.Module, start: Start) -> Results:
         """Estimates the distance from the evaluation samples."""
         started = time.perf_counter()
-        found = self.found = estimate_distance(model, self.samples, self.config)
+        found = self.found = estimate_distance(model, self.pair, self.config)
         return {
             **start,
             "status": "completed",
-            "wasserstein": found.content(self.samples, self.config),
+            "wasserstein": found.content(self.pair, self.config),
             "lipschitz_upper_bound": found.lipschitz,
             "lipschitz_lower_bound": found.lower,
             "eval_seconds": time.perf_counter() - started,

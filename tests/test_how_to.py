@@ -20,8 +20,8 @@ TABLE = re.compile(r"A row of `(\w+)`")
 TRAINED = (
     ["dataset=bars", "loss=squared_hinge", "activation=clamp", "dataset.limit_train=64", "dataset.limit_test=16",
      "attack.steps=1", "attack.restarts=1", "attack.ddn_steps=2"],
-    ["task=wasserstein", "dataset=halves", "model.hidden=[8]", "dataset.steps_per_epoch=3", "dataset.selection_samples=50",
-     "dataset.evaluation_samples=200", "estimate.transport_samples=50"],
+    ["task=wasserstein", "dataset=halves", "model.hidden=[8]", "dataset.steps_per_epoch=3",
+     "dataset.selection_samples=50", "dataset.evaluation_samples=200", "estimate.transport_samples=50"],
 )  # fmt: skip
 ROWS = ["tests/layers/test_harness.py", "tests/losses", "tests/data/test_pairs.py", "tests/data/test_images.py",
         "tests/options/test_registry.py", "tests/export/test_exported_activations.py"]  # fmt: skip

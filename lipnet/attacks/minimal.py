@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lipnet.attacks.gradient import margin_and_gradient, norm, out_of_reach, patience, unit
 
 
-def ddn(model: nn.Module, images: Tensor, labels: Tensor, steps: int, sought: Tensor | None = None) -> Tensor:
+def ddn(model: nn.Module, images: Tensor, labels: Tensor, ddn_steps: int, sought: Tensor | None = None) -> Tensor:
     """Decoupled direction and norm (Rony et al. 2019, arXiv 1811.09600), in L2 and [0, 1].
 
     The perturbation's norm shrinks where the network errs and grows where it does not; its direction follows the
@@ -18,7 +18,7 @@ def ddn(model: nn.Module, images: Tensor, labels: Tensor, steps: int, sought: Te
 
     Args:
         model, images, labels: as for ``pgd``.
-        steps: gradient steps.
+        ddn_steps: how many gradient steps.
         sought: ``(batch, 2)``: the search for an example ends once an error is no further than the first of its two
             distances, or where to first order none is within the second. ``None``: every search runs to its end.
 
@@ -29,7 +29,7 @@ def ddn(model: nn.Module, images: Tensor, labels: Tensor, steps: int, sought: Te
     origin = current = images
     distance = torch.full((len(images), 1, 1, 1), torch.inf, dtype=images.dtype, device=images.device)
     size = torch.zeros_like(distance)  # of the next perturbation
-    for step in range(steps + 1):
+    for step in range(ddn_steps + 1):
         margin, gradient = margin_and_gradient(model, current, labels[rows])
         margin, change = margin.view(-1, 1, 1, 1), current - origin
         wrong, length = margin < 0, norm(change)
@@ -40,14 +40,14 @@ def ddn(model: nn.Module, images: Tensor, labels: Tensor, steps: int, sought: Te
         if step == 0:
             size = (margin / norm(gradient).clamp_min(1e-12)).clamp(1e-6, math.sqrt(images.shape[1:].numel()))
         else:
-            rate = 0.2 * 0.05 ** (step / steps)
+            rate = 0.2 * 0.05 ** (step / ddn_steps)
             size = torch.where(wrong, torch.minimum(size, distance) * (1 - rate), size * (1 + rate))
-        rate = 0.01 + 0.99 * (1 + math.cos(math.pi * step / steps)) / 2
+        rate = 0.01 + 0.99 * (1 + math.cos(math.pi * step / ddn_steps)) / 2
         change = size * unit(change - rate * size * unit(gradient))
         if sought is not None:
             enough, furthest = sought[rows].T
             goes_on = distance.flatten() > enough
-            if step >= patience(steps):
+            if step >= patience(ddn_steps):
                 goes_on &= ~out_of_reach(margin.flatten(), current - origin, gradient, furthest)
             rows, origin, change = rows[goes_on], origin[goes_on], change[goes_on]
             distance, size = distance[goes_on], size[goes_on]

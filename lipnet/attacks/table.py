@@ -1,16 +1,15 @@
-"""Every attack by its name in ``attack.names``. A new one is a function, an entry here and its name in the schema."""
+"""Every attack by its name in ``attack.names``, as ``lipnet.options.tasks`` registers it."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
-from lipnet.attacks.gradient import fgsm, pgd, pgd_paper
-from lipnet.attacks.minimal import ddn
-from lipnet.attacks.with_autoattack import autoattack
-from lipnet.attacks.with_foolbox import boundary, pointwise
-from lipnet.options.tasks import Attack
+from lipnet.options import tasks
+from lipnet.options.tasks import Attack, AttackMethod
 
 
 @dataclass(frozen=True)
@@ -31,29 +30,24 @@ class Nearest:
     find: Callable[[nn.Module, Tensor, Tensor, Attack, torch.Generator, Tensor], Tensor]
 
 
-_FGSM = InBall(lambda model, images, labels, radius, options, generator: fgsm(model, images, labels, radius))
+def _loaded(method: AttackMethod) -> InBall | Nearest:
+    module, _, name = method.code.partition(":")
+    attack = getattr(import_module(module), name)
+    wanted = list(inspect.signature(attack).parameters)[3:]  # beside model, images and labels
 
-ATTACKS: dict[str, InBall | Nearest] = {
-    "fgsm": _FGSM,
-    "pgd": InBall(
-        lambda model, images, labels, radius, options, generator: pgd(
-            model, images, labels, radius, options.steps, options.restarts, generator
-        )
-    ),
-    "ddn": Nearest(
-        lambda model, images, labels, options, generator, sought: ddn(model, images, labels, options.ddn_steps, sought)
-    ),
-    "fgsm_paper": _FGSM,  # the paper's is one step from the image too
-    "pgd_paper": InBall(
-        lambda model, images, labels, radius, options, generator: pgd_paper(model, images, labels, radius, generator)
-    ),
-    "boundary": Nearest(
-        lambda model, images, labels, options, generator, sought: boundary(model, images, labels, generator)
-    ),
-    "pointwise": Nearest(
-        lambda model, images, labels, options, generator, sought: pointwise(model, images, labels, generator)
-    ),
-    "autoattack": InBall(
-        lambda model, images, labels, radius, options, generator: autoattack(model, images, labels, radius, generator)
-    ),
-}
+    def in_ball(
+        model: nn.Module, images: Tensor, labels: Tensor, radius: float, options: Attack, generator: torch.Generator
+    ) -> Tensor:
+        known = vars(options) | {"radius": radius, "generator": generator}
+        return attack(model, images, labels, **{key: known[key] for key in wanted})
+
+    def nearest(
+        model: nn.Module, images: Tensor, labels: Tensor, options: Attack, generator: torch.Generator, sought: Tensor
+    ) -> Tensor:
+        known = vars(options) | {"generator": generator, "sought": sought}
+        return attack(model, images, labels, **{key: known[key] for key in wanted})
+
+    return Nearest(nearest) if method.nearest else InBall(in_ball)
+
+
+ATTACKS: dict[str, InBall | Nearest] = {name: _loaded(method) for name, method in tasks.ATTACKS.items()}

@@ -25,17 +25,35 @@ class Export(Named):
     assured: bool = checked(boolean)
 
 
-FOOLBOX_ATTACKS = ("boundary", "pointwise")
+@dataclass(frozen=True)
+class AttackMethod:
+    """One name of ``attack.names``.
+
+    Attributes:
+        code: the attack as ``module:name``, a function of model, images, labels and whatever else its arguments name:
+            keys of ``attack``, ``generator``, and ``radius`` or, of one that looks for the nearest error, ``sought``.
+        nearest: whether it looks for the nearest error, whatever the radius.
+        package: the optional package that it needs.
+    """
+
+    code: str
+    nearest: bool = False
+    package: str = ""
 
 
-NEAREST_ATTACKS = ("ddn", *FOOLBOX_ATTACKS)  # they look for the nearest error, whatever the radius
-
-
-# Attacks that need an optional package, and which.
-PACKAGES = dict.fromkeys(FOOLBOX_ATTACKS, "foolbox") | {"autoattack": "pyautoattack"}
-
-
-ATTACKS = ("fgsm", "pgd", "ddn", "fgsm_paper", "pgd_paper", *PACKAGES)
+ATTACKS = {
+    "fgsm": AttackMethod("lipnet.attacks.gradient:fgsm"),
+    "pgd": AttackMethod("lipnet.attacks.gradient:pgd"),
+    "ddn": AttackMethod("lipnet.attacks.minimal:ddn", nearest=True),
+    "fgsm_paper": AttackMethod("lipnet.attacks.gradient:fgsm"),  # the paper's is one step from the image too
+    "pgd_paper": AttackMethod("lipnet.attacks.gradient:pgd_paper"),
+    "boundary": AttackMethod("lipnet.attacks.with_foolbox:boundary", nearest=True, package="foolbox"),
+    "pointwise": AttackMethod("lipnet.attacks.with_foolbox:pointwise", nearest=True, package="foolbox"),
+    "autoattack": AttackMethod("lipnet.attacks.with_autoattack:autoattack", package="pyautoattack"),
+}
+FOOLBOX_ATTACKS = tuple(name for name, method in ATTACKS.items() if method.package == "foolbox")
+NEAREST_ATTACKS = tuple(name for name, method in ATTACKS.items() if method.nearest)
+PACKAGES = {name: method.package for name, method in ATTACKS.items() if method.package}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tables of many runs: a row a configuration, a table a data set."""
+"""Tables of many runs: one table for each data set, one row for each configuration."""
 
 import difflib
 import math

@@ -40,7 +40,7 @@ def training_curves(named: Named, title: str) -> "Figure | None":
 
 
 def score_against_seconds(named: Named, title: str) -> "Figure | None":
-    """What a run has reached after so many seconds of training: a line a run, a colour a configuration."""
+    """The score of each run against its seconds of training; runs of one configuration have one colour."""
     curves = {label: _of_runs(group) for label, group in named}
     column = score_column(_columns(curves))
     if column is None:

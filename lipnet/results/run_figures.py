@@ -1,4 +1,4 @@
-"""Figures over many runs, a curve a configuration: mean over seeds, and a band from the least to the greatest."""
+"""Figures over many runs: for each configuration the mean over seeds, and a band from the least to the greatest."""
 
 import bisect
 import re
@@ -114,7 +114,10 @@ def _shares_above(ordered: list[float], grid: list[float]) -> list[float]:
 
 
 def singular_values(named: Named, title: str) -> "Figure | None":
-    """Each layer's singular values: a panel a method, a bar a layer (all of them; 10 to 90 and 25 to 75 per cent)."""
+    """Each layer's singular values: one panel for each configuration, one bar for each layer.
+
+    A bar is thin over all values, thicker from 10 to 90 and from 25 to 75 per cent of them.
+    """
     shown: dict[str, dict[str, list[float]]] = {}
     for label, group in named:
         layers = _spectrum(group)

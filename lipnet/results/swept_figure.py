@@ -21,9 +21,10 @@ Points = list[tuple[float, Group]]
 
 
 def score_against_key(named: Named, title: str) -> "Figure | None":
-    """A panel a key, a line for each choice of everything else; dashed, clean accuracy. Points where no line has two.
+    """One panel for each key, a line for each choice of everything else, points where no line has two values.
 
-    Mean and standard deviation over seeds. Of more than ten lines the ones that reach highest are drawn.
+    Mean and standard deviation over seeds; dashed, clean accuracy. Of more than ten lines the ones that reach highest
+    are drawn.
     """
     groups = [group for _, group in named]
     measure, keys = score(groups), _numeric_keys(groups)[:_KEYS]
@@ -51,7 +52,7 @@ def score_against_key(named: Named, title: str) -> "Figure | None":
 
 
 def clean_against_certified(named: Named, title: str) -> "Figure | None":
-    """What a configuration gives of the one for the other, a panel a radius.
+    """How much clean accuracy each configuration gives up for certified accuracy; one panel for each radius.
 
     Where one key alone is swept over numbers, the points of a line are what differs in it, marked with its value.
     """

@@ -18,6 +18,8 @@ NUMBER = "must be a finite number"
 LIST, EACH = "must be a list", "each entry a finite number"
 FRACTION = ", or a fraction such as 36/255"
 FOR_GANS = ["model=gan_critic"]
+LOSSES = ", ".join(names_for("loss", "images"))
+CONVS = ", ".join(GROUPS["conv"])
 IMAGES = ", ".join(names_for("dataset", "images"))
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 OF_RUNS = [f"task={name}" for name in run_readers()]
@@ -178,15 +180,12 @@ PROBLEMS = [
     (
         [],
         {"conv": {"name": "bcopp"}},
-        ["conv=bcopp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain."],
+        [f"conv=bcopp: no such option; did you mean bcop? conv takes {CONVS}."],
     ),
     (
         [],
         {"conv": {"padding_mode": "zeros"}},
-        [
-            "conv=null: no such option; see --help for the names. "
-            "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain."
-        ],
+        [f"conv=null: no such option; see --help for the names. conv takes {CONVS}."],
     ),
     # pairs of distributions
     *(
@@ -256,7 +255,7 @@ PROBLEMS = [
         [
             "dataset=cone: a pair of distributions without labels, and task=robustness classifies; use "
             "task=wasserstein, "
-            "or dataset=digits, mnist, fashion_mnist, cifar10, stl10."
+            f"or dataset={IMAGES}."
         ],
     ),
     (
@@ -296,11 +295,7 @@ PROBLEMS = [
     (
         ["task=gan", "dataset=cone"],
         {},
-        [
-            "dataset=cone: a pair of distributions, and task=gan learns images; use "
-            "dataset=digits, mnist, fashion_mnist, "
-            "cifar10, stl10."
-        ],
+        [f"dataset=cone: a pair of distributions, and task=gan learns images; use dataset={IMAGES}."],
     ),
     (["task=gan", "loss=margin"], {}, ["loss=margin: task=gan trains with the critic's, kantorovich; leave it out."]),
     (
@@ -324,7 +319,7 @@ PROBLEMS = [
     (
         ["loss=kantorovich"],
         {},
-        ["loss=kantorovich: needs a pair of distributions, not dataset=digits; use loss=margin, cross_entropy."],
+        [f"loss=kantorovich: needs a pair of distributions, not dataset=digits; use loss={LOSSES}."],
     ),
     ([], {"eval_radii": None}, ["eval_radii=null: a classifier is certified at radii > 0, such as [0.3,36/255]."]),
     (

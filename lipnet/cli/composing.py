@@ -23,6 +23,7 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.conf import HydraConf
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
@@ -41,6 +42,14 @@ _COMPOSED: dict[tuple[str, ...], DictConfig] = {}  # within one use of ``hydra_r
 _PLUGINS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit", "hydra/sweeper/optuna": "optuna"}
 
 renamed.register()
+
+
+def _itself(store: ConfigStore, memo: dict[int, Any]) -> ConfigStore:
+    """Hydra copies its store whenever it looks at a folder, though it copies what it takes out of it as well."""
+    return store
+
+
+ConfigStore.__deepcopy__ = _itself  # type: ignore[attr-defined]
 
 
 def listed_groups() -> str:

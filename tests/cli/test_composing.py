@@ -1,6 +1,7 @@
 """How often a command composes its configuration; and that what it composes is what Hydra would."""
 
 import contextlib
+import copy
 import functools
 import pickle
 import secrets
@@ -9,6 +10,7 @@ from collections import Counter
 import pytest
 from hydra._internal import config_loader_impl as loading
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
@@ -190,6 +192,14 @@ def test_what_is_composed_can_be_changed():
         second = try_composing(["epochs=4"], [])
     assert (second.epochs, second.optimizer.lr) == (4, 0.003)
     assert OmegaConf.is_missing(second.hydra.job, "num")
+
+
+def test_the_store_is_not_copied_but_what_is_taken_out_of_it():
+    """A copy of the store for each folder that is looked at took nine seconds of ``--help``."""
+    store, path = ConfigStore.instance(), "experiment/paper/mnist_small_rko.yaml"
+    assert copy.deepcopy({"store": store})["store"] is store
+    store.load(path).node.defaults.append("changed")
+    assert "changed" not in store.load(path).node.defaults
 
 
 def test_mistakes_in_options_are_found_each_time():

@@ -20,7 +20,7 @@ def version() -> str:
 def __getattr__(name: str) -> Any:
     """Imports the public functions, and torch with them, on first use: ``--help`` must not wait for torch."""
     if name == "to_plain":
-        from lipnet.models import to_plain
+        from lipnet.certify.plain import to_plain
 
         return to_plain
     if name in ("Run", "load_run"):

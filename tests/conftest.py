@@ -18,7 +18,7 @@ from made_runs import make_run  # noqa: F401  a fixture
 from torch import Tensor, nn
 
 import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
-from lipnet.models import to_plain
+from lipnet.certify.plain import to_plain
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import Config, parse
 from lipnet.tasks.session import Session

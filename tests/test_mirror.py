@@ -53,7 +53,7 @@ ELSEWHERE = {
         "export/deployed.py", "export/deployed_blocks.py", "export/part.py", "export/source.py",
     ),
     "tests/export/test_assured_export.py": ("export/deployed_assured.py",),
-    "tests/tasks/test_export.py": ("certify/__main__.py", "tasks/robustness/deployment.py"),
+    "tests/tasks/test_export.py": ("certify/__main__.py", "export/__main__.py", "tasks/robustness/deployment.py"),
     "tests/results/test_compare.py": ("results/__main__.py", "results/paper.py"),
 }  # fmt: skip
 TOLD = {module: place for place, modules in ELSEWHERE.items() for module in modules}

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.certify.plain import to_plain
 from lipnet.export import certify_export, describe, exported_state, verify
 from lipnet.export.certificate import CERTIFICATE, WEIGHTS, sealed
 from lipnet.export.source import network_source
 from lipnet.layers import BCOPConv2d, Concat, MaxMin, OrthogonalLinear, Residual
-from lipnet.models import summarize, to_plain
+from lipnet.models import summarize
 from lipnet.models.summary import count_parameters
 from lipnet.tasks.driver import track_singular_values
 from lipnet.tasks.robustness.diagnostics import gradient_rows, spectrum_rows

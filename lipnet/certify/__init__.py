@@ -6,6 +6,7 @@ from lipnet.certify.bound import lipschitz_bound, register_rule
 from lipnet.certify.certificate import Certificate, certify
 from lipnet.certify.jacobian import jacobian_lower_bound
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
+from lipnet.certify.plain import hardened, to_plain
 from lipnet.certify.radius import certified_radii, margins, pairwise_certified_radii
 from lipnet.certify.rounding import Rounding, rounding_bound
 from lipnet.certify.spectrum import singular_values
@@ -17,6 +18,7 @@ __all__ = [
     "assured",
     "certified_radii",
     "certify",
+    "hardened",
     "jacobian_lower_bound",
     "lipschitz_bound",
     "margins",
@@ -25,4 +27,5 @@ __all__ = [
     "register_rule",
     "rounding_bound",
     "singular_values",
+    "to_plain",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_once, output_shape
 from lipnet.certify.certificate import holds_float32
+from lipnet.certify.plain import to_plain
 from lipnet.certify.radius import at_once
 from lipnet.certify.rounding import Rounding, rounding_bound
 from lipnet.certify.walk import named_parts, parts
@@ -131,8 +132,6 @@ def assured(network: nn.Module, input_shape: Shape, images: Tensor | None = None
 
     >>> logits, evaluated_again = assured(model, (1, 28, 28)).answer(images)
     """
-    from lipnet.models import to_plain  # it imports this package
-
     plain, shape = to_plain(network, blocked=False).requires_grad_(False), tuple(input_shape)
     if not holds_float32(plain):
         raise TypeError("a float32 network has other weights than this one, which are not float32's; use .float()")

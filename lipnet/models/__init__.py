@@ -1,7 +1,6 @@
 """Networks made of layers, from checked configurations."""
 
 from lipnet.models.build import build_gan, build_model
-from lipnet.models.plain import hardened, to_plain
 from lipnet.models.summary import summarize
 
-__all__ = ["build_gan", "build_model", "hardened", "summarize", "to_plain"]
+__all__ = ["build_gan", "build_model", "summarize"]

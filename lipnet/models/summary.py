@@ -5,10 +5,10 @@ import math
 from torch import nn
 
 from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_once
+from lipnet.certify.plain import hardened
 from lipnet.certify.walk import Layer, walk
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.models.gan import Gan
-from lipnet.models.plain import hardened
 
 
 def summarize(model: nn.Sequential, input_shape: Shape) -> str:

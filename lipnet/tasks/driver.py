@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import singular_values
+from lipnet.certify.plain import hardened
 from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.certify.walk import walk
-from lipnet.models import hardened, summarize
+from lipnet.models import summarize
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
 from lipnet.options.facts import inputs_and_outputs

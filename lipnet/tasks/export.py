@@ -7,12 +7,12 @@ import torch
 
 from lipnet.certify import assured
 from lipnet.certify.assured import assured_layers
+from lipnet.certify.plain import to_plain
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.export import certify_export, describe, exported_state, rebuild
 from lipnet.export.certificate import CERTIFICATE, WEIGHTS, sealed, with_constants
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
-from lipnet.models import to_plain
 from lipnet.models.summary import count_parameters
 from lipnet.options.option import of_kind
 from lipnet.options.readers import export_keys

@@ -30,8 +30,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import lipnet.app  # noqa: F401  (registers the resolver that the configuration uses)
 from lipnet.certify import certify
+from lipnet.certify.plain import to_plain
 from lipnet.layers import BCOPConv2d, PaddedConv2d
-from lipnet.models import build_model, to_plain
+from lipnet.models import build_model
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import Config, parse
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from lipnet import layers
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.bound import output_shape
-from lipnet.models import to_plain
+from lipnet.certify.plain import to_plain
 
 Shape = tuple[int, ...]
 Random = random.Random

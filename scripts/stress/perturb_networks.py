@@ -36,7 +36,7 @@ from torch.nn.utils import parametrize
 from lipnet import layers
 from lipnet.certify import certify, lipschitz_bound
 from lipnet.certify.bound import output_shape
-from lipnet.models import to_plain
+from lipnet.certify.plain import to_plain
 
 Shape = tuple[int, ...]
 Random = random.Random

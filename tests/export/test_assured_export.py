@@ -14,10 +14,10 @@ from torch import nn
 
 from lipnet import load_run, to_plain
 from lipnet.certify import assured
-from lipnet.certify.__main__ import main
 from lipnet.data.images import load_splits
 from lipnet.errors import UserError
 from lipnet.export import describe, exported_state
+from lipnet.export.__main__ import main
 from lipnet.export.certificate import with_constants
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source

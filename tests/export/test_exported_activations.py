@@ -127,7 +127,7 @@ def test_a_builtin_of_another_meaning_is_no_builtin(monkeypatch):
         own_source(GROUPS["activation"]["groupsort"].load().exported_as)
 
 
-@pytest.mark.parametrize("name", ["Bend", "PlainMaxMin", "Tanh", "maxmin"])
+@pytest.mark.parametrize("name", ["Bend", "PlainMaxMin", "Sigmoid", "maxmin"])
 def test_no_other_class_is_found(name):
     assert activation_part(name) is None
     with pytest.raises(UserError, match="not described as one of"):

@@ -7,8 +7,9 @@ import onnxruntime
 import pytest
 import torch
 
+from lipnet.certify.plain import to_plain
 from lipnet.export.onnx_file import write_onnx
-from lipnet.models import build_model, to_plain
+from lipnet.models import build_model
 
 OPTIONS = {  # overrides, input shape, outputs
     "small": (["model=small"], (1, 28, 28), 10),

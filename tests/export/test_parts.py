@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from lipnet.certify.plain import to_plain
 from lipnet.errors import UserError
 from lipnet.export import describe, exported_state, rebuild
 from lipnet.export.onnx_file import write_onnx
@@ -23,7 +24,7 @@ from lipnet.layers import (
     OrthogonalLinear,
     Residual,
 )
-from lipnet.models import build_model, to_plain
+from lipnet.models import build_model
 from lipnet.models.generator import build_generator
 from lipnet.options.models import Generator
 

@@ -9,12 +9,12 @@ import torch
 from forging import certificate_of, change_weights, edit, flip, forge_weights
 from torch import nn
 
+from lipnet.certify.plain import to_plain
 from lipnet.errors import UserError
 from lipnet.export import certify_export, describe, exported_state, verify
 from lipnet.export.certificate import sealed
 from lipnet.export.source import network_source
 from lipnet.layers import BCOPConv2d, MaxMin, Normalize, OrthogonalLinear
-from lipnet.models import to_plain
 
 SHAPE = (1, 8, 8)
 

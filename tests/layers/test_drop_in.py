@@ -13,6 +13,7 @@ from layer_table import others
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from lipnet.certify.plain import to_plain
 from lipnet.layers import (
     BCOPConv2d,
     Cones,
@@ -28,7 +29,6 @@ from lipnet.layers import (
 )
 from lipnet.layers.constrained import Constrained
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
-from lipnet.models import to_plain
 
 SIZE = (6, 8)
 CONVOLUTIONS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {

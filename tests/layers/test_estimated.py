@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.certify.plain import to_plain
 from lipnet.layers import OSSNConv2d, PaddedConv2d, SpectralLinear, SVCMConv2d
-from lipnet.models import to_plain
 
 SIZE = (6, 8)
 LAYERS = {

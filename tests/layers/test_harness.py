@@ -8,9 +8,9 @@ from layer_table import LAYERS
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.certify.plain import to_plain
 from lipnet.certify.rounding import rounding_bound
 from lipnet.layers import BCOPConv2d, bjorck, cholesky
-from lipnet.models import to_plain
 from lipnet.models.choices import activation, convolution, linear
 from lipnet.options import GROUPS
 

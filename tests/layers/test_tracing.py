@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from lipnet.certify.plain import to_plain
 from lipnet.layers import (
     Abs,
     BCOPConv2d,
@@ -34,7 +35,6 @@ from lipnet.layers import (
     Residual,
     Scale,
 )
-from lipnet.models import to_plain
 
 SHAPE = (2, 4, 4)
 

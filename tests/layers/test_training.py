@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.certify.plain import hardened, to_plain
 from lipnet.layers import MaxMin, OrthogonalLinear
 from lipnet.layers.training import has_soft_layers, is_soft, regularized
-from lipnet.models import hardened, to_plain
 
 
 class Shrinking(nn.Linear):

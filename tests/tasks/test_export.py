@@ -14,7 +14,7 @@ from launching import RADII, finished_run, launch, results, table
 
 from lipnet import load_run, to_plain
 from lipnet.certify import lipschitz_bound
-from lipnet.certify.__main__ import main
+from lipnet.export.__main__ import main
 from lipnet.runs import checkpoint
 
 

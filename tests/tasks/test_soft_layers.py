@@ -8,8 +8,8 @@ from launching import TINY, launch, results, table
 from torch import nn
 
 from lipnet import load_run, to_plain
-from lipnet.certify.__main__ import main as certify
 from lipnet.data.images import load_splits
+from lipnet.export.__main__ import main as certify
 from lipnet.options import GROUPS
 
 

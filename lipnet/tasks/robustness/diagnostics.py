@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import margins, singular_values
+from lipnet.certify.plain import to_plain
 from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.certify.walk import Layer, walk
 from lipnet.data.images import Split
-from lipnet.models import to_plain
 from lipnet.runs.files import write_csv
 
 _QUANTILES = 101

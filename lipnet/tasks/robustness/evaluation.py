@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import certify, jacobian_lower_bound
+from lipnet.certify.plain import to_plain
 from lipnet.data.images import Split
-from lipnet.models import to_plain
 from lipnet.options.config import Config
 from lipnet.tasks.robustness.attacking import Attacked, Attacker
 from lipnet.tasks.stopwatch import Stopwatch

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from lipnet.certify import Rounding, lipschitz_bound, rounding_bound
 from lipnet.certify.evaluation import plain_sums
+from lipnet.certify.plain import to_plain
 from lipnet.certify.radius import model_logits
 from lipnet.data.pairs import Pair
 from lipnet.data.transport import transport_cost
 from lipnet.errors import CertificateViolation, UserError
-from lipnet.models import to_plain
 from lipnet.options.config import Config
 from lipnet.runs.record import without_missing
 from lipnet.tasks.wasserstein.interval import Interval, bernstein_margin, mean_interval

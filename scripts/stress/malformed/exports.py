@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lipnet.certify.__main__ import main as certify
+from lipnet.export.__main__ import main as certify
 from malformed import Case, flip
 from malformed.runs import DAMAGE
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lipnet.certify import lipschitz_bound
+from lipnet.certify.plain import to_plain
 from lipnet.layers import Cones
-from lipnet.models import to_plain
 
 
 def cones(upward, count=7, features=3):

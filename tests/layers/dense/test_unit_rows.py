@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.certify.plain import to_plain
 from lipnet.layers import UnitRowLinear
-from lipnet.models import to_plain
 
 
 def test_rows_have_norm_1_whatever_the_raw_ones_are():

@@ -11,8 +11,8 @@ from launching import charts_without_curves, curves, events, launch, outcome_of,
 from torch import nn
 
 from lipnet import load_run
-from lipnet.certify.__main__ import main as certify
 from lipnet.data.images import Split
+from lipnet.export.__main__ import main as certify
 from lipnet.layers import OrthogonalLinear
 from lipnet.models.gan import Gan, latent_vectors
 from lipnet.runs.load import new_model

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound, pairwise_lipschitz_bounds
+from lipnet.certify.plain import to_plain
 from lipnet.layers import (
     Abs,
     BCOPConv2d,
@@ -22,7 +23,7 @@ from lipnet.layers import (
     SVCMConv2d,
     UnitRowLinear,
 )
-from lipnet.models import build_model, to_plain
+from lipnet.models import build_model
 
 SHAPE = (1, 8, 8)
 WITHOUT_PARAMETERS = (Normalize, MaxMin, GroupSort, Abs, Scale, PixelUnshuffle)

@@ -11,9 +11,10 @@ from lipnet.certify import lipschitz_bound
 from lipnet.certify.rounding import rounding_bound
 from lipnet.layers import BCOPConv2d, bjorck, cholesky
 from lipnet.models import to_plain
-from lipnet.models.choices import activation, convolution, linear
+from lipnet.models.choices import activation, convolution, linear, shuffles
 from lipnet.options import GROUPS
 
+SHUFFLED = ("model=large", "conv.groups=2")
 ORTHOGONAL = {torch.float32: 1e-5, torch.float64: 1e-10}
 LIPSCHITZ = 1e-6
 LEARNED = [row for row in LAYERS if any(True for _ in row[1]().parameters())]
@@ -106,6 +107,7 @@ def test_every_registered_layer_is_in_the_table(make_config):
     kinds = {type(row[1]()) for row in LAYERS}
     made = {
         "conv": lambda name: convolution(make_config(f"conv={name}"), (4, 4))(4, 4, 2, 2),
+        "shuffle": lambda name: (*shuffles(make_config(*SHUFFLED, f"shuffle={name}"), 4, 2), nn.Identity())[0],
         "linear": lambda name: linear(make_config(f"linear={name}"))(4, 4),
         "activation": lambda name: activation(make_config(f"activation={name}")),
     }

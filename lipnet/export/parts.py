@@ -115,7 +115,7 @@ PARTS: dict[str, Part] = {
     "ChannelShuffle": Part(
         lambda channels, signed: ChannelShuffle(range(channels), [1.0] * channels if signed else None),
         {"channels": _COUNT, "signed": boolean},
-        lambda layer: {"channels": layer.order.numel(), "signed": layer.signs is not None},
+        lambda layer: {"channels": layer.channels, "signed": layer.signs is not None},
         "ChannelShuffle({channels}, {signed})",
     ),
     "Unflatten": Part(

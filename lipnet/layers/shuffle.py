@@ -23,6 +23,7 @@ class ChannelShuffle(nn.Module):
         super().__init__()
         whole = torch.as_tensor(order)
         self.register_buffer("order", whole.clone() if whole.is_floating_point() else whole.to(torch.int64, copy=True))
+        self.channels = self.order.numel()
         made = None if signs is None else torch.as_tensor(signs, dtype=torch.get_default_dtype()).clone()
         self.register_buffer("signs", made)
         problem = None if self.order.is_meta else self.problem()
@@ -31,10 +32,9 @@ class ChannelShuffle(nn.Module):
 
     def problem(self) -> str | None:
         """What is wrong with what it holds, as a file may."""
-        order, signs = self.order, self.signs
-        channels = order.numel()
-        once = order.dim() == 1 and torch.equal(order.sort().values, torch.arange(channels, device=order.device))
-        if order.dtype != torch.int64 or not channels or not once:
+        order, signs, channels = self.order, self.signs, self.channels
+        each = torch.arange(channels, device=order.device)
+        if not channels or order.dtype != torch.int64 or not torch.equal(order.sort().values, each):
             return f"an order that holds each of 0 to {max(channels - 1, 0)} once"
         if signs is not None and (signs.shape != order.shape or not bool((signs.abs() == 1).all())):
             return f"signs that are 1 or -1, one for each of {channels} channels"
@@ -42,12 +42,12 @@ class ChannelShuffle(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, channels, ...)``, of the same shape."""
-        check_channels(inputs, len(self.order), self)
+        check_channels(inputs, self.channels, self)
         outputs = inputs.index_select(1, self.order)
         return outputs if self.signs is None else outputs * self.signs.view(-1, *[1] * (inputs.dim() - 2))
 
     def extra_repr(self) -> str:
-        return f"{len(self.order)}{'' if self.signs is None else ', signed'}"
+        return f"{self.channels}{'' if self.signs is None else ', signed'}"
 
 
 def check_channels(inputs: Tensor, channels: int, layer: nn.Module) -> None:

@@ -270,7 +270,7 @@ def _check_groups(config: Any) -> Iterator[str]:
             "model=large, or three entries or more of model.channels."
         )
     elif getattr(shuffle, "keep_pairs", False):
-        together = 2 * groups if shuffle.name == "fixed" else 2
+        together = 2 * groups if shuffle.name == "fixed" else math.lcm(2, groups)
         yield from _multiples("model.channels", widths[1:-1], together, "shuffle.keep_pairs=true moves pairs", first=1)
 
 

@@ -29,6 +29,9 @@ class Concat(nn.Module):
 class ChannelShuffle(nn.Module):
     """Output channel i is input channel ``order[i]``, times ``signs[i]`` if it is signed."""
 
+    order: Tensor
+    signs: Tensor | None
+
     def __init__(self, channels: int, signed: bool) -> None:
         super().__init__()
         self.register_buffer("order", torch.arange(channels))

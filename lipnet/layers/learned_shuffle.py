@@ -28,8 +28,8 @@ class LearnedShuffle(nn.Module):
         harden: the share of the training after which the permutation stays as it is.
         generator: draws the first matrix.
 
-    Learned: ``matrix (n, n)`` (n/2 of pairs), which starts with nearly equal entries. ``end_step`` is to be called after
-    each step of training.
+    Learned: ``matrix (n, n)`` (n/2 of pairs), which starts with nearly equal entries. ``end_step`` is to be called
+    after each step of training.
     """
 
     progress: Tensor

@@ -11,7 +11,9 @@ from lipnet.layers.orthogonal import OrthogonalizationError
 
 def permutation_penalty(matrix: Tensor) -> Tensor:
     """``sum over rows and columns of |r|_1 - |r|_2``: of doubly stochastic matrices, 0 at the permutations alone."""
-    rows, columns = (torch.linalg.vector_norm(matrix, 1, dim) - torch.linalg.vector_norm(matrix, 2, dim) for dim in (1, 0))
+    rows, columns = (
+        torch.linalg.vector_norm(matrix, 1, dim) - torch.linalg.vector_norm(matrix, 2, dim) for dim in (1, 0)
+    )
     return rows.sum() + columns.sum()
 
 

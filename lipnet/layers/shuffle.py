@@ -1,4 +1,4 @@
-"""Shuffles of channels: permutations between grouped convolutions, which alone would mix the channels of a group only."""
+"""Shuffles of channels: permutations between grouped convolutions, which alone mix no channels of different groups."""
 
 from collections.abc import Sequence
 
@@ -51,6 +51,7 @@ class ChannelShuffle(nn.Module):
 
 
 def check_channels(inputs: Tensor, channels: int, layer: nn.Module) -> None:
+    """Refuses inputs whose axis 1 has other channels than a shuffle."""
     if shape_is_known(inputs) and (inputs.dim() < 2 or inputs.shape[1] != channels):
         raise ValueError(f"{layer} takes {channels} channels on axis 1, got inputs of shape {tuple(inputs.shape)}")
 

@@ -258,7 +258,9 @@ def _check_groups(config: Any) -> Iterator[str]:
     if shuffle is None or shuffle.name == "none":
         return
     if groups is None:
-        yield f"shuffle={shuffle.name}: stands between grouped convolutions, and conv={conv} has no groups; leave it out."
+        yield (
+            f"shuffle={shuffle.name}: stands between grouped convolutions, and conv={conv} has no groups; leave it out."
+        )
     elif groups == 1:
         yield (
             f"shuffle={shuffle.name}: stands between grouped convolutions, and conv.groups=1 mixes all channels; use "

@@ -75,8 +75,8 @@ def load_code(code: str) -> Any:
 # Every group in the order in which they are shown, with its options; the first is the default. The last groups are
 # late: a pair's file chooses the model and the loss that it can be used with, and task=gan its loss.
 GROUPS: dict[str, dict[str, Option]] = {
-    "model": {}, "conv": {}, "shuffle": {}, "linear": {}, "activation": {}, "loss": {}, "optimizer": {}, "scheduler": {},
-    "dataset": {}, "task": {},
+    "model": {}, "conv": {}, "shuffle": {}, "linear": {}, "activation": {}, "loss": {}, "optimizer": {},
+    "scheduler": {}, "dataset": {}, "task": {},
 }  # fmt: skip
 
 

@@ -1,8 +1,12 @@
-"""Hidden permutations found by gradient descent on doubly stochastic matrices: python scripts/benchmarks/permutations.py
+#!/usr/bin/env python
+"""Hidden permutations, found by gradient descent on doubly stochastic matrices.
 
-Each problem hides a permutation Q in ``B = Qᵀ A Q`` plus noise, of a random symmetric A of norm about 2, and ``|A M - M B|²`` is descended over M, the penalty
-of ``lipnet.layers.permutations`` added at a weight that grows from 0. Printed are the shares of problems in which the
-largest entries of M's rows are a permutation, in which the Hungarian algorithm's is one, and in which it is Q.
+    python scripts/benchmarks/permutations.py                             # 100 problems of each size, minutes
+
+Each problem hides a permutation Q in ``B = Qᵀ A Q`` plus noise, of a random symmetric A of norm about 2.
+``|A M - M B|²`` is descended over M, with the penalty of ``lipnet.layers.permutations`` at a weight that grows from 0.
+Columns give the shares of the problems in which the largest entries of M's rows are a permutation, in which that of the
+Hungarian algorithm is one, and in which it is Q.
 """
 
 import argparse
@@ -57,6 +61,7 @@ def _share(orders: Tensor, each: Tensor) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", type=int, default=100, help="of each size")
     parser.add_argument("--steps", type=int, default=2000)

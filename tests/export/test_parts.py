@@ -165,13 +165,20 @@ REFUSED = {
     "no order": (SHUFFLE, {}, r"Missing key\(s\).*0\.order"),
     "an order of another size": (SHUFFLE, {"0.order": torch.arange(4)}, "the weights do not fit the layers"),
     "a channel twice": (
-        SHUFFLE, {"0.order": torch.tensor([0, 1, 1])}, "layer 0, ChannelShuffle: it needs an order that holds each of 0"
+        SHUFFLE,
+        {"0.order": torch.tensor([0, 1, 1])},
+        "layer 0, ChannelShuffle: it needs an order that holds each of 0",
     ),
-    "a channel that is not there": (SHUFFLE, {"0.order": torch.tensor([0, 1, 3])}, "an order that holds each of 0 to 2"),
+    "a channel that is not there": (
+        SHUFFLE,
+        {"0.order": torch.tensor([0, 1, 3])},
+        "an order that holds each of 0 to 2",
+    ),
     "an order that is no whole numbers": (SHUFFLE, {"0.order": torch.arange(3.0)}, "an order that holds each of 0"),
     "a sign that is none": (
-        SHUFFLE | {"signed": True}, {"0.order": torch.arange(3), "0.signs": torch.tensor([1.0, -1.0, 2.0])},
-        "it needs signs that are 1 or -1"
+        SHUFFLE | {"signed": True},
+        {"0.order": torch.arange(3), "0.signs": torch.tensor([1.0, -1.0, 2.0])},
+        "it needs signs that are 1 or -1",
     ),
     "channels that no memory holds": (SHUFFLE | {"channels": 2**40}, {}, "must be a whole number >= 1 and <= 1048576"),
     "std of another shape": (NORMALIZE, {"0.mean": torch.ones(2, 1, 1), "0.std": torch.ones(2)}, r"0\.std: "),

@@ -1,15 +1,17 @@
 """Every layer against the dense singular values of its Jacobian, and its certificate. A new layer joins by a row."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from layer_table import LAYERS
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.rounding import rounding_bound
-from lipnet.layers import BCOPConv2d, bjorck, cholesky
+from lipnet.layers import BCOPConv2d, L2NEConv2d, OSSNConv2d, RKOConv2d, bjorck, cholesky
 from lipnet.models import to_plain
 from lipnet.models.choices import activation, convolution, linear, shuffles
 from lipnet.options import GROUPS
@@ -113,6 +115,34 @@ def test_every_registered_layer_is_in_the_table(make_config):
     }
     missing = [f"{group}={name}" for group in made for name in GROUPS[group] if type(made[group](name)) not in kinds]
     assert missing == []
+
+
+class Counting(TorchDispatchMode):
+    """Counts the operations of torch that run inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+GROUPED = [BCOPConv2d, partial(BCOPConv2d, orthogonalize=bjorck), RKOConv2d, L2NEConv2d]
+
+
+@pytest.mark.parametrize("make", [*GROUPED, partial(OSSNConv2d, image_size=4)])
+def test_all_groups_are_built_in_one_batch(make):
+    """As many operations for eight groups as for two: none is repeated for each."""
+    counts = []
+    for groups in (2, 8):
+        layer = make(32, 32, 3, groups=groups)
+        parameters = layer.free_parameters()
+        with Counting() as counting:
+            layer.build_weight(*parameters).square().sum().backward()
+        counts.append(counting.count)
+    assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.parametrize("orthogonalize", [cholesky, bjorck])

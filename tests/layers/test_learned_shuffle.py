@@ -101,7 +101,9 @@ def test_straight_through_is_the_permutation_with_the_gradient_of_the_matrix():
 @pytest.mark.parametrize(("ramp", "share", "part"), [(0.5, 0.25, 0.5), (0.5, 0.5, 1), (0.5, 0.9, 1), (0, 0.1, 1)])
 def test_the_penalty_s_weight_grows(ramp, share, part):
     layer = LearnedShuffle(4, weight=0.3, ramp=ramp)
-    assert float(layer.regularizer().detach()) == (0 if ramp else pytest.approx(0.3 * layer.diagnostics()["penalty"], rel=1e-6))
+    assert float(layer.regularizer().detach()) == (
+        0 if ramp else pytest.approx(0.3 * layer.diagnostics()["penalty"], rel=1e-6)
+    )
     layer.end_step(share)
     expected = 0.3 * part * layer.diagnostics()["penalty"]
     assert float(layer.regularizer().detach()) == pytest.approx(expected, rel=1e-6)
@@ -165,7 +167,9 @@ def test_what_is_not_finite_has_no_permutation():
 def test_a_trained_network_is_deployed_orthogonal():
     torch.manual_seed(0)
     shuffle = LearnedShuffle(8)
-    network = nn.Sequential(BCOPConv2d(8, 8, 2, groups=2, bias=False), shuffle, BCOPConv2d(8, 8, 2, groups=2, bias=False))
+    network = nn.Sequential(
+        BCOPConv2d(8, 8, 2, groups=2, bias=False), shuffle, BCOPConv2d(8, 8, 2, groups=2, bias=False)
+    )
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     for step in range(10):
         optimizer.zero_grad()

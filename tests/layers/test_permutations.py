@@ -60,9 +60,7 @@ def test_largest_entries_are_a_permutation_below_the_threshold():
 def test_above_the_threshold_they_need_not_be():
     """Two rows with halves in one column have a deficit of ``1 - 1/sqrt(2)`` at least, and this one hardly more."""
     gap = 1e-6
-    matrix = torch.tensor(
-        [[0.5, 0.5 - gap, gap], [0.5, gap, 0.5 - gap], [0.0, 0.5, 0.5]], dtype=torch.float64
-    )
+    matrix = torch.tensor([[0.5, 0.5 - gap, gap], [0.5, gap, 0.5 - gap], [0.0, 0.5, 0.5]], dtype=torch.float64)
     torch.testing.assert_close(matrix.sum(0), torch.ones(3, dtype=torch.float64))
     deficit = float(row_deficits(matrix).max())
     assert THRESHOLD < deficit < THRESHOLD + 1e-5

@@ -81,7 +81,7 @@ def copies(module: nn.Module, shape: Shape) -> float:
 
 register_step(
     ChannelShuffle, PixelUnshuffle, nn.ChannelShuffle, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d,
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Flatten, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle, nn.ReflectionPad1d,
-    nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d, nn.Unflatten, nn.ZeroPad1d, nn.ZeroPad2d,
-    nn.ZeroPad3d,
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Flatten, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle,
+    nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d, nn.Unflatten, nn.ZeroPad1d,
+    nn.ZeroPad2d, nn.ZeroPad3d,
 )(exact)  # fmt: skip

@@ -30,10 +30,10 @@ def stepped(model: nn.Module) -> list[Any]:
 def diagnostics(model: nn.Module) -> dict[str, float]:
     """What the layers report, by ``layers/NAME_WHAT``."""
     found: dict[str, float] = {}
+    layer: Any
     for name, layer in model.named_modules():
         if _has(layer, "diagnostics"):
-            said: dict[str, float] = getattr(layer, "diagnostics")()  # noqa: B009  nn.Module declares no such method
-            found |= {f"layers/{name}_{what}": value for what, value in said.items()}
+            found |= {f"layers/{name}_{what}": value for what, value in layer.diagnostics().items()}
     return found
 
 

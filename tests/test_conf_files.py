@@ -41,6 +41,7 @@ NEEDS = {
     "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
     "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
     "task=gan": ["model=gan_critic", "dataset=mnist"],
+    **{f"shuffle={name}": ["model=large", "conv.groups=4"] for name in GROUPS["shuffle"] if name != "none"},
 }  # fmt: skip
 OF_OPTIONS = ("activation", "optimizer", "scheduler")  # groups to whose options conf/usual has files
 KEY = re.compile(r"^ *(\w+): *(?P<value>[^#]*)(?:# (?P<comment>.*))?$")

@@ -26,7 +26,15 @@ STOPS: dict[str, list[tuple[str, str, int]]] = {
     "in-evaluations": [("SIGTERM", "validation", 2), ("SIGTERM", "attack", 1), ("SIGINT", "report", 1)],
     "between-files": [("SIGKILL", "best", 1), ("SIGKILL", "row", 2), ("SIGKILL", "report", 1)],
     "after-checkpoints": [("SIGKILL", "validation", 2), ("SIGKILL", "last", 2), ("SIGINT", "last", 1)],
+    "learned-shuffle": [("SIGTERM", "step", 4), ("SIGKILL", "step", 3), ("SIGINT", "step", 4)],  # soft, then fixed
 }
+# What such a run has beside TINY; its outcome is that of the uninterrupted run with the same.
+OVERRIDES = {
+    "learned-shuffle": (
+        "model=large", "conv.groups=2", "shuffle=learned", "shuffle.harden=0.6", "model.channels=[4,4,4]",
+        "model.kernel_sizes=[2,2,2]", "model.strides=[2,1,1]",
+    ),
+}  # fmt: skip
 TRAIN = ROOT / "train.py"  # not in the directory where it is called
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
 
@@ -48,7 +56,12 @@ def _drive(rounds: list[dict[Any, dict[str, Any]]], folder: Path) -> dict[Any, i
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One uninterrupted run, and every row of STOPS stopped and continued to its end; with exit codes and outputs."""
     folder = tmp_path_factory.mktemp("resume")
-    plans = {"straight": [], "interrupted": [("SIGINT", "step", 6)], **STOPS}
+    plans = {
+        "straight": [],
+        **{f"straight-{name}": [] for name in OVERRIDES},
+        "interrupted": [("SIGINT", "step", 6)],
+        **STOPS,
+    }
     rounds = [
         {(name, number): _job(folder, name, number, stops) for name, stops in plans.items()
          if number <= len(stops) and (name, number) != ("interrupted", 1)}
@@ -60,8 +73,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"folder": folder, "codes": codes, "outputs": outputs}
 
 
+def _own(name: str) -> tuple[str, ...]:
+    return OVERRIDES.get(name.removeprefix("straight-"), ())
+
+
+def _straight(runs: dict[str, Any], name: str) -> Path:
+    return runs["folder"] / (f"straight-{name}" if name in OVERRIDES else "straight")
+
+
 def _job(folder: Path, name: str, number: int, stops: list[tuple[str, str, int]]) -> dict[str, Any]:
-    arguments = [f"resume={folder / name}"] if number else [*TINY, f"hydra.run.dir={folder / name}"]
+    arguments = [f"resume={folder / name}"] if number else [*TINY, *_own(name), f"hydra.run.dir={folder / name}"]
     job: dict[str, Any] = {"arguments": arguments, "log": str(folder / f"{name}.{number}.txt")}
     stop = stops[number] if number < len(stops) else ()
     return job | dict(zip(("signal", "moment", "count"), stop, strict=False))
@@ -79,18 +100,18 @@ def test_a_stopped_run_says_how_to_continue(runs, name, number):
 @pytest.mark.parametrize("name", STOPS)
 def test_a_continued_run_ends_as_if_never_stopped(runs, name):
     assert runs["codes"][name, len(STOPS[name])] == 0, runs["outputs"][name, len(STOPS[name])]
-    straight, stopped = runs["folder"] / "straight", runs["folder"] / name
+    straight, stopped = _straight(runs, name), runs["folder"] / name
     assert outcome_of(stopped) == outcome_of(straight)
 
 
 @pytest.mark.parametrize("name", STOPS)
 def test_a_continued_run_has_no_doubled_curves(runs, name):
-    assert curves(runs["folder"] / name) == curves(runs["folder"] / "straight")
+    assert curves(runs["folder"] / name) == curves(_straight(runs, name))
 
 
 def test_nothing_temporary_is_left(runs):
-    names = {path.name for path in (runs["folder"] / "straight").rglob("*")}
     for name in STOPS:
+        names = {path.name for path in _straight(runs, name).rglob("*")}
         extra = {path.name for path in (runs["folder"] / name).rglob("*")} - names
         assert all(entry.startswith("events.out.tfevents") for entry in extra), name
 

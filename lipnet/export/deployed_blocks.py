@@ -1,4 +1,4 @@
-"""The blocks of layers in the code of a network that has any."""
+"""Classes that are in the code of a network that has such layers."""
 
 import torch
 from torch import Tensor, nn
@@ -24,3 +24,19 @@ class Concat(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return torch.cat([branch(inputs) for branch in self.branches], dim=1)
+
+
+class ChannelShuffle(nn.Module):
+    """Output channel i is input channel ``order[i]``, times ``signs[i]`` if it is signed."""
+
+    order: Tensor
+    signs: Tensor | None
+
+    def __init__(self, channels: int, signed: bool) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.arange(channels))
+        self.register_buffer("signs", torch.ones(channels) if signed else None)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = inputs.index_select(1, self.order)
+        return outputs if self.signs is None else outputs * self.signs.view(-1, *[1] * (inputs.dim() - 2))

@@ -19,6 +19,7 @@ from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.shape import Normalize
+from lipnet.layers.shuffle import ChannelShuffle
 from lipnet.options.checks import boolean, list_of, one_of, whole
 
 _COUNT = whole(1, at_most=2**20)
@@ -111,6 +112,12 @@ PARTS: dict[str, Part] = {
     ),
     "BatchNorm1d": _normalization(nn.BatchNorm1d),
     "BatchNorm2d": _normalization(nn.BatchNorm2d),
+    "ChannelShuffle": Part(
+        lambda channels, signed: ChannelShuffle(range(channels), [1.0] * channels if signed else None),
+        {"channels": _COUNT, "signed": boolean},
+        lambda layer: {"channels": layer.channels, "signed": layer.signs is not None},
+        "ChannelShuffle({channels}, {signed})",
+    ),
     "Unflatten": Part(
         lambda size: nn.Unflatten(1, tuple(size)),
         {"size": list_of(_COUNT, at_least=1)},
@@ -239,6 +246,10 @@ def rebuild(layers: Sequence[Any], state: Mapping[str, Tensor]) -> nn.Sequential
         network.load_state_dict(rest, assign=True)
     except RuntimeError as error:
         raise UserError(f"the weights do not fit the layers ({' '.join(str(error).split())[:300]}).") from None
+    for name, part in named_layers(network):
+        problem = part.problem() if isinstance(part, ChannelShuffle) else None
+        if problem is not None:
+            raise UserError(f"layer {name}, ChannelShuffle: it needs {problem}.")
     return network.eval().requires_grad_(False)
 
 

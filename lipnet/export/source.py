@@ -25,7 +25,7 @@ def network_source(layers: list[dict[str, Any]], assured: bool = False, example:
     shared, _, _ = inspect.getsource(deployed).rpartition("def build() ")
     shared = _assured(shared) if assured else shared
     shared = re.sub(r"^>>> logits = .*$", f">>> {example}", shared, count=1, flags=re.M) if example else shared
-    classes = _activations(layers) + _blocks(layers)
+    classes = _activations(layers) + _own_classes(layers)
     shared = shared.replace("def load() ", f"{classes}def load() ", 1)
     if "math" in used_names(classes):
         shared = shared.replace("from pathlib", "import math\nfrom pathlib", 1)
@@ -54,11 +54,11 @@ def _activations(layers: list[dict[str, Any]]) -> str:
     return "".join(f"{own_source(kind)}\n\n" for kind in classes)
 
 
-def _blocks(layers: list[dict[str, Any]]) -> str:
-    """The classes of the blocks that the network has."""
+def _own_classes(layers: list[dict[str, Any]]) -> str:
+    """The classes of the blocks and shuffles that the network has."""
     kinds = {layer["type"] for layer in layers}
-    classes = [block for block in (deployed_blocks.Residual, deployed_blocks.Concat) if block.__name__ in kinds]
-    return "".join(f"{inspect.getsource(block)}\n\n" for block in classes)
+    known = (deployed_blocks.Residual, deployed_blocks.Concat, deployed_blocks.ChannelShuffle)
+    return "".join(f"{inspect.getsource(kind)}\n\n" for kind in known if kind.__name__ in kinds)
 
 
 def _lines(layers: list[dict[str, Any]], prefix: str) -> str:

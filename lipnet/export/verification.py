@@ -27,6 +27,7 @@ from lipnet.export.certificate import (
     split_constants,
 )
 from lipnet.export.parts import rebuild
+from lipnet.layers.shuffle import ChannelShuffle
 from lipnet.options.checks import list_of, whole
 from lipnet.runs.checkpoint import UNREADABLE
 from lipnet.runs.weights import check_weights
@@ -184,7 +185,9 @@ def _recompute(
 
 def _compare_constants(network: nn.Sequential, stated: dict[str, Tensor], shape: Shape, problems: list[str]) -> None:
     """An assured network may take float32 for less exact than it is, never for more."""
-    if any(tensor.dtype is not torch.float32 for tensor in (*network.parameters(), *network.buffers())):
+    orders = {id(layer.order) for layer in network.modules() if isinstance(layer, ChannelShuffle)}
+    numbers = [tensor for tensor in (*network.parameters(), *network.buffers()) if id(tensor) not in orders]
+    if any(tensor.dtype is not torch.float32 for tensor in numbers):
         problems.append(f"{WEIGHTS}: an assured network's weights are float32.")
     narrow = stated.get("narrow", torch.zeros(2))
     if narrow.dtype is not torch.int64 or narrow.dim() or not 0 <= int(narrow) <= len(network):

@@ -14,9 +14,11 @@ from lipnet.layers.convolutions.svcm import SVCMConv2d
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
 from lipnet.layers.dense.spectral import SpectralLinear
 from lipnet.layers.dense.unit_rows import UnitRowLinear
+from lipnet.layers.learned_shuffle import LearnedShuffle
 from lipnet.layers.orthogonal import ORTHOGONALIZERS, OrthogonalizationError, bjorck, cholesky
 from lipnet.layers.recondition import recondition
 from lipnet.layers.shape import Normalize, PixelUnshuffle, Scale
+from lipnet.layers.shuffle import ChannelShuffle
 
 __all__ = [
     "ORTHOGONALIZERS",
@@ -24,11 +26,13 @@ __all__ = [
     "BCOPConv2d",
     "BlockedConv2d",
     "BlockedLinear",
+    "ChannelShuffle",
     "Concat",
     "Cones",
     "ConstrainedConv2d",
     "GroupSort",
     "L2NEConv2d",
+    "LearnedShuffle",
     "MaxMin",
     "Normalize",
     "OSSNConv2d",

@@ -5,6 +5,11 @@
 ``hardened() -> nn.Module``: of a layer that is another function while it trains than when it is deployed (a soft
 permutation, say), the module that stands for it then, with its weights as they are now. ``to_plain`` takes that one,
 and validation and evaluation see it.
+
+``end_step(share)``: called after every step of the training with the share of all steps that are done, above 0 and at
+most 1. What it changes must be in the state dict, so that a resumed run goes on with it.
+
+``diagnostics() -> dict[str, float]``: numbers that an epoch reports, by name.
 """
 
 from typing import Any
@@ -15,6 +20,21 @@ from torch import nn
 def regularized(model: nn.Module) -> list[Any]:
     """The layers of a network that have a regularizer, each once."""
     return [layer for layer in model.modules() if _has(layer, "regularizer")]
+
+
+def stepped(model: nn.Module) -> list[Any]:
+    """The layers that are told of every step, each once."""
+    return [layer for layer in model.modules() if _has(layer, "end_step")]
+
+
+def diagnostics(model: nn.Module) -> dict[str, float]:
+    """What the layers report, by ``layers/NAME_WHAT``."""
+    found: dict[str, float] = {}
+    layer: Any
+    for name, layer in model.named_modules():
+        if _has(layer, "diagnostics"):
+            found |= {f"layers/{name}_{what}": value for what, value in layer.diagnostics().items()}
+    return found
 
 
 def is_soft(layer: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""From options to layers: what ``conv``, ``linear`` and ``activation`` stand for in a configuration."""
+"""From options to layers: what ``conv``, ``shuffle``, ``linear`` and ``activation`` stand for in a configuration."""
 
 import functools
 import inspect
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from lipnet.data.randomness import stream
 from lipnet.options.config import Config
 from lipnet.options.registry import load
 
@@ -13,11 +14,30 @@ Shape = tuple[int, ...]
 Layer = Callable[..., nn.Module]
 
 
-def convolution(config: Config, size: tuple[int, int]) -> Layer:
-    """``(in_channels, out_channels, kernel_size, stride) -> layer`` for images of this height and width."""
-    make = load("conv", config.conv.name)
+def convolution(config: Config, size: tuple[int, int], grouped: bool = True) -> Layer:
+    """``(in_channels, out_channels, kernel_size, stride) -> layer`` for images of this height and width.
+
+    Args:
+        grouped: whether its channels fall into ``conv.groups``; those of an image do not.
+    """
+    make, keys = load("conv", config.conv.name), config.conv.own_keys()
+    if "groups" in keys and not grouped:
+        keys["groups"] = 1
     for_one_size = "image_size" in inspect.signature(make).parameters
-    return functools.partial(make, **config.conv.own_keys(), **({"image_size": size} if for_one_size else {}))
+    return functools.partial(make, **keys, **({"image_size": size} if for_one_size else {}))
+
+
+def shuffles(config: Config, channels: int, index: int) -> list[nn.Module]:
+    """The shuffle before a convolution of this index; no module where there is none, so that names stay as they are.
+
+    Each has random numbers of its own: whatever is chosen, the layers around it begin with the same weights.
+    """
+    option = config.shuffle
+    if option.name == "none":
+        return []
+    generator = stream(config.seed, "shuffle", index)
+    groups = config.conv.own_keys()["groups"]
+    return [load("shuffle", option.name)(channels, groups=groups, generator=generator, **option.own_keys())]
 
 
 def linear(config: Config) -> Layer:

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from lipnet.models.choices import Shape, activation, convolution
+from lipnet.models.choices import Shape, activation, convolution, shuffles
 from lipnet.models.fully_connected import linear_stack
 from lipnet.options.config import Config
 from lipnet.options.models import ConvNet, Critic
@@ -10,15 +10,20 @@ from lipnet.options.option import of_kind
 
 
 def conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module]:
-    """The modules of such a network for images ``(channels, height, width)``."""
+    """The modules of such a network for images ``(channels, height, width)``.
+
+    The first convolution, which mixes the colours, is never grouped; a shuffle stands between any two that are.
+    """
     model = of_kind(config.model, ConvNet)
     channels, height, width = input_shape
     modules: list[nn.Module] = []
     if isinstance(model, Critic) and max(height, width) < model.image_size:
         modules += _enlarge(height, width, model.image_size)
         height = width = model.image_size
-    for out_channels, kernel_size, stride in zip(model.channels, model.kernel_sizes, model.strides, strict=True):
-        make = convolution(config, (height, width))
+    convolutions = zip(model.channels, model.kernel_sizes, model.strides, strict=True)
+    for index, (out_channels, kernel_size, stride) in enumerate(convolutions):
+        make = convolution(config, (height, width), grouped=index > 0)
+        modules += shuffles(config, channels, index) if index > 1 else []
         modules += [make(channels, out_channels, kernel_size, stride), activation(config)]
         channels, height, width = out_channels, height // stride, width // stride
     return [

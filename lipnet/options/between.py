@@ -110,6 +110,8 @@ def check_between_keys(config: Any) -> Iterator[str]:
             yield from _check_gan(config, shape)
     if config.activation is not None and config.model is not None:
         yield from _check_activation(config)
+    if isinstance(config.model, ConvNet) and config.conv is not None:
+        yield from _check_groups(config)
 
 
 def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
@@ -237,10 +239,47 @@ def _check_activation(config: Any) -> Iterator[str]:
     if together is None or "activation" not in model.reads:
         return
     for key in ("channels", "hidden"):
-        for index, width in enumerate(getattr(config.model, key, [])):
-            if width % together:
-                yield (
-                    f"model.{key}[{index}]={width}: activation={config.activation.name} sorts groups of {together}, so "
-                    f"this must be a multiple of {together}; the nearest is "
-                    f"{together * max(1, round(width / together))}."
-                )
+        reason = f"activation={config.activation.name} sorts groups of {together}"
+        yield from _multiples(f"model.{key}", getattr(config.model, key, []), together, reason)
+
+
+def _check_groups(config: Any) -> Iterator[str]:
+    """Whether channels can be split into groups, and whether there is a place for a shuffle and something to move."""
+    model, conv, shuffle = config.model, config.conv.name, config.shuffle
+    groups, widths = config.conv.own_keys().get("groups"), model.channels or []
+    if groups is not None and groups > 1:
+        if len(widths) == 1:
+            yield (
+                f"conv.groups={groups}: model.channels has one entry, and the first convolution is never grouped; "
+                "leave it out, or use two convolutions or more."
+            )
+        else:
+            yield from _multiples("model.channels", widths, groups, f"conv.groups={groups} splits them")
+    if shuffle is None or shuffle.name == "none":
+        return
+    if groups is None:
+        yield (
+            f"shuffle={shuffle.name}: stands between grouped convolutions, and conv={conv} has no groups; leave it out."
+        )
+    elif groups == 1:
+        yield (
+            f"shuffle={shuffle.name}: stands between grouped convolutions, and conv.groups=1 mixes all channels; use "
+            "more groups, such as conv.groups=4, or leave it out."
+        )
+    elif len(widths) == 2:
+        yield (
+            f"shuffle={shuffle.name}: stands between grouped convolutions, and of two the first is never grouped; use "
+            "model=large, or three entries or more of model.channels."
+        )
+    elif getattr(shuffle, "keep_pairs", False):
+        together = 2 * groups if shuffle.name == "fixed" else math.lcm(2, groups)
+        yield from _multiples("model.channels", widths[1:-1], together, "shuffle.keep_pairs=true moves pairs", first=1)
+
+
+def _multiples(key: str, widths: list[int], of: int, reason: str, first: int = 0) -> Iterator[str]:
+    for index, width in enumerate(widths, start=first):
+        if width % of:
+            yield (
+                f"{key}[{index}]={width}: {reason}, so this must be a multiple of {of}; the nearest is "
+                f"{of * max(1, round(width / of))}."
+            )

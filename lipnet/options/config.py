@@ -18,6 +18,7 @@ class Config:
 
     model: Named
     conv: Named
+    shuffle: Named
     linear: Named
     activation: Named
     loss: Named

@@ -1,8 +1,8 @@
-"""The options of ``conv``, ``linear`` and ``activation``."""
+"""The options of ``conv``, ``shuffle``, ``linear`` and ``activation``."""
 
 from dataclasses import dataclass
 
-from lipnet.options.checks import checked, one_of, optional, whole
+from lipnet.options.checks import boolean, checked, number, one_of, optional, whole
 from lipnet.options.option import Named
 from lipnet.options.registry import register
 
@@ -10,6 +10,7 @@ from lipnet.options.registry import register
 @dataclass(frozen=True)
 class PlainConv(Named):
     padding_mode: str = checked(one_of("circular", "zeros"))
+    groups: int = checked(whole(1))
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,24 @@ class SVCM(Iterated):
 
 
 @dataclass(frozen=True)
+class Shuffle(Named):
+    keep_pairs: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
+class RandomShuffle(Shuffle):
+    signed: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
+class LearnedShuffle(RandomShuffle):
+    weight: float = checked(number(at_least=0))
+    ramp: float = checked(number(at_least=0, at_most=1))
+    straight_through: bool = checked(boolean)
+    harden: float = checked(number(above=0, at_most=1))
+
+
+@dataclass(frozen=True)
 class GroupSort(Named):
     group_size: int | None = checked(optional(whole(2)))
 
@@ -44,6 +63,11 @@ register("conv", "ossn", OSSN, "lipnet.layers.convolutions.ossn:OSSNConv2d")
 register("conv", "svcm", SVCM, "lipnet.layers.convolutions.svcm:SVCMConv2d")
 register("conv", "l2ne", PlainConv, "lipnet.layers.convolutions.l2ne:L2NEConv2d")
 register("conv", "plain", PlainConv, "lipnet.layers.convolutions.padded:PaddedConv2d")
+
+register("shuffle", "none", code="torch.nn:Identity")
+register("shuffle", "fixed", Shuffle, "lipnet.layers.shuffle:fixed_shuffle")
+register("shuffle", "random", RandomShuffle, "lipnet.layers.shuffle:random_shuffle")
+register("shuffle", "learned", LearnedShuffle, "lipnet.layers.learned_shuffle:learned_shuffle")
 
 register("linear", "orthogonal", code="lipnet.layers.dense.orthogonal:OrthogonalLinear")
 register("linear", "bjorck", Iterated, "lipnet.layers.dense.orthogonal:bjorck_linear")

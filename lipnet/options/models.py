@@ -50,7 +50,7 @@ class Generator:
     lr: float = checked(number(above=0, at_most=100))
 
 
-_OF_CONVOLUTIONS = ("conv", "linear", "activation")
+_OF_CONVOLUTIONS = ("conv", "shuffle", "linear", "activation")
 
 register("model", "small", ConvNet, "lipnet.models.conv_net:conv_net", reads=_OF_CONVOLUTIONS)
 register("model", "large", ConvNet, "lipnet.models.conv_net:conv_net", reads=_OF_CONVOLUTIONS)

@@ -20,6 +20,7 @@ class Option:
         code: what it stands for, as ``module:name``, imported when it is used. What is called, by group:
             conv, linear: ``(channels or features of the layer, **keys) -> layer``; a convolution that is made for
             images of one size has an argument ``image_size``. activation: ``(**keys) -> layer``.
+            shuffle: ``(channels, groups of the convolution after it, generator, **keys) -> layer``.
             model: ``(config, input shape, outputs) -> list of modules``.
             loss: ``(option, margin) -> ((logits, labels) -> losses)``. optimizer: ``(parameters, **keys)``.
             scheduler: ``(option, peak, steps, steps per epoch) -> (step -> rate)``.
@@ -74,8 +75,8 @@ def load_code(code: str) -> Any:
 # Every group in the order in which they are shown, with its options; the first is the default. The last groups are
 # late: a pair's file chooses the model and the loss that it can be used with, and task=gan its loss.
 GROUPS: dict[str, dict[str, Option]] = {
-    "model": {}, "conv": {}, "linear": {}, "activation": {}, "loss": {}, "optimizer": {}, "scheduler": {},
-    "dataset": {}, "task": {},
+    "model": {}, "conv": {}, "shuffle": {}, "linear": {}, "activation": {}, "loss": {}, "optimizer": {},
+    "scheduler": {}, "dataset": {}, "task": {},
 }  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def load(group: str, name: str) -> Any:
     return GROUPS[group][name].load()
 
 
-_OF_NETWORKS = ("conv", "linear", "activation")  # groups that a network may be built of
+_OF_NETWORKS = ("conv", "shuffle", "linear", "activation")  # groups that a network may be built of
 
 
 def unread_groups(model: Any) -> list[str]:

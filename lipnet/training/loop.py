@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lipnet.errors import UserError
 from lipnet.layers import OrthogonalizationError, recondition
+from lipnet.layers.training import diagnostics, stepped
 from lipnet.options.config import Config
 from lipnet.runs import checkpoint, recovery
 from lipnet.runs.weights import load_weights
@@ -66,9 +67,10 @@ class Loop:
         self.trained = compiled_network(self.eager) if self.config.compile else self.eager
         self.optimizer = build_optimizer(self.config.optimizer, parameter_groups(self.model, self.rates))
         self.update = self.kind(self.model, self.optimizer, self.config)
+        self.stepped = stepped(self.model)
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
-        steps = self.config.epochs * self.batches
-        self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, steps, self.batches)
+        self.steps = self.config.epochs * self.batches
+        self.rate = learning_rate(self.config.scheduler, self.config.optimizer.lr, self.steps, self.batches)
 
     def saved(self) -> dict[str, Any] | None:
         """The checkpoint that an earlier attempt left: ``last.pt``, or where that is damaged ``previous.pt``."""
@@ -105,10 +107,9 @@ class Loop:
             Interrupted: after SIGINT or SIGTERM, with everything saved.
             UserError: training diverged; ``last.pt`` holds the last state that had not.
         """
-        total = self.config.epochs * self.batches
         done = self.progress.epoch * self.batches + self.progress.batch
         bar = tqdm(
-            total=total,
+            total=self.steps,
             initial=done,
             unit="batch",
             disable=self.config.bars_hidden,
@@ -177,6 +178,8 @@ class Loop:
             return weight * mean, sums
 
         sums = self.update.step(loss)
+        for layer in self.stepped:
+            layer.end_step((done + 1) / self.steps)
         if (done + 1) % _RECONDITION_STEPS == 0:
             recondition(self.model)
         self.progress.batch += 1
@@ -202,7 +205,7 @@ class Loop:
             f"train/{name}": total / examples
             for name, total in zip(objective.sums, progress.totals.tolist(), strict=True)
         }
-        metrics |= self.update.metrics()
+        metrics |= self.update.metrics() | diagnostics(self.model)
         metrics["optimizer/learning_rate"] = self.optimizer.param_groups[0]["lr"]
         metrics["time/seconds"] = progress.epoch_seconds
         metrics["time/samples_per_second"] = examples / max(progress.epoch_seconds, 1e-9)

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm as parametrized_spectr
 
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.bound import output_shape
-from lipnet.layers import Concat, Residual, Scale
+from lipnet.layers import ChannelShuffle, Concat, Residual, Scale
 
 
 def batch_norm(**options):
@@ -18,6 +18,12 @@ def batch_norm(**options):
     module.running_var.copy_(torch.tensor([0.25, 4.0, 1.0]))
     if module.affine:
         module.weight.data.copy_(torch.tensor([1.0, -9.0, 3.0]))
+    return module
+
+
+def broken_shuffle():
+    module = ChannelShuffle([2, 0, 1])
+    module.order[0] = 1
     return module
 
 
@@ -56,6 +62,7 @@ AFFINE = {
     "batch norm": (batch_norm, (3, 4, 4)),
     "batch norm without weights": (lambda: batch_norm(affine=False), (3, 4, 4)),
     "channel shuffle": (lambda: nn.ChannelShuffle(2), (4, 3, 3)),
+    "channel shuffle by an order": (lambda: ChannelShuffle([2, 0, 1], [1, -1, 1]), (3, 3)),
     "dropout": (lambda: nn.Dropout(0.9).eval(), (3, 4)),
     "unflatten": (lambda: nn.Unflatten(1, (2, 3)), (6,)),
     "residual": (lambda: Residual(Scale(2.0)), (4,)),
@@ -116,6 +123,7 @@ REFUSED = {
     "training dropout": (nn.Dropout(0.5), r"random; call \.eval\(\)"),
     "training RReLU": (nn.RReLU(), r"random; call \.eval\(\)"),
     "negative CELU": (nn.CELU(-1.0), "alpha > 0"),
+    "broken shuffle": (broken_shuffle(), "an order that holds each of 0 to 2 once"),
     "merged batch": (nn.Flatten(0), "start_dim >= 1"),
     "hooked weight": (spectral_norm(nn.Linear(6, 6)), r"torch\.nn\.utils\.parametrizations"),
     "training parametrization": (parametrized_spectral_norm(nn.Linear(6, 6)), r"call \.eval\(\)"),

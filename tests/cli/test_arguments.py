@@ -19,9 +19,9 @@ from lipnet.errors import UserError
 from lipnet.options import GROUPS, folder
 
 KEYS = (
-    " Keys there: model, conv, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, "
-    "generator, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
-    "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
+    " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, "
+    "estimate, generator, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
+    "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 _FOLDER = folder.config_dir() / "experiment"
@@ -71,6 +71,7 @@ BAD = [
     ("model=fc conv=rko", "conv: model=fc does not read it; leave it out."),
     ("model=fc conv.padding_mode=zeros", "conv.padding_mode: model=fc does not read it; leave it out."),
     ("-m model=small,fc conv=bcop,rko", "conv: model=fc does not read it; leave it out."),
+    ("model=fc shuffle=fixed", "shuffle: model=fc does not read it; leave it out."),
     ("sweep=methods model=fc", "conv: model=fc does not read it; leave it out."),
     ("sweep=paper_mnist experiment=paper/mnist_fc_bjorck", "conv: model=fc does not read it; leave it out."),
     (

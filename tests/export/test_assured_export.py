@@ -16,12 +16,13 @@ from lipnet import load_run, to_plain
 from lipnet.certify import assured
 from lipnet.data.images import load_splits
 from lipnet.errors import UserError
-from lipnet.export import describe, exported_state
+from lipnet.export import describe, exported_state, rebuild
 from lipnet.export.__main__ import main
-from lipnet.export.certificate import with_constants
+from lipnet.export.certificate import split_constants, with_constants
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
-from lipnet.layers import Abs, Concat, GroupSort, MaxMin, Normalize, PaddedConv2d, Residual
+from lipnet.export.verification import _compare_constants
+from lipnet.layers import Abs, ChannelShuffle, Concat, GroupSort, MaxMin, Normalize, PaddedConv2d, Residual
 from lipnet.options.defaults import completed
 from lipnet.options.registry import GROUPS, load
 
@@ -122,6 +123,7 @@ LAYERS = {  # every type of layer that a classifier may have
         ),
         (2, 4, 4),
     ),
+    "shuffle": (nn.Sequential(ChannelShuffle([2, 0, 1], [1, -1, 1]), nn.Flatten(), nn.Linear(12, 3)), (3, 2, 2)),
     "dense": (nn.Sequential(nn.Flatten(), nn.Linear(60, 24), GroupSort(None), nn.Linear(24, 4)), (60,)),
     **{
         name: (nn.Sequential(nn.Flatten(), nn.Linear(60, 24), _activation(name), nn.Linear(24, 3)), (60,))
@@ -149,6 +151,19 @@ def test_every_layer_is_evaluated_again_as_in_float64(tmp_path, name, narrow):
         torch.testing.assert_close(logits, exact, rtol=0, atol=1e-12)
     single = _onnx(tmp_path / "network.onnx")(images[:1])[0]
     torch.testing.assert_close(single, exact[:1], rtol=0, atol=1e-12)
+
+
+def test_the_order_of_a_shuffle_need_not_be_float32():
+    """It is no number that is computed with."""
+    network, shape = LAYERS["shuffle"]
+    deployed = assured(network.eval().requires_grad_(False), shape)
+    weights, constants = split_constants(with_constants(exported_state(deployed.network), deployed))
+    problems = []
+    _compare_constants(rebuild(describe(deployed.network), weights), constants, shape, problems)
+    assert problems == []
+    wide = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    _compare_constants(rebuild(describe(deployed.network), wide), constants, shape, problems)
+    assert problems[0].endswith("weights are float32.")
 
 
 def _scaled(name, factor):

@@ -48,6 +48,7 @@ def generator():
     return made
 
 
+_THREE = ("model.channels=[4,4,4]", "model.kernel_sizes=[2,2,2]", "model.strides=[1,1,1]", "model.hidden=[]")
 OPTIONS = {  # overrides or what makes the network, input shape, outputs
     "blocks": (blocks, (2, 8, 8), 10),
     "generator": (generator, (5,), None),
@@ -63,6 +64,10 @@ OPTIONS = {  # overrides or what makes the network, input shape, outputs
     "vectors": (["task=wasserstein", "dataset=absolute_value", "activation=identity"], (1,), 1),
     "long sums": (["model=small", "model.channels=[20,16]", "model.strides=[1,2]", "conv.padding_mode=zeros"],
                   (1, 10, 10), 10),
+    "shuffled": (["model=large", "conv.groups=2", "shuffle=fixed", *_THREE], (1, 4, 4), 10),
+    "shuffled with signs": (["model=large", "conv.groups=2", "shuffle=random", "shuffle.signed=true", *_THREE],
+                            (1, 4, 4), 10),
+    "learned shuffle": (["model=large", "conv.groups=2", "shuffle=learned", *_THREE], (1, 4, 4), 10),
     "unconstrained": (["conv=plain", "linear=plain", "conv.padding_mode=circular"], (1, 8, 8), 10),
 }  # fmt: skip
 
@@ -135,6 +140,7 @@ CONVOLUTION = {
 }  # fmt: skip
 STATE = {"0.weight": torch.ones(2, 3), "0.bias": torch.ones(2)}
 NORMALIZE = {"name": "0", "type": "Normalize", "channels": 2}
+SHUFFLE = {"name": "0", "type": "ChannelShuffle", "channels": 3, "signed": False}
 REFUSED = {
     "a type of torch that is not in the table": (LINEAR | {"type": "Conv3d"}, STATE, "not described as one of"),
     "a path of Python": (LINEAR | {"type": "os.system"}, STATE, "not described as one of"),
@@ -157,6 +163,25 @@ REFUSED = {
     "no mean": (NORMALIZE, {"0.std": torch.ones(2, 1, 1)}, r"0\.mean: the normalisation's mean is missing"),
     "no variance": ({"name": "0", "type": "BatchNorm1d", "num_features": 2}, {}, r"Missing key\(s\).*running_var"),
     "an image of nothing": ({"name": "0", "type": "Unflatten", "size": []}, {}, "must be a list of at least 1"),
+    "no order": (SHUFFLE, {}, r"Missing key\(s\).*0\.order"),
+    "an order of another size": (SHUFFLE, {"0.order": torch.arange(4)}, "the weights do not fit the layers"),
+    "a channel twice": (
+        SHUFFLE,
+        {"0.order": torch.tensor([0, 1, 1])},
+        "layer 0, ChannelShuffle: it needs an order that holds each of 0",
+    ),
+    "a channel that is not there": (
+        SHUFFLE,
+        {"0.order": torch.tensor([0, 1, 3])},
+        "an order that holds each of 0 to 2",
+    ),
+    "an order that is no whole numbers": (SHUFFLE, {"0.order": torch.arange(3.0)}, "an order that holds each of 0"),
+    "a sign that is none": (
+        SHUFFLE | {"signed": True},
+        {"0.order": torch.arange(3), "0.signs": torch.tensor([1.0, -1.0, 2.0])},
+        "it needs signs that are 1 or -1",
+    ),
+    "channels that no memory holds": (SHUFFLE | {"channels": 2**40}, {}, "must be a whole number >= 1 and <= 1048576"),
     "std of another shape": (NORMALIZE, {"0.mean": torch.ones(2, 1, 1), "0.std": torch.ones(2)}, r"0\.std: "),
 }
 

@@ -1,19 +1,22 @@
 """Every layer against the dense singular values of its Jacobian, and its certificate. A new layer joins by a row."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from layer_table import LAYERS
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import to_plain
 from lipnet.certify.rounding import rounding_bound
-from lipnet.layers import BCOPConv2d, bjorck, cholesky
-from lipnet.models.choices import activation, convolution, linear
+from lipnet.layers import BCOPConv2d, L2NEConv2d, OSSNConv2d, RKOConv2d, bjorck, cholesky
+from lipnet.models.choices import activation, convolution, linear, shuffles
 from lipnet.options import GROUPS
 
+SHUFFLED = ("model=large", "conv.groups=2")
 ORTHOGONAL = {torch.float32: 1e-5, torch.float64: 1e-10}
 LIPSCHITZ = 1e-6
 LEARNED = [row for row in LAYERS if any(True for _ in row[1]().parameters())]
@@ -106,11 +109,40 @@ def test_every_registered_layer_is_in_the_table(make_config):
     kinds = {type(row[1]()) for row in LAYERS}
     made = {
         "conv": lambda name: convolution(make_config(f"conv={name}"), (4, 4))(4, 4, 2, 2),
+        "shuffle": lambda name: (*shuffles(make_config(*SHUFFLED, f"shuffle={name}"), 4, 2), nn.Identity())[0],
         "linear": lambda name: linear(make_config(f"linear={name}"))(4, 4),
         "activation": lambda name: activation(make_config(f"activation={name}")),
     }
     missing = [f"{group}={name}" for group in made for name in GROUPS[group] if type(made[group](name)) not in kinds]
     assert missing == []
+
+
+class Counting(TorchDispatchMode):
+    """Counts the operations of torch that run inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+GROUPED = [BCOPConv2d, partial(BCOPConv2d, orthogonalize=bjorck), RKOConv2d, L2NEConv2d]
+
+
+@pytest.mark.parametrize("make", [*GROUPED, partial(OSSNConv2d, image_size=4)])
+def test_all_groups_are_built_in_one_batch(make):
+    """As many operations for eight groups as for two: none is repeated for each."""
+    counts = []
+    for groups in (2, 8):
+        layer = make(32, 32, 3, groups=groups)
+        parameters = layer.free_parameters()
+        with Counting() as counting:
+            layer.build_weight(*parameters).square().sum().backward()
+        counts.append(counting.count)
+    assert counts[0] == counts[1] > 0
 
 
 @pytest.mark.parametrize("orthogonalize", [cholesky, bjorck])

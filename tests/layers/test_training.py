@@ -7,7 +7,7 @@ from torch import nn
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import hardened, to_plain
 from lipnet.layers import MaxMin, OrthogonalLinear
-from lipnet.layers.training import has_soft_layers, is_soft, regularized
+from lipnet.layers.training import diagnostics, has_soft_layers, is_soft, regularized, stepped
 
 
 class Shrinking(nn.Linear):
@@ -36,6 +36,26 @@ def test_layers_are_found_at_any_depth_each_once():
     assert [is_soft(layer) for layer in network[0]] == [False, True]
     assert has_soft_layers(network)
     assert not has_soft_layers(nn.Sequential(shrinking))
+
+
+class Counter(nn.Module):
+    """Knows how far the training is."""
+
+    share = 0.0
+
+    def end_step(self, share):
+        self.share = share
+
+    def diagnostics(self):
+        return {"share": self.share}
+
+
+def test_layers_are_told_of_steps_and_report():
+    counter = Counter()
+    network = nn.Sequential(nn.Sequential(counter), nn.ReLU())
+    assert stepped(network) == [counter]
+    counter.end_step(0.5)
+    assert diagnostics(network) == {"layers/0.0_share": 0.5}
 
 
 def test_a_child_s_name_says_nothing():

@@ -8,10 +8,12 @@ from torch import nn
 from lipnet.certify import lipschitz_bound
 from lipnet.layers import (
     BCOPConv2d,
+    ChannelShuffle,
     Cones,
     ConstrainedConv2d,
     GroupSort,
     L2NEConv2d,
+    LearnedShuffle,
     MaxMin,
     Normalize,
     OSSNConv2d,
@@ -21,7 +23,7 @@ from lipnet.layers import (
     UnitRowLinear,
 )
 from lipnet.layers.dense.constrained import ConstrainedLinear
-from lipnet.models import build_model
+from lipnet.models import build_model, hardened
 from lipnet.options import GROUPS
 from lipnet.options.facts import image_facts
 
@@ -274,3 +276,43 @@ def test_a_normalized_head_is_the_last_layer_alone(model, linear, build):
     assert type(normalized[-1]) is UnitRowLinear
     assert (normalized[-1].in_features, normalized[-1].out_features) == (6, 10)
     assert [type(layer) for layer in normalized[:-1]] == [type(layer) for layer in same[:-1]]
+
+
+THREE = ["model.channels=[4,8,8]", "model.kernel_sizes=[2,2,2]", "model.strides=[1,2,1]", "model.hidden=[]"]
+
+
+@pytest.mark.parametrize("conv", [name for name in GROUPS["conv"] if name != "svcm"])
+def test_groups_reach_all_convolutions_but_the_first(conv, build):
+    network = build(f"conv={conv}", "conv.groups=4", *THREE)
+    convolutions = [layer for layer in network if isinstance(layer, kind("conv", conv))]
+    assert [getattr(layer, "conv", layer).groups for layer in convolutions] == [1, 4, 4]
+
+
+@pytest.mark.parametrize("shuffle", [name for name in GROUPS["shuffle"] if name != "none"])
+def test_a_shuffle_stands_between_grouped_convolutions(shuffle, build):
+    network = build("conv.groups=4", f"shuffle={shuffle}", *THREE)
+    kinds = [type(layer) for layer in network[1:-2]]
+    assert kinds == [BCOPConv2d, MaxMin, BCOPConv2d, MaxMin, kind("shuffle", shuffle), BCOPConv2d, MaxMin]
+    assert lipschitz_bound(hardened(network), (1, 8, 8)) <= 1 + 1e-5
+
+
+def test_a_shuffle_is_drawn_by_seed_and_place(build):
+    draw = ["model=large", "conv.groups=4", "shuffle=random", "model.channels=[4,32,32,32]"]
+    orders = [
+        [layer.order.tolist() for layer in build(*draw, f"seed={seed}") if isinstance(layer, ChannelShuffle)]
+        for seed in (1, 1, 2)
+    ]
+    assert orders[0] == orders[1]
+    assert len({str(order) for each in orders for order in each}) == 4
+
+
+@pytest.mark.parametrize("shuffle", ["fixed", "random", "learned"])
+def test_a_shuffle_leaves_the_first_weights_around_it_as_they_are(shuffle, build):
+    def weights(network):
+        return [tensor for layer in network for tensor in layer.parameters() if not isinstance(layer, LearnedShuffle)]
+
+    made = []
+    for name in ("none", shuffle):
+        torch.manual_seed(3)
+        made.append(weights(build("conv.groups=4", f"shuffle={name}", *THREE)))
+    assert all(map(torch.equal, *made))

@@ -22,12 +22,14 @@ LOSSES = ", ".join(names_for("loss", "images"))
 CONVS = ", ".join(GROUPS["conv"])
 IMAGES = ", ".join(names_for("dataset", "images"))
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
+SHUFFLED = ["model=large", "conv.groups=4"]
 OF_RUNS = [f"task={name}" for name in run_readers()]
 FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
 OPTION_SETS = [
     ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
     if f"{group}={option}" in FOR_PAIRS
     else ["task=gan", f"{group}={option}"] if f"{group}={option}" in FOR_GANS
+    else [f"{group}={option}", "model=large", "conv.groups=4"] if group == "shuffle"
     else [f"{group}={option}"]
     for group, options in GROUPS.items()
     for option in options
@@ -337,6 +339,65 @@ PROBLEMS = [
             "use a kernel of at most 2, or fewer strided layers."
         ],
     ),
+    # groups and shuffles
+    ([], {"conv.groups": 0}, ["conv.groups=0: must be a whole number >= 1."]),
+    (
+        [],
+        {"conv.groups": 6},
+        [
+            "model.channels[0]=16: conv.groups=6 splits them, so this must be a multiple of 6; the nearest is 18.",
+            "model.channels[1]=32: conv.groups=6 splits them, so this must be a multiple of 6; the nearest is 30.",
+        ],
+    ),
+    (
+        [],
+        {"conv.groups": 2, "model.channels": [16], "model.kernel_sizes": [2], "model.strides": [2]},
+        [
+            "conv.groups=2: model.channels has one entry, and the first convolution is never grouped; leave it out, or "
+            "use two convolutions or more."
+        ],
+    ),
+    (
+        ["shuffle=learned"],
+        {},
+        [
+            "shuffle=learned: stands between grouped convolutions, and conv.groups=1 mixes all channels; use more "
+            "groups, such as conv.groups=4, or leave it out."
+        ],
+    ),
+    (
+        ["shuffle=fixed", "conv=svcm"],
+        {},
+        ["shuffle=fixed: stands between grouped convolutions, and conv=svcm has no groups; leave it out."],
+    ),
+    (
+        ["shuffle=random"],
+        {"conv.groups": 4},
+        [
+            "shuffle=random: stands between grouped convolutions, and of two the first is never grouped; use "
+            "model=large, or three entries or more of model.channels."
+        ],
+    ),
+    (
+        [*SHUFFLED, "shuffle=fixed"],
+        {"shuffle.keep_pairs": True, "model.channels": [32, 36, 64, 64]},
+        [
+            "model.channels[1]=36: shuffle.keep_pairs=true moves pairs, so this must be a multiple of 8; the nearest "
+            "is 32."
+        ],
+    ),
+    (
+        [*SHUFFLED, "shuffle=random", "activation=relu"],
+        {"shuffle.keep_pairs": True, "conv.groups": 3, "model.channels": [33, 33, 66, 66]},
+        [
+            "model.channels[1]=33: shuffle.keep_pairs=true moves pairs, so this must be a multiple of 6; the nearest "
+            "is 36."
+        ],
+    ),
+    ([*SHUFFLED, "shuffle=random"], {"shuffle.signed": 1}, ["shuffle.signed=1: must be true or false."]),
+    ([*SHUFFLED, "shuffle=learned"], {"shuffle.weight": -1}, [f"shuffle.weight=-1: {NUMBER} >= 0."]),
+    ([*SHUFFLED, "shuffle=learned"], {"shuffle.ramp": 2}, [f"shuffle.ramp=2: {NUMBER} >= 0 and <= 1."]),
+    ([*SHUFFLED, "shuffle=learned"], {"shuffle.harden": 0}, [f"shuffle.harden=0: {NUMBER} > 0 and <= 1."]),
     # several at once: every one is reported, and what hangs on a wrong value is not guessed at
     (
         [],
@@ -365,9 +426,9 @@ PROBLEMS = [
         {"attack.step": 1, "colour": "red", "optimizer.momentum": 0.5},
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
-            "linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, seed, epochs, "
-            "batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, singular_values_every, "
-            "debug, profile, bell, resume, run, rerun, objective, fail_fast.",
+            "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
+            "seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
+            "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "
@@ -395,6 +456,8 @@ ACCEPTED = [
     (["activation=relu"], {"model.channels": [15, 31], "model.hidden": [7]}),
     (["activation=groupsort"], {"activation.group_size": None, "model.channels": [15, 31], "model.hidden": [7]}),
     (["activation=groupsort"], {"activation.group_size": 4}),
+    (["conv.groups=4"], {}),
+    ([*SHUFFLED, "shuffle=learned"], {"shuffle.weight": 0, "shuffle.ramp": 0, "shuffle.harden": 1}),
     (["dataset=cifar10"], {"dataset.mean": [0.49, 0.48, 0.45], "dataset.std": [0.2, 0.2, 0.2]}),
 ]
 
@@ -448,6 +511,7 @@ def test_defaults():
         "task": "robustness",
         "model": "small",
         "conv": "bcop",
+        "shuffle": "none",
         "linear": "orthogonal",
         "activation": "maxmin",
         "dataset": "digits",

@@ -154,6 +154,33 @@ def test_a_stopped_loop_continues_exactly(config, tmp_path, number, step):
     assert losses[0] == losses[1]
 
 
+class Told(nn.Linear):
+    """Counts how far the training is, in its state."""
+
+    def __init__(self):
+        super().__init__(4, 3)
+        self.register_buffer("shares", torch.zeros(0))
+
+    def end_step(self, share):
+        self.shares = torch.cat((self.shares, torch.tensor([share])))
+
+    def diagnostics(self):
+        return {"steps": float(len(self.shares))}
+
+
+def test_layers_are_told_of_every_step(config, tmp_path):
+    layer, objective = Told(), Objective()
+    objective.loop = Loop(nn.Sequential(nn.Flatten(), layer), _split(), config, tmp_path, {})
+    tracker = Tracker(tmp_path)
+    try:
+        objective.loop.run(objective, tracker)
+    finally:
+        tracker.close()
+    steps = EPOCHS * BATCHES
+    torch.testing.assert_close(layer.shares, torch.arange(1, steps + 1) / steps)
+    assert [row["layers_1_steps"] for row in table(tmp_path / "metrics.csv")] == ["3.0", "6.0", "9.0"]
+
+
 def test_a_finished_loop_does_nothing_more(config, tmp_path):
     trained = _train(config, tmp_path, Objective())
     again = Objective()

@@ -7,14 +7,35 @@ import torch
 from torch import nn
 
 from lipnet.certify.bound import Refusal, Shape, image_size, register_rule
-from lipnet.certify.norm import up
+from lipnet.certify.norm import EPS, up
 from lipnet.certify.rounding import exact, register_step
+from lipnet.layers.learned_shuffle import LearnedShuffle
 from lipnet.layers.shape import PixelUnshuffle
+from lipnet.layers.shuffle import ChannelShuffle
 
 
 @register_rule(PixelUnshuffle, nn.ChannelShuffle, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle, nn.Unflatten)
 def _isometry(module: nn.Module, shape: Shape) -> float:
     return 1.0
+
+
+@register_rule(ChannelShuffle)
+def _shuffle(module: ChannelShuffle, shape: Shape) -> float:
+    """1 of a permutation; what its buffers hold is looked at, since they may hold anything."""
+    problem = module.problem()
+    if problem is not None:
+        raise Refusal(f"it needs {problem}")
+    return 1.0
+
+
+@register_rule(LearnedShuffle)
+def _soft_shuffle(module: LearnedShuffle, shape: Shape) -> float:
+    """Of the layer as it trains: ``|M|_2² <= |M|_1 |M|_inf``, the largest sums over a column and over a row."""
+    if module.fixed or module.straight_through:
+        return _shuffle(module.hardened(), shape)
+    sizes = module.matrix.detach().double().abs().cpu()
+    product = float(sizes.sum(0).max()) * float(sizes.sum(1).max())
+    return up(math.sqrt(up(product * (1 + 4 * len(sizes) * EPS))))
 
 
 @register_rule(nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d, nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d)
@@ -59,8 +80,8 @@ def copies(module: nn.Module, shape: Shape) -> float:
 
 
 register_step(
-    PixelUnshuffle, nn.ChannelShuffle, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d, nn.Dropout, nn.Dropout1d,
-    nn.Dropout2d, nn.Dropout3d, nn.Flatten, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle, nn.ReflectionPad1d,
-    nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d, nn.Unflatten, nn.ZeroPad1d, nn.ZeroPad2d,
-    nn.ZeroPad3d,
+    ChannelShuffle, PixelUnshuffle, nn.ChannelShuffle, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d,
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Flatten, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle,
+    nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d, nn.Unflatten, nn.ZeroPad1d,
+    nn.ZeroPad2d, nn.ZeroPad3d,
 )(exact)  # fmt: skip

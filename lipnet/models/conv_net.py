@@ -19,7 +19,7 @@ def conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module
         height = width = model.image_size
     for out_channels, kernel_size, stride in zip(model.channels, model.kernel_sizes, model.strides, strict=True):
         make = convolution(config, (height, width))
-        modules += [make(channels, out_channels, kernel_size, stride), activation(config)]
+        modules += [make(channels, out_channels, kernel_size, stride), activation(config, out_channels)]
         channels, height, width = out_channels, height // stride, width // stride
     return [
         *modules,

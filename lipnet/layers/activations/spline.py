@@ -35,7 +35,7 @@ class PlainSpline(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         slopes, intercepts = self.tables(self.slopes, self.starts, self.range, inputs.dtype)
-        return self.at(inputs, slopes, intercepts, self.range)
+        return self.at(inputs, slopes, intercepts, self.range, self.splines, self.knots)
 
     @staticmethod
     def tables(slopes: Tensor, starts: Tensor, range: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -48,16 +48,15 @@ class PlainSpline(nn.Module):
         return slopes.to(dtype), intercepts.to(dtype)
 
     @staticmethod
-    def at(inputs: Tensor, slopes: Tensor, intercepts: Tensor, range: float) -> Tensor:
+    def at(inputs: Tensor, slopes: Tensor, intercepts: Tensor, range: float, splines: int, knots: int) -> Tensor:
         """``intercept + slope x`` of the piece where each number is."""
-        splines, pieces = slopes.shape
-        middle = pieces // 2  # added as a whole number: a knot at 0 is exactly there
+        pieces, middle = knots - 1, (knots - 1) // 2
         scaled = inputs * (pieces / (2 * range))
         scaled = (scaled + 0.5 if pieces % 2 else scaled).floor().clamp(-middle, pieces - 1 - middle)
-        places = scaled.nan_to_num(0.0).long() + middle
+        places = scaled.nan_to_num(0.0).long() + middle  # added as a whole number: a knot at 0 is exactly there
         if splines > 1:
             first = torch.arange(0, splines * pieces, pieces, device=inputs.device)
-            places = places + first.view(-1, *[1] * (inputs.dim() - 2))
+            places = (places.transpose(1, -1) + first).transpose(1, -1)
         return intercepts.flatten()[places] + slopes.flatten()[places] * inputs
 
 
@@ -71,7 +70,7 @@ class FixedSpline(PlainSpline):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, channels, ...)``; of an image without a batch axis, axis 1 holds the rows."""
-        return _evaluate(inputs, self.slopes, self.starts, self.range)
+        return _evaluate(inputs, self.slopes, self.starts, self.range, self.splines, self.knots)
 
     def linear_regions(self) -> Tensor:
         """How many pieces each spline has, ``(splines,)``; adjacent ones of one slope, but for rounding, are one."""
@@ -81,10 +80,12 @@ class FixedSpline(PlainSpline):
         """The norm ``TV2 + |f(0)| + |f(1)|`` of each spline f, float64 ``(splines,)``; TV2 sums changes of slope."""
         slopes, intercepts = _tables(self.slopes, self.starts, self.range, torch.float64)
         ends = torch.tensor([[0.0], [1.0]], dtype=torch.float64, device=slopes.device).expand(-1, self.splines)
-        return slopes.diff(dim=1).abs().sum(1) + _at(ends, slopes, intercepts, self.range).abs().sum(0)
+        return slopes.diff(dim=1).abs().sum(1) + _at(
+            ends, slopes, intercepts, self.range, self.splines, self.knots
+        ).abs().sum(0)
 
     def extra_repr(self) -> str:
-        regions = "" if self.slopes.is_meta else f", {float(self.linear_regions().double().mean()):.3g} linear regions"
+        regions = "" if self.slopes.is_meta else f", {_mean_regions(self)} linear regions"
         return f"{self.splines}, knots={self.knots}, range={self.range:g}{regions}"
 
 
@@ -140,7 +141,7 @@ class LinearSpline(nn.Module):
         """``(batch, channels, ...)``; of an image without a batch axis, axis 1 holds the rows."""
         if self._learns(inputs):
             self.project()
-        return _evaluate(inputs, *self.effective(), self.range)
+        return _evaluate(inputs, *self.effective(), self.range, 1 if self.shared else self.channels, self.knots)
 
     def effective(self) -> tuple[Tensor, Tensor]:
         """The slopes of the function that the layer computes, and its values at the first knot."""
@@ -188,7 +189,8 @@ class LinearSpline(nn.Module):
     def extra_repr(self) -> str:
         kind = "shared" if self.shared else f"{self.channels}"
         free = "" if self.constrained else ", constrained=False"
-        return f"{kind}, knots={self.knots}, range={self.range:g}, initial={self.initial}{free}"
+        regions = "" if self.values.is_meta else f", {_mean_regions(self.fixed())} linear regions"
+        return f"{kind}, knots={self.knots}, range={self.range:g}{free}{regions}"
 
     def _step(self) -> float:
         return 2 * self.range / (self.knots - 1)
@@ -274,15 +276,19 @@ def _merged(slopes: Tensor, threshold: float) -> Tensor:
     return torch.minimum(torch.maximum(means, -largest), largest).to(slopes.dtype)
 
 
-def _evaluate(inputs: Tensor, slopes: Tensor, starts: Tensor, range: float) -> Tensor:
-    if shape_is_known(inputs) and len(slopes) > 1 and (inputs.dim() < 2 or inputs.shape[1] != len(slopes)):
-        raise ValueError(f"axis 1 of {tuple(inputs.shape)} does not hold the {len(slopes)} channels of the splines")
+def _mean_regions(layer: FixedSpline) -> str:
+    return f"{float(layer.linear_regions().double().mean()):.3g}"
+
+
+def _evaluate(inputs: Tensor, slopes: Tensor, starts: Tensor, range: float, splines: int, knots: int) -> Tensor:
+    if shape_is_known(inputs) and splines > 1 and (inputs.dim() < 2 or inputs.shape[1] != splines):
+        raise ValueError(f"axis 1 of {tuple(inputs.shape)} does not hold the {splines} channels of the splines")
     slopes, intercepts = _tables(slopes, starts, range, inputs.dtype)
     fast = runs_eagerly(inputs) and inputs.device.type == "cpu" and inputs.dtype in (torch.float32, torch.float64)
     if not fast or torch._C._functorch.is_legacy_batchedtensor(inputs):
-        return _at(inputs, slopes, intercepts, range)
+        return _at(inputs, slopes, intercepts, range, splines, knots)
     with torch.no_grad():
-        places = _places(inputs, len(slopes), slopes.shape[1], range)
+        places = _places(inputs, splines, knots - 1, range)
     if torch.is_grad_enabled() and (inputs.requires_grad or slopes.requires_grad):
         outputs: Tensor = _Lookup.apply(inputs, slopes.flatten(), intercepts.flatten(), places)
         return outputs

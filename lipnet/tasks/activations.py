@@ -57,9 +57,9 @@ def activations_figure(network: nn.Module, inputs: Tensor) -> "Figure | None":
             axes.plot(points.tolist(), curves[:, channel].tolist(), color="#1f4e79", linewidth=1)
             numbers = arrived[name] if layer.splines == 1 else arrived[name][:, channel]
             behind = axes.twinx()
-            behind.hist(numbers.flatten().tolist(), bins=_BINS, color="#e59866", alpha=0.5)
-            behind.set(yticks=[])
-            axes.set_xlim(float(points[0]), float(points[-1]))
+            ends = float(points[0]), float(points[-1])
+            behind.hist(numbers.flatten().clamp(*ends).tolist(), bins=_BINS, range=ends, color="#e59866", alpha=0.5)
+            behind.set(yticks=[], xlim=ends)
     return figure
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from lipnet.certify.bound import nearest_type
 from lipnet.certify.faithful import hooked, unfaithful, unreadable
 from lipnet.certify.rules.linear import LINEAR_LAYERS
+from lipnet.layers.activations.spline import LinearSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.constrained import Constrained
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
@@ -87,6 +88,8 @@ def _hard(module: Any) -> nn.Module:
 
 def _obstacle(module: nn.Module) -> str | None:
     """Why what ``_convert`` makes of the module may compute something else than the module."""
+    if isinstance(module, LinearSpline):
+        return unfaithful(module, LinearSpline)
     if not isinstance(module, Constrained):
         return hooked(module) or unreadable(module, parts=False)
     kind = nearest_type(module, LINEAR_LAYERS)
@@ -96,6 +99,11 @@ def _obstacle(module: nn.Module) -> str | None:
 @functools.singledispatch
 def _convert(layer: nn.Module, blocked: bool) -> nn.Module:
     return copy.deepcopy(layer)
+
+
+@_convert.register
+def _(layer: LinearSpline, blocked: bool) -> nn.Module:
+    return layer.fixed()
 
 
 @_convert.register

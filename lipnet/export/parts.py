@@ -15,12 +15,13 @@ from lipnet.certify.walk import named_layers
 from lipnet.errors import UserError
 from lipnet.export.activations import activation_names, activation_part
 from lipnet.export.part import Part
+from lipnet.layers.activations.spline import FixedSpline, PlainSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.shape import Normalize
 from lipnet.layers.shuffle import ChannelShuffle
-from lipnet.options.checks import boolean, list_of, one_of, whole
+from lipnet.options.checks import boolean, list_of, number, one_of, whole
 
 _COUNT = whole(1, at_most=2**20)
 _SIZE = whole(1, at_most=1024)
@@ -136,6 +137,13 @@ PARTS: dict[str, Part] = {
         {"in_features": _COUNT, "out_features": _COUNT, "bias": boolean, "block": _COUNT},
         lambda layer: _linear(layer) | {"block": layer.block},
         "BlockedLinear({in_features}, {out_features}, bias={bias}, block={block})",
+    ),
+    "FixedSpline": Part(
+        FixedSpline,
+        {"splines": _COUNT, "knots": whole(3, at_most=1025), "range": number(above=0)},
+        lambda layer: {"splines": layer.splines, "knots": layer.knots, "range": layer.range},
+        "PlainSpline({splines}, {knots}, {range})",
+        PlainSpline,
     ),
     "Tanh": Part(nn.Tanh, {}, lambda layer: {}, "nn.Tanh()"),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Layers with a known Lipschitz constant, used like their ``torch.nn`` counterparts."""
 
 from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
+from lipnet.layers.activations.spline import FixedSpline, LinearSpline, ThresholdedSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
@@ -30,9 +31,11 @@ __all__ = [
     "Concat",
     "Cones",
     "ConstrainedConv2d",
+    "FixedSpline",
     "GroupSort",
     "L2NEConv2d",
     "LearnedShuffle",
+    "LinearSpline",
     "MaxMin",
     "Normalize",
     "OSSNConv2d",
@@ -45,6 +48,7 @@ __all__ = [
     "SVCMConv2d",
     "Scale",
     "SpectralLinear",
+    "ThresholdedSpline",
     "UnitRowLinear",
     "bjorck",
     "cholesky",

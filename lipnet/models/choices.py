@@ -45,7 +45,9 @@ def linear(config: Config) -> Layer:
     return functools.partial(load("linear", config.linear.name), **config.linear.own_keys())
 
 
-def activation(config: Config) -> nn.Module:
-    """A new layer."""
-    layer: nn.Module = load("activation", config.activation.name)(**config.activation.own_keys())
+def activation(config: Config, channels: int) -> nn.Module:
+    """A new layer for so many channels, of axis 1."""
+    make = load("activation", config.activation.name)
+    for_some_channels = "channels" in inspect.signature(make).parameters
+    layer: nn.Module = make(**config.activation.own_keys(), **({"channels": channels} if for_some_channels else {}))
     return layer

@@ -24,7 +24,7 @@ def conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module
     for index, (out_channels, kernel_size, stride) in enumerate(convolutions):
         make = convolution(config, (height, width), grouped=index > 0)
         modules += shuffles(config, channels, index) if index > 1 else []
-        modules += [make(channels, out_channels, kernel_size, stride), activation(config)]
+        modules += [make(channels, out_channels, kernel_size, stride), activation(config, out_channels)]
         channels, height, width = out_channels, height // stride, width // stride
     return [
         *modules,

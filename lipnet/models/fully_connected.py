@@ -23,6 +23,6 @@ def linear_stack(config: Config, widths: list[int], head: str) -> list[nn.Module
     make = linear(config)
     modules: list[nn.Module] = []
     for inputs, outputs in pairwise(widths[:-1]):
-        modules += [make(inputs, outputs), activation(config)]
+        modules += [make(inputs, outputs), activation(config, outputs)]
     last: Layer = UnitRowLinear if head == "normalized" else make
     return [*modules, last(*widths[-2:])]

@@ -6,6 +6,7 @@ from typing import Any
 
 from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
+from lipnet.options.layers import Spline
 from lipnet.options.messages import option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic
 from lipnet.options.pairs import Estimate, GanPair, Pair
@@ -235,8 +236,12 @@ def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, ...]) -> Ite
 
 def _check_activation(config: Any) -> Iterator[str]:
     activation, model = GROUPS["activation"][config.activation.name], GROUPS["model"][config.model.name]
+    if "activation" not in model.reads:
+        return
+    if isinstance(config.activation, Spline):
+        yield from _check_spline(config.activation)
     together = activation.groups(config.activation) if activation.groups else None
-    if together is None or "activation" not in model.reads:
+    if together is None:
         return
     for key in ("channels", "hidden"):
         reason = f"activation={config.activation.name} sorts groups of {together}"
@@ -283,3 +288,16 @@ def _multiples(key: str, widths: list[int], of: int, reason: str, first: int = 0
                 f"{key}[{index}]={width}: {reason}, so this must be a multiple of {of}; the nearest is "
                 f"{of * max(1, round(width / of))}."
             )
+
+
+def _check_spline(option: Spline) -> Iterator[str]:
+    if option.shared and option.initial == "pairs":
+        yield (
+            "activation.initial=pairs: needs a spline for each channel, and activation.shared=true has one for all; "
+            "use identity, abs, relu."
+        )
+    if option.steep and not option.constrained:
+        yield (
+            f"activation.steep={option.steep:g}: free slopes (activation.constrained=false) would grow without end; "
+            "use 0."
+        )

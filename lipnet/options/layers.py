@@ -56,6 +56,18 @@ class GroupSort(Named):
     group_size: int | None = checked(optional(whole(2)))
 
 
+@dataclass(frozen=True)
+class Spline(Named):
+    knots: int = checked(whole(3, at_most=1025))
+    range: float = checked(number(above=0))
+    initial: str = checked(one_of("identity", "abs", "relu", "pairs"))
+    shared: bool = checked(boolean)
+    constrained: bool = checked(boolean)
+    tv2: float = checked(number(at_least=0))
+    steep: float = checked(number(at_least=0))
+    threshold: float = checked(number(at_least=0))
+
+
 register("conv", "bcop", BCOP, "lipnet.layers.convolutions.bcop:bcop")
 register("conv", "bcop_fixed", BCOP, "lipnet.layers.convolutions.bcop:bcop_fixed")
 register("conv", "rko", BCOP, "lipnet.layers.convolutions.rko:rko")
@@ -85,3 +97,4 @@ register(
 register("activation", "relu", code="torch.nn:ReLU")
 register("activation", "abs", code="lipnet.layers.activations.sorting:Abs")
 register("activation", "identity", code="torch.nn:Identity")
+register("activation", "spline", Spline, "lipnet.layers.activations.spline:spline")

@@ -19,7 +19,8 @@ class Option:
         keys: a dataclass of checked keys; their defaults are in ``conf/GROUP/NAME.yaml``.
         code: what it stands for, as ``module:name``, imported when it is used. What is called, by group:
             conv, linear: ``(channels or features of the layer, **keys) -> layer``; a convolution that is made for
-            images of one size has an argument ``image_size``. activation: ``(**keys) -> layer``.
+            images of one size has an argument ``image_size``. activation: ``(**keys) -> layer``; one that learns of
+            each channel has an argument ``channels``.
             shuffle: ``(channels, groups of the convolution after it, generator, **keys) -> layer``.
             model: ``(config, input shape, outputs) -> list of modules``.
             loss: ``(option, margin) -> ((logits, labels) -> losses)``. optimizer: ``(parameters, **keys)``.

@@ -25,6 +25,7 @@ from lipnet.runs.load import load_run, new_model, refuse_changes
 from lipnet.runs.machine import versions
 from lipnet.runs.record import write_results
 from lipnet.runs.recorded import saved_config
+from lipnet.tasks.activations import linear_regions
 from lipnet.tasks.results import ByRadius, Start
 from lipnet.tasks.session import Session
 from lipnet.tasks.task import Results, Task
@@ -109,7 +110,8 @@ class Tracked:
         proved = self.task.proved(network)
         if proved is not None:
             track_singular_values(proved, self.task.config, epoch, self.tracker)
-        return self.task.validate(network, epoch)
+        found = self.task.validate(network, epoch)
+        return dataclasses.replace(found, metrics=found.metrics | linear_regions(network))
 
 
 def _validation(session: Session, epoch: int) -> dict[str, float | ByRadius] | None:

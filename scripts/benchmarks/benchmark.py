@@ -51,6 +51,7 @@ ROWS: dict[str, tuple[list[str], tuple[int, int, int], int, int]] = {
     "small 32x32": (["model=small", "dataset=cifar10"], (3, 32, 32), 10, 128),
     "large 28x28": (["model=large", "dataset=mnist"], (1, 28, 28), 10, 128),
     "large 32x32": (["model=large", "dataset=cifar10"], (3, 32, 32), 10, 128),
+    "large splines 32x32": (["model=large", "dataset=cifar10", "activation=spline"], (3, 32, 32), 10, 128),
     "fc 28x28": (["model=fc", "dataset=mnist"], (1, 28, 28), 10, 128),
     "fc 32x32": (["model=fc", "dataset=cifar10"], (3, 32, 32), 10, 128),
     "critic 64x64": (["dataset=cifar10", *CRITIC], (3, 64, 64), 1, 64),

@@ -19,6 +19,7 @@ from lipnet.layers import (
     BlockedLinear,
     Concat,
     Cones,
+    FixedSpline,
     GroupSort,
     MaxMin,
     Normalize,
@@ -38,6 +39,13 @@ def batch_norm(channels=3):
     return module
 
 
+def splines(channels, knots, reach):
+    module = FixedSpline(channels, knots, reach)
+    module.slopes.uniform_(-1, 1)
+    module.starts.normal_()
+    return module
+
+
 NETWORKS = {
     "linear": (lambda: nn.Linear(300, 40), (300,)),
     "linear in blocks": (lambda: BlockedLinear(1024, 40), (1024,)),
@@ -51,6 +59,8 @@ NETWORKS = {
     "average": (lambda: nn.AvgPool2d(3, 2, 1), (3, 9, 8)),
     "global average": (lambda: nn.AdaptiveAvgPool2d(1), (3, 9, 8)),
     "activations": (lambda: nn.Sequential(nn.LeakyReLU(0.3), nn.ELU(1.5), nn.Tanh(), nn.GELU(), nn.SiLU()), (200,)),
+    "splines": (lambda: nn.Sequential(splines(200, 18, 1.3), splines(200, 9, 2.0), splines(1, 5, 0.1)), (200,)),
+    "splines of an image": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), splines(8, 17, 0.3)), (3, 9, 8)),
     "bilinear": (lambda: nn.Upsample(size=(37, 5), mode="bilinear"), (2, 9, 8)),
     "bilinear, corners": (lambda: nn.UpsamplingBilinear2d(scale_factor=3), (2, 9, 8)),
     "bicubic": (lambda: nn.Upsample(scale_factor=1.7, mode="bicubic"), (2, 9, 8)),
@@ -349,3 +359,43 @@ def test_weights_that_diverged_have_no_finite_error():
     linear = nn.Linear(3, 2).requires_grad_(False)
     linear.weight[0, 0] = math.nan
     assert not math.isfinite(rounding_bound(linear, (3,), torch.float32).error.slope)
+
+
+@pytest.mark.parametrize("reach", [1.3, 1.0, 1e3, 1e-3])
+@pytest.mark.parametrize("knots", [3, 10, 17, 150])
+def test_splines_next_to_their_knots_stay_within_the_bound(knots, reach):
+    """Where float32 may take the neighbouring piece: the knots and a few ulps about them, of the sharpest kinks."""
+    module = FixedSpline(1, knots, reach)
+    module.slopes.copy_(torch.tensor([1.0, -1.0]).repeat(knots)[: knots - 1])
+    module.starts.fill_(0.1 * reach)
+    points = torch.linspace(-reach, reach, knots, dtype=torch.float64).float()
+    above, below, near = points, points, [points]
+    for _ in range(8):
+        above = torch.nextafter(above, torch.tensor(math.inf))
+        below = torch.nextafter(below, torch.tensor(-math.inf))
+        near += [above, below]
+    inputs = torch.cat(near)[:, None]
+    step, exact = 2 * Fraction(reach) / (knots - 1), []
+    for value in inputs[:, 0].tolist():
+        place = min(max((Fraction(value) + Fraction(reach)) // step, 0), knots - 2)
+        rest = Fraction(value) + Fraction(reach) - place * step
+        whole = Fraction(float(module.starts)) + step * (place % 2)
+        exact.append(whole + (rest if place % 2 == 0 else -rest))
+    found = rounding_bound(module, (1,), torch.float32)
+    for dtype, allowed in ((torch.float32, found), (torch.float64, rounding_bound(module, (1,), torch.float64))):
+        computed = module(inputs.to(dtype))[:, 0].tolist()
+        errors = [abs(Fraction(value) - true) for value, true in zip(computed, exact, strict=True)]
+        limits = allowed.error.at(inputs.double().flatten().abs()).tolist()
+        assert all(error <= Fraction(limit) for error, limit in zip(errors, limits, strict=True))
+    exact_places = knots % 2 and reach == 1.0
+    assert float(found.error.offset) < (8 if exact_places else 14) * 2.0**-23 * (reach + abs(0.1 * reach))
+
+
+def test_splines_that_are_not_finite_prove_nothing():
+    for change in ("starts", "slopes"):
+        module = FixedSpline(2, 5, 1.0)
+        getattr(module, change).fill_(math.nan)
+        assert lipschitz_bound(module, (2,)) == math.inf
+    module = FixedSpline(2, 5, 1.0)
+    module.range = math.inf
+    assert lipschitz_bound(module, (2,)) == math.inf

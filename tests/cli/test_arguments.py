@@ -104,7 +104,7 @@ BAD = [
     (
         "activation=minmax",
         "activation=minmax: no such option; did you mean maxmin? "
-        "activation takes maxmin, groupsort, relu, abs, identity.",
+        "activation takes maxmin, groupsort, relu, abs, identity, spline.",
     ),
     (
         "dataset=minst",

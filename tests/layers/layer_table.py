@@ -9,9 +9,11 @@ from lipnet.layers import (
     Abs,
     BCOPConv2d,
     ChannelShuffle,
+    FixedSpline,
     GroupSort,
     L2NEConv2d,
     LearnedShuffle,
+    LinearSpline,
     MaxMin,
     Normalize,
     OrthogonalLinear,
@@ -22,6 +24,7 @@ from lipnet.layers import (
     Scale,
     SpectralLinear,
     SVCMConv2d,
+    ThresholdedSpline,
     UnitRowLinear,
     bjorck,
 )
@@ -32,6 +35,14 @@ BJORCK = {"orthogonalize": bjorck}
 
 def bcop(inputs: int, outputs: int, kernel_size: int, **options: object) -> Callable[[], nn.Module]:
     return partial(BCOPConv2d, inputs, outputs, kernel_size, **options)
+
+
+def bent(channels: int, knots: int, reach: float) -> FixedSpline:
+    """Splines with a kink at each knot."""
+    fixed = FixedSpline(channels, knots, reach)
+    fixed.slopes.uniform_(-1, 1)
+    fixed.starts.normal_()
+    return fixed
 
 
 # name, constructor, input shape without the batch, what its singular values are: all 1 ("orthogonal"), at most 1
@@ -121,6 +132,11 @@ LAYERS = [
     ("groupsort_4", partial(GroupSort, 4), (8, 2, 3), "orthogonal"),
     ("groupsort_all", partial(GroupSort, None), (7, 2, 2), "orthogonal"),
     ("abs", Abs, (3, 4, 2), "orthogonal"),
+    ("spline", partial(LinearSpline, 6), (6, 3, 2), "1-lipschitz"),
+    ("spline_shared", partial(LinearSpline, 6, 4, 1.5, "relu", shared=True), (5, 3, 2), "1-lipschitz"),
+    ("spline_free", partial(LinearSpline, 6, 5, 1.0, "relu", constrained=False), (6, 2), "bounded"),
+    ("spline_thresholded", partial(ThresholdedSpline, 6, 0.2, knots=9, initial="abs"), (6,), "1-lipschitz"),
+    ("spline_fixed", partial(bent, 6, 18, 1.3), (6, 3, 2), "1-lipschitz"),
     ("relu", nn.ReLU, (3, 4, 2), "1-lipschitz"),
     ("identity", nn.Identity, (3, 4, 2), "orthogonal"),
     ("plain_conv", partial(PaddedConv2d, 3, 5, 4, stride=2), (3, 4, 6), "bounded"),

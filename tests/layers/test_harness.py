@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import to_plain
 from lipnet.certify.rounding import rounding_bound
+from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.layers import BCOPConv2d, L2NEConv2d, OSSNConv2d, RKOConv2d, bjorck, cholesky
 from lipnet.models.choices import activation, convolution, linear, shuffles
 from lipnet.options import GROUPS
@@ -57,6 +58,10 @@ def pointwise_jacobians(layer: nn.Module, shape: tuple[int, ...], dtype: torch.d
     )
 
 
+def jacobians(layer: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    return (affine_jacobian if isinstance(layer, LINEAR_LAYERS) else pointwise_jacobians)(layer, shape, dtype)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize(
     ("constructor", "shape", "kind", "steps"),
@@ -66,8 +71,7 @@ def test_singular_values(constructor, shape, kind, steps, dtype):
     torch.manual_seed(0)
     layer = constructor().to(dtype)
     train(layer, shape, dtype, steps)
-    jacobian = affine_jacobian if any(True for _ in layer.parameters()) else pointwise_jacobians
-    matrix = jacobian(layer, shape, dtype)
+    matrix = jacobians(layer, shape, dtype)
     values = torch.linalg.svdvals(matrix)
     assert values.shape[-1] == min(torch.Size(shape).numel(), layer(torch.zeros(1, *shape, dtype=dtype)).numel())
     if kind == "orthogonal":
@@ -83,10 +87,9 @@ def test_singular_values(constructor, shape, kind, steps, dtype):
 @pytest.mark.parametrize(("make", "shape", "kind"), PROVED)
 def test_the_certificate_is_no_less_than_the_largest_singular_value(make, shape, kind):
     layer = make().double().eval()
-    jacobian = affine_jacobian if any(True for _ in layer.parameters()) else pointwise_jacobians
     bound, largest = (
         lipschitz_bound(layer, shape),
-        float(torch.linalg.svdvals(jacobian(layer, shape, torch.float64)).max()),
+        float(torch.linalg.svdvals(jacobians(layer, shape, torch.float64)).max()),
     )
     assert largest <= bound * (1 + 1e-12)
     if kind in ("orthogonal", "1-lipschitz"):
@@ -111,7 +114,7 @@ def test_every_registered_layer_is_in_the_table(make_config):
         "conv": lambda name: convolution(make_config(f"conv={name}"), (4, 4))(4, 4, 2, 2),
         "shuffle": lambda name: (*shuffles(make_config(*SHUFFLED, f"shuffle={name}"), 4, 2), nn.Identity())[0],
         "linear": lambda name: linear(make_config(f"linear={name}"))(4, 4),
-        "activation": lambda name: activation(make_config(f"activation={name}")),
+        "activation": lambda name: activation(make_config(f"activation={name}"), 4),
     }
     missing = [f"{group}={name}" for group in made for name in GROUPS[group] if type(made[group](name)) not in kinds]
     assert missing == []

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.certify.plain import hardened, to_plain
 from lipnet.layers import BCOPConv2d, ChannelShuffle, LearnedShuffle, MaxMin, OrthogonalizationError
-from lipnet.models import hardened, to_plain
 
 KINDS = {
     "plain": {}, "pairs": {"keep_pairs": True}, "signed": {"signed": True},

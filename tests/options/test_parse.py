@@ -67,6 +67,39 @@ PROBLEMS = [
         {"activation.group_size": 1},
         ["activation.group_size=1: must be a whole number >= 2, or null."],
     ),
+    (
+        ["activation=spline"],
+        {"activation.knots": 2, "activation.range": 0, "activation.initial": "sine", "activation.shared": 1},
+        [
+            "activation.knots=2: must be a whole number >= 3 and <= 1025.",
+            f"activation.range=0: {NUMBER} > 0.",
+            "activation.initial=sine: must be one of identity, abs, relu, pairs.",
+            "activation.shared=1: must be true or false.",
+        ],
+    ),
+    (
+        ["activation=spline"],
+        {"activation.constrained": "yes", "activation.tv2": -1, "activation.steep": -0.1, "activation.threshold": -1},
+        [
+            "activation.constrained=yes: must be true or false.",
+            f"activation.tv2=-1: {NUMBER} >= 0.",
+            f"activation.steep=-0.1: {NUMBER} >= 0.",
+            f"activation.threshold=-1: {NUMBER} >= 0.",
+        ],
+    ),
+    (
+        ["activation=spline"],
+        {"activation.shared": True},
+        [
+            "activation.initial=pairs: needs a spline for each channel, and activation.shared=true has one for all; "
+            "use identity, abs, relu."
+        ],
+    ),
+    (
+        ["activation=spline"],
+        {"activation.constrained": False, "activation.steep": 0.5},
+        ["activation.steep=0.5: free slopes (activation.constrained=false) would grow without end; use 0."],
+    ),
     ([], {"dataset.validation": 0.51}, [f"dataset.validation=0.51: {NUMBER} >= 0 and <= 0.5."]),
     ([], {"dataset.limit_train": 0}, ["dataset.limit_train=0: must be a whole number >= 1, or null."]),
     ([], {"dataset.limit_test": 0}, ["dataset.limit_test=0: must be a whole number >= 1, or null."]),
@@ -458,6 +491,9 @@ ACCEPTED = [
     (["activation=groupsort"], {"activation.group_size": 4}),
     (["conv.groups=4"], {}),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.weight": 0, "shuffle.ramp": 0, "shuffle.harden": 1}),
+    (["activation=spline"], {"activation.knots": 3, "model.channels": [15, 31], "model.hidden": [7]}),
+    (["activation=spline"], {"activation.shared": True, "activation.initial": "abs", "activation.steep": 1}),
+    (["activation=spline"], {"activation.constrained": False, "activation.knots": 1025, "activation.range": 1e-9}),
     (["dataset=cifar10"], {"dataset.mean": [0.49, 0.48, 0.45], "dataset.std": [0.2, 0.2, 0.2]}),
 ]
 

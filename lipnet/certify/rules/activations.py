@@ -1,6 +1,7 @@
 """Activations: the largest slope, and the rounding of one entry."""
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -8,8 +9,9 @@ from torch import nn
 
 from lipnet.certify.bound import Refusal, Shape, output_shape, register_rule
 from lipnet.certify.norm import up
-from lipnet.certify.rounding import Step, exact, one_product, register_step
+from lipnet.certify.rounding import Step, exact, gamma, one_product, register_step
 from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
+from lipnet.layers.activations.spline import FixedSpline, LinearSpline, PlainSpline
 
 # The largest slope of each, rounded up; GELU's is 1.12890 (at sqrt(2)) and its approximation's 1.12898.
 SLOPES: dict[type[nn.Module], float] = {
@@ -63,6 +65,20 @@ def _exponential(module: Any, shape: Shape) -> float:
     return 1.0
 
 
+@register_rule(FixedSpline, PlainSpline)
+def _spline(module: PlainSpline, shape: Shape) -> float:
+    """The largest slope: the function is a value at one point and the integral of the slopes from there."""
+    if not 0 < module.range < math.inf or not bool(torch.isfinite(module.starts).all()):
+        return math.inf
+    return float(module.slopes.double().abs().max())
+
+
+@register_rule(LinearSpline)
+def _learned_spline(module: LinearSpline, shape: Shape) -> float:
+    """Of the slopes as they are rounded to the layer's own precision; clipped ones are at most 1 in any."""
+    return _spline(module.fixed(), shape)
+
+
 def _largest(slope: float) -> float:
     """The larger of a slope's size and 1; infinite where the slope is NaN, of which ``max`` would make 1."""
     return math.inf if math.isnan(slope) else max(1.0, abs(slope))
@@ -80,3 +96,47 @@ def _smooth_step(module: nn.Module, shape: Shape, precision: torch.finfo) -> Ste
     zero = 0.5 * math.sqrt(entries) if isinstance(module, nn.Sigmoid) else 0.0
     scale = max(1.0, abs(getattr(module, "alpha", 1.0)))
     return Step(zero, scale * error, 2 * scale * math.sqrt(entries) * error, gain=2 * scale)
+
+
+@register_step(FixedSpline, PlainSpline)
+def _spline_step(module: PlainSpline, shape: Shape, precision: torch.finfo) -> Step:
+    """``intercept + slope x`` of the piece where x is, or of its neighbour where x is next to their knot.
+
+    Both are rounded, as the intercept is; neighbours differ by their change of slope times the distance to the knot.
+    """
+    slopes, starts = module.slopes.detach().double().cpu(), module.starts.detach().double().cpu()
+    (count, pieces), steepest = slopes.shape, float(slopes.abs().max())
+    intercepts = module.tables(slopes, starts, module.range, torch.float64)[1]
+    # An intercept is a sum of the start and, of each piece, a product; their sizes add up to at most this.
+    tabulated = gamma(pieces + 8, torch.finfo(torch.float64)) * (3 * steepest * module.range + starts.abs())
+    misplaced = (slopes.diff(dim=1).abs() * _reach_of_places(pieces, module.range)).amax(1) * precision.eps
+    each = math.sqrt(math.prod(shape) / count)  # as many numbers pass through each spline
+    own = precision.eps * (intercepts.abs().amax(1) + tabulated) + 2 * tabulated + misplaced
+    lost = 4 * precision.tiny * (1 + steepest * (1 + 2 * module.range / pieces))
+    absolute = each * float(torch.linalg.vector_norm(own)) * (1 + 1e-4) + lost * math.sqrt(math.prod(shape))
+    at_zero = intercepts[:, pieces // 2].abs() + tabulated
+    return Step(
+        each * float(torch.linalg.vector_norm(at_zero)),
+        precision.eps * steepest * (1 + 1e-4) + lost,
+        absolute if pieces * precision.eps < 1 / 8 else math.inf,  # places would be off by more than a piece
+        max(1.0, 2 * steepest),
+    )
+
+
+@register_step(LinearSpline)
+def _learned_spline_step(module: LinearSpline, shape: Shape, precision: torch.finfo) -> Step:
+    return _spline_step(module.fixed(), shape, precision)
+
+
+def _reach_of_places(pieces: int, reach: float) -> torch.Tensor:
+    """Over ``precision.eps``, how far x may be from each inner knot and be placed on its wrong side.
+
+    A place is the whole part of ``scale · x``, off by the product's rounding and the scale's, and by nothing where the
+    scale is a power of two; of an odd number of pieces a half is added before.
+    """
+    knots, step = reach * (2 * torch.arange(1, pieces, dtype=torch.float64) / pieces - 1), 2 * reach / pieces
+    if pieces % 2:
+        return 2 * (knots.abs() + step)
+    scale = Fraction(pieces) / Fraction(2 * reach)
+    exact_products = scale.numerator.bit_count() == scale.denominator.bit_count() == 1
+    return torch.zeros_like(knots) if exact_products else 1.5 * knots.abs()

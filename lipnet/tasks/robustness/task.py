@@ -23,6 +23,7 @@ from lipnet.options.tasks import Robustness as Option
 from lipnet.runs.files import write_csv
 from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.storage import dispensable
+from lipnet.tasks.activations import show_activations
 from lipnet.tasks.results import Start
 from lipnet.tasks.robustness.deployment import accuracy_by_arithmetic, examine
 from lipnet.tasks.robustness.diagnostics import write_diagnostics
@@ -38,6 +39,7 @@ from lipnet.training.tracker import Tracker
 
 log = logging.getLogger("lipnet")
 
+_SHOWN = 256  # test images whose way through learned activations is drawn
 _CHARTS: Charts = {
     "training and validation": {
         "loss": ["Multiline", ["(train|validation)/loss"]],
@@ -202,6 +204,7 @@ class Robustness(Task[Results]):
         if found.shown:
             largest = max(config.eval_radii, key=radius_value)
             tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
+        show_activations(self.network, self.test.pixels(slice(_SHOWN)), self.session.directory, tracker, step)
 
     def examine(self, model: nn.Module, network: nn.Module, deployed: nn.Module) -> Examined:
         return examine(network, deployed, self.test, self.config)

@@ -17,6 +17,7 @@ from lipnet.layers import Cones
 from lipnet.runs.files import read_csv, write_csv
 from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.storage import dispensable
+from lipnet.tasks.activations import FIGURE, show_activations
 from lipnet.tasks.results import Start
 from lipnet.tasks.task import Charts, Task
 from lipnet.tasks.wasserstein.evaluation import Estimation, critic_values, estimate_distance, measure_gap
@@ -37,6 +38,7 @@ _CHARTS: Charts = {
     },
     "certificates": {"lipschitz": ["Multiline", ["lipschitz/.*"]]},
 }
+_SHOWN = 1000  # samples a side whose way through learned activations is drawn
 _KNOWN = ("estimate", "certified_lower_bound", "true_value", "estimate_over_true", "exact_on_sample")
 
 
@@ -127,5 +129,8 @@ class Wasserstein(Task[Results]):
             figure = wasserstein_figure(found, results["wasserstein"], rows, config.pair.steps_per_epoch, title)
             figure.savefig(directory / "wasserstein.png", dpi=150)
             tracker.figure("test/wasserstein", figure, step)
+        with dispensable(FIGURE, directory):
+            samples = torch.cat((found.first[:_SHOWN], found.second[:_SHOWN])).to(self.session.device)
+            show_activations(found.critic, samples, directory, tracker, step)
         table = Fitting(lambda width: wasserstein_table(results, width))
         log_fitting(log, "evaluation samples, weights of epoch %d\n%s", results["best_epoch"], table)

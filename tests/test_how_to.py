@@ -23,7 +23,7 @@ TRAINED = (
     ["task=wasserstein", "dataset=halves", "model.hidden=[8]", "dataset.steps_per_epoch=3",
      "dataset.selection_samples=50", "dataset.evaluation_samples=200", "estimate.transport_samples=50"],
 )  # fmt: skip
-ROWS = ["tests/layers/test_harness.py", "tests/losses", "tests/data/test_pairs.py", "tests/data/test_images.py",
+ROWS = ["tests/layers/test_harness.py", "tests/losses", "tests/data/pairs/test_pair.py", "tests/data/test_images.py",
         "tests/options/test_registry.py", "tests/export/test_exported_activations.py"]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def apply(step, folder):
 def copy(tmp_path_factory):
     """A copy of the checkout to which every step of every page was done, and how to run Python there."""
     folder = tmp_path_factory.mktemp("checkout")
-    for path in ("conf", "lipnet", "tests", "pyproject.toml", "train.py"):
+    for path in ("conf", "lipnet", "tests", "pyproject.toml", "setup.cfg", "train.py"):
         subprocess.run(["cp", "-r", str(ROOT / path), str(folder)], check=True)
     for page in PAGES:
         for step in STEP.findall(page.read_text()):

@@ -2,7 +2,13 @@
 
 import sys
 
-if __name__ == "__main__":
-    from lipnet.export.__main__ import main
 
+def main() -> int:
+    """The exit code of the check."""
+    from lipnet.export.__main__ import main as check
+
+    return check()
+
+
+if __name__ == "__main__":
     sys.exit(main())

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from lipnet.data.augment import crop_and_flip
-from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.options.facts import image_facts
 from lipnet.options.images import AugmentedDataset, Dataset
 from lipnet.options.messages import show
 from lipnet.options.registry import load
+from lipnet.randomness import stream
 
 
 @dataclass(frozen=True)

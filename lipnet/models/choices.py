@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from torch import nn
 
-from lipnet.data.randomness import stream
 from lipnet.options.config import Config
 from lipnet.options.registry import load
+from lipnet.randomness import stream
 
 Shape = tuple[int, ...]
 Layer = Callable[..., nn.Module]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy
 import torch
 
-from lipnet.data.randomness import stream_seed
 from lipnet.errors import UserError
+from lipnet.randomness import stream_seed
 
 _CORES = torch.get_num_threads()  # as the process started, before any run changed it
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import to_plain
 from lipnet.data.pairs import load_pair
-from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.options.pairs import Pair
+from lipnet.randomness import stream
 from lipnet.runs.load import load_run
 from lipnet.tasks.wasserstein.evaluation import critic_values, measure_gap
 from lipnet.tasks.wasserstein.interval import Interval, mean_interval

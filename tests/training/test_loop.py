@@ -1,57 +1,20 @@
 import dataclasses
 import math
-import os
 import signal
 
 import pytest
 import torch
 from launching import table
+from small_loop import BATCH, BATCHES, EPOCHS, EXAMPLES, Objective, small_model, small_split
 from torch import nn
 from torch.nn import functional
 
-from lipnet.data.images import Split
 from lipnet.errors import UserError
 from lipnet.runs import checkpoint
 from lipnet.training import loop
 from lipnet.training.interrupt import Interrupted
 from lipnet.training.loop import Loop
-from lipnet.training.protocols import Validation
 from lipnet.training.tracker import Tracker
-
-EXAMPLES, BATCH, EPOCHS = 10, 4, 3  # the third batch of an epoch has 2 examples
-BATCHES = 3
-
-
-class Objective:
-    """Cross-entropy; scores are given, and signals can be sent at the end of a step."""
-
-    sums = ("loss", "examples")
-
-    def __init__(self, scores=(1.0, 2.0, 3.0), strike=None, error=0.0):
-        self.scores, self.strike, self.error = scores, strike, error
-        self.losses, self.rates, self.modes = [], [], []
-        self.loop = None
-
-    def step(self, model, images, labels):
-        losses = functional.cross_entropy(model(images), labels, reduction="none")
-        self.losses.append(losses.detach())
-        self.modes.append(self.loop.model.training)
-        self.rates.append(self.loop.optimizer.param_groups[0]["lr"])
-        if self.strike is not None and len(self.losses) == self.strike[1]:
-            os.kill(os.getpid(), self.strike[0])
-        return losses.mean(), torch.stack((losses.detach().sum(), torch.tensor(float(len(labels)))))
-
-    def validate(self, model, epoch):
-        assert not model.training
-        score = self.scores[epoch - 1]
-        return Validation({"validation/score": score}, score, self.error)
-
-
-def _split():
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (EXAMPLES, 1, 2, 2), generator=generator, dtype=torch.uint8)
-    labels = torch.randint(0, 3, (EXAMPLES,), generator=generator)
-    return Split(images, labels, 255, torch.arange(EXAMPLES))
 
 
 @pytest.fixture
@@ -61,13 +24,8 @@ def config(make_config):
     )
 
 
-def _model():
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
-
-
 def _loop(config, directory, objective):
-    objective.loop = Loop(_model(), _split(), config, directory, {"facts": "kept"})
+    objective.loop = Loop(small_model(), small_split(), config, directory, {"facts": "kept"})
     return objective.loop
 
 
@@ -86,7 +44,7 @@ def _train(config, directory, objective, restore=False):
 def test_training_is_plain_gradient_descent(config, tmp_path):
     objective = Objective()
     trained = _train(config, tmp_path, objective)
-    model, split = _model(), _split()
+    model, split = small_model(), small_split()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
     steps = EPOCHS * BATCHES
     for step in range(steps):
@@ -170,7 +128,7 @@ class Told(nn.Linear):
 
 def test_layers_are_told_of_every_step(config, tmp_path):
     layer, objective = Told(), Objective()
-    objective.loop = Loop(nn.Sequential(nn.Flatten(), layer), _split(), config, tmp_path, {})
+    objective.loop = Loop(nn.Sequential(nn.Flatten(), layer), small_split(), config, tmp_path, {})
     tracker = Tracker(tmp_path)
     try:
         objective.loop.run(objective, tracker)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from launching import table
-from test_loop import EPOCHS, Objective, _model, _split
+from small_loop import EPOCHS, Objective, small_model, small_split
 from torch import nn
 from torch.nn import functional
 
@@ -50,7 +50,7 @@ def config(make_config):
 
 
 def _made(config, directory, objective, kind=PlainUpdate, model=None):
-    objective.loop = Loop(model or _model(), _split(), config, directory, {}, kind=kind)
+    objective.loop = Loop(model or small_model(), small_split(), config, directory, {}, kind=kind)
     return objective.loop
 
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from lipnet.data.images import Split, load_files
 from lipnet.data.pairs.pair import Pair, pair_stream
-from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.models.gan import Gan, generate, latent_vectors
 from lipnet.options.pairs import GanPair
+from lipnet.randomness import stream
 from lipnet.runs.load import load_run
 
 

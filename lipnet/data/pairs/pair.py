@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lipnet.data.randomness import stream
 from lipnet.errors import UserError
+from lipnet.randomness import stream
 
 Sampler = Callable[[int, torch.Generator], Tensor]  # (count, generator) -> (count, *shape), float64
 Potential = Callable[[Tensor], Tensor]  # (count, *shape) -> (count,), 1-Lipschitz

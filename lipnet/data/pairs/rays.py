@@ -11,9 +11,9 @@ from torch import Tensor
 from lipnet.data.images import Split, load_files
 from lipnet.data.pairs.cones import distances
 from lipnet.data.pairs.pair import Pair, pair_stream
-from lipnet.data.randomness import stream
 from lipnet.errors import UserError
 from lipnet.options.pairs import ImagePair, MinFunnel, NearestAnchor
+from lipnet.randomness import stream
 
 _BOX = 2.5  # the funnels' base distribution is uniform on [-2.5, 2.5]^dimension
 _TRUTH_SAMPLES = 2**17

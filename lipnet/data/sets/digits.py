@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from lipnet.data.images import Split
-from lipnet.data.randomness import stream
+from lipnet.randomness import stream
 
 
 def digits(config: Any) -> tuple[Split, Split]:

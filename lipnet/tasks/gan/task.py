@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
 from lipnet.data.images import Split, Splits, load_splits
-from lipnet.data.randomness import stream
 from lipnet.data.transport import transport_cost
 from lipnet.errors import UserError
 from lipnet.models.gan import Gan, generate, latent_vectors
@@ -22,6 +21,7 @@ from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.models import GanCritic
 from lipnet.options.option import of_kind
 from lipnet.options.tasks import GanTraining
+from lipnet.randomness import stream
 from lipnet.runs.commands import on_run
 from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.storage import dispensable
@@ -105,7 +105,7 @@ class GenerativeAdversarial(Task[Results]):
     def latent(self) -> Tensor:
         """The latent vectors whose images are shown, and compared with those of the validation split."""
         count = max(_SHOWN, min(len(self.validation), _VALIDATED))
-        return self._vectors(count, "latent vectors of validation")
+        return self._vectors(count, stream(self.config.seed, "latent vectors of validation"))
 
     @cached_property
     def penalty(self) -> float | None:
@@ -165,7 +165,7 @@ class GenerativeAdversarial(Task[Results]):
         started = time.perf_counter()
         train, test = self.splits.train, self.splits.test
         count = min(_TRANSPORTED, len(train), len(test))
-        latent = self._vectors(max(count, _SHOWN), "latent vectors of evaluation")
+        latent = self._vectors(max(count, _SHOWN), stream(self.config.seed, "latent vectors of evaluation"))
         self.generated = generate(model.generator, latent).cpu()
         images = test.pixels(slice(count))
         found: Generated = {
@@ -223,8 +223,7 @@ class GenerativeAdversarial(Task[Results]):
         shape, _ = inputs_and_outputs(self.config.dataset)
         return lipschitz_bound(model.critic, shape) if model.constrained else None
 
-    def _vectors(self, count: int, purpose: str) -> Tensor:
-        random = stream(self.config.seed, purpose)
+    def _vectors(self, count: int, random: torch.Generator) -> Tensor:
         return latent_vectors(count, self.config.generator.latent, random).to(self.session.device)
 
 

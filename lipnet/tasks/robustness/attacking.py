@@ -16,11 +16,11 @@ from tqdm import tqdm
 from lipnet.attacks import ATTACKS, InBall, Nearest
 from lipnet.certify import margins
 from lipnet.certify.radius import model_logits
-from lipnet.data.randomness import stream
 from lipnet.errors import CertificateViolation
 from lipnet.options.checks import radius_value
 from lipnet.options.config import Config
 from lipnet.options.tasks import FOOLBOX_ATTACKS
+from lipnet.randomness import stream
 from lipnet.training import distributed
 
 _SHOWN = 16

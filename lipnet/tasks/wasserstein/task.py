@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
 from lipnet.data.pairs import Pair, PairBatches, load_pair
-from lipnet.data.randomness import stream
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.layers import Cones
+from lipnet.randomness import stream
 from lipnet.runs.files import read_csv, write_csv
 from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.storage import dispensable

@@ -6,7 +6,7 @@ from launching import launch, results
 
 from lipnet.data.images import load_files
 from lipnet.data.pairs import load_pair
-from lipnet.data.randomness import stream
+from lipnet.randomness import stream
 from lipnet.runs.load import load_run
 
 GAN = (

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from lipnet.data.pairs import Pair, PairBatches, check_pair, load_pair, rays
 from lipnet.data.pairs.pair import independent
-from lipnet.data.randomness import stream
 from lipnet.data.transport import transport_cost
 from lipnet.errors import UserError
 from lipnet.options import registry
 from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.registry import names_for
+from lipnet.randomness import stream
 
 # Every pair: options that it is tested with beside its default ones, small ones for speed; and how far a sample x of
 # the first distribution moves against the potential's gradient to its partner in the second, from the potential's value

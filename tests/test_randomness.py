@@ -6,7 +6,7 @@ import pytest
 import torch
 from launching import ROOT
 
-from lipnet.data.randomness import stream, stream_seed
+from lipnet.randomness import stream, stream_seed
 
 # The first two numbers of a stream, everywhere and for good: (seed, purpose, indices) -> numbers below 2^31
 FIRST = {
@@ -25,7 +25,7 @@ DATA = {
 }
 # Files that seed a generator themselves.
 OTHERS = {
-    "data/randomness.py": "the streams",
+    "randomness.py": "the streams",
     "training/seeding.py": "the global generators, from streams",
     "attacks/isolation.py": "the global generators, from a stream",
     "data/pairs/rays.py": "the funnels of a published benchmark, bit for bit",

@@ -155,7 +155,15 @@ _ACTIVATIONS = (
 def activation(draw: Random, shape: Shape) -> nn.Module:
     """Any activation with a rule, and the modules that act on each entry."""
     sorts = [layers.MaxMin, lambda: layers.GroupSort(2)] if shape[0] % 2 == 0 else []
-    return draw.choice([*_ACTIVATIONS, *sorts])()
+    return draw.choice([*_ACTIVATIONS, *sorts, lambda: spline(draw, shape[0]), lambda: spline(draw, 1)])()
+
+
+def spline(draw: Random, splines: int) -> nn.Module:
+    """With a kink at each knot, and any slopes."""
+    layer = layers.FixedSpline(splines, draw.randint(3, 20), draw.uniform(0.2, 4))
+    layer.slopes.uniform_(-2, 2)
+    layer.starts.normal_()
+    return layer
 
 
 def normalize(draw: Random, shape: Shape) -> nn.Module:

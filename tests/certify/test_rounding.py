@@ -397,5 +397,9 @@ def test_splines_that_are_not_finite_prove_nothing():
         getattr(module, change).fill_(math.nan)
         assert lipschitz_bound(module, (2,)) == math.inf
     module = FixedSpline(2, 5, 1.0)
+    module.knots = 4  # a scale of other pieces
+    with pytest.raises(TypeError, match=r"it has slopes of \(2, 4\), not of \(2, 3\)"):
+        lipschitz_bound(module, (2,))
+    module = FixedSpline(2, 5, 1.0)
     module.range = math.inf
     assert lipschitz_bound(module, (2,)) == math.inf

@@ -68,6 +68,8 @@ def _exponential(module: Any, shape: Shape) -> float:
 @register_rule(FixedSpline, PlainSpline)
 def _spline(module: PlainSpline, shape: Shape) -> float:
     """The largest slope: the function is a value at one point and the integral of the slopes from there."""
+    if module.slopes.shape != (module.splines, module.knots - 1):
+        raise Refusal(f"it has slopes of {tuple(module.slopes.shape)}, not of ({module.splines}, {module.knots - 1})")
     if not 0 < module.range < math.inf or not bool(torch.isfinite(module.starts).all()):
         return math.inf
     return float(module.slopes.double().abs().max())

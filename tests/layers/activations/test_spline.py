@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd import forward_ad
-from torch.func import functional_call, vmap
+from torch.func import functional_call, grad, vmap
 
 from lipnet.certify import lipschitz_bound
 from lipnet.layers import FixedSpline, LinearSpline, ThresholdedSpline
@@ -225,6 +225,22 @@ def test_forward_mode_and_batched_gradients():
         outputs = layer(forward_ad.make_dual(inputs, torch.ones_like(inputs)))
         tangent = forward_ad.unpack_dual(outputs).tangent
     torch.testing.assert_close(tangent, rows.sum((2, 3)))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_gradients_of_parameters_within_transforms(shared):
+    """In training, where the values are projected by ordinary steps alone: of the batch, and of each example."""
+    layer, inputs = steep(4, shared=shared), torch.randn(5, 4, dtype=torch.float64)
+    layer.project()
+
+    def loss(values, examples):
+        return functional_call(layer, {"values": values}, examples).pow(3).sum()
+
+    values = layer.values.detach()
+    each = vmap(grad(loss), in_dims=(None, 0))(values, inputs[:, None])
+    (expected,) = torch.autograd.grad(layer(inputs).pow(3).sum(), layer.values)
+    torch.testing.assert_close(grad(loss)(values, inputs), expected)
+    torch.testing.assert_close(each.sum(0), expected)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

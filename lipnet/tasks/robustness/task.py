@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import certified_radii, lipschitz_bound, pairwise_certified_radii, pairwise_lipschitz_bounds
+from lipnet.certify.plain import to_plain
 from lipnet.certify.radius import model_logits
 from lipnet.data.images import Split, Splits, load_splits
 from lipnet.display.fitting import Fitting, log_fitting
@@ -107,7 +108,8 @@ class Robustness(Task[Results]):
         if not len(self.validation):
             return Validation(metrics, float(epoch))
         labels = self.validation.labels
-        logits = distributed.in_parts(lambda images: model_logits(model, images), self.validation.pixels())
+        plain = to_plain(model, blocked=False)  # reads each weight once, and not for each batch
+        logits = distributed.in_parts(lambda images: model_logits(plain, images), self.validation.pixels())
         losses = self.loss(logits, labels)
         metrics["validation/loss"] = float(losses.mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())

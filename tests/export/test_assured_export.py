@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import onnxruntime
 import pytest
@@ -23,8 +24,9 @@ from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.export.verification import _compare_constants
 from lipnet.layers import Abs, ChannelShuffle, Concat, GroupSort, MaxMin, Normalize, PaddedConv2d, Residual
+from lipnet.models.choices import activation
 from lipnet.options.defaults import completed
-from lipnet.options.registry import GROUPS, load
+from lipnet.options.registry import GROUPS
 
 sys.path.insert(0, str(ROOT / "scripts" / "stress"))
 import attack_assured
@@ -101,7 +103,7 @@ def test_the_export_says_what_holds(run, exported, capsys):
 
 def _activation(name):
     keys = completed({"activation": {"name": name}})["activation"]
-    return load("activation", name)(**{key: value for key, value in keys.items() if key != "name"})
+    return activation(SimpleNamespace(activation=GROUPS["activation"][name].keys(**keys)), 24)
 
 
 LAYERS = {  # every type of layer that a classifier may have

@@ -50,14 +50,17 @@ class PlainSpline(nn.Module):
     @staticmethod
     def at(inputs: Tensor, slopes: Tensor, intercepts: Tensor, range: float, splines: int, knots: int) -> Tensor:
         """``intercept + slope x`` of the piece where each number is."""
-        pieces, middle = knots - 1, (knots - 1) // 2
+        pieces, middle = knots - 1, (knots - 1) // 2  # added as a whole number: a knot at 0 is exactly there
         scaled = inputs * (pieces / (2 * range))
         scaled = (scaled + 0.5 if pieces % 2 else scaled).floor().clamp(-middle, pieces - 1 - middle)
-        places = scaled.nan_to_num(0.0).long() + middle  # added as a whole number: a knot at 0 is exactly there
+        places = (
+            scaled.masked_fill(scaled.isnan(), 0.0).long() + middle
+        )  # added as a whole number: a knot at 0 is exactly there
         if splines > 1:
             first = torch.arange(0, splines * pieces, pieces, device=inputs.device)
             places = (places.transpose(1, -1) + first).transpose(1, -1)
-        return intercepts.flatten()[places] + slopes.flatten()[places] * inputs
+        slope, intercept = (table.flatten().index_select(0, places.flatten()) for table in (slopes, intercepts))
+        return intercept.view_as(inputs) + slope.view_as(inputs) * inputs
 
 
 _tables, _at = PlainSpline.tables, PlainSpline.at

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lipnet.certify import lipschitz_bound
+from lipnet.certify.plain import hardened
 from lipnet.layers import (
     BCOPConv2d,
     ChannelShuffle,
@@ -23,7 +24,7 @@ from lipnet.layers import (
     UnitRowLinear,
 )
 from lipnet.layers.dense.constrained import ConstrainedLinear
-from lipnet.models import build_model, hardened
+from lipnet.models import build_model
 from lipnet.options import GROUPS
 from lipnet.options.facts import image_facts
 

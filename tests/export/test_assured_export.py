@@ -134,8 +134,11 @@ LAYERS = {  # every type of layer that a classifier may have
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("narrow", [True, False])
-@pytest.mark.parametrize("name", LAYERS)
+# An activation is computed in the same way whatever stands beside it: one of the two is enough.
+CASES = [(name, narrow) for name in LAYERS for narrow in (True, False) if narrow or name not in GROUPS["activation"]]
+
+
+@pytest.mark.parametrize(("name", "narrow"), CASES)
 @torch.no_grad()
 def test_every_layer_is_evaluated_again_as_in_float64(tmp_path, name, narrow):
     network, shape = LAYERS[name]

@@ -37,6 +37,7 @@ from lipnet import layers
 from lipnet.certify import certify, lipschitz_bound
 from lipnet.certify.bound import output_shape
 from lipnet.certify.plain import to_plain
+from lipnet.layers import OrthogonalizationError
 
 Shape = tuple[int, ...]
 Random = random.Random
@@ -433,7 +434,7 @@ def judge(draw: Random, kind: str, changed: Changed) -> Verdict | None:
     with undo if undo is not None else contextlib.nullcontext():
         try:
             bound = lipschitz_bound(network, shape)
-        except TypeError:
+        except (TypeError, OrthogonalizationError):  # of weights that are not finite
             if kind in ("nothing", "harmless subclass", "backward hook", "in place", "shared module"):
                 return Verdict(kind, True, "refused without a reason")
             return Verdict(kind, True, _plain_fault(network, shape))

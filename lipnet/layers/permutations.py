@@ -48,11 +48,11 @@ def nearest_permutation(matrix: Tensor) -> Tensor:
         OrthogonalizationError: an entry is not finite.
     """
     sizes = matrix.detach().abs()
-    order = sizes.argmax(1)
-    if len(order.unique()) == len(order) and bool(torch.isfinite(sizes).all()):
-        return order
     if not bool(torch.isfinite(sizes).all()):
         raise OrthogonalizationError("no permutation is nearest to a matrix with entries that are not finite")
+    order = sizes.argmax(1)
+    if len(order.unique()) == len(order):
+        return order
     from scipy.optimize import linear_sum_assignment
 
     return torch.from_numpy(linear_sum_assignment(sizes.double().cpu().numpy(), maximize=True)[1]).to(order)

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -23,8 +24,7 @@ def convolution(config: Config, size: tuple[int, int], grouped: bool = True) -> 
     make, keys = load("conv", config.conv.name), config.conv.own_keys()
     if "groups" in keys and not grouped:
         keys["groups"] = 1
-    for_one_size = "image_size" in inspect.signature(make).parameters
-    return functools.partial(make, **keys, **({"image_size": size} if for_one_size else {}))
+    return functools.partial(make, **keys, **_taken(make, image_size=size))
 
 
 def shuffles(config: Config, channels: int, index: int) -> list[nn.Module]:
@@ -48,6 +48,11 @@ def linear(config: Config) -> Layer:
 def activation(config: Config, channels: int) -> nn.Module:
     """A new layer for so many channels, of axis 1."""
     make = load("activation", config.activation.name)
-    for_some_channels = "channels" in inspect.signature(make).parameters
-    layer: nn.Module = make(**config.activation.own_keys(), **({"channels": channels} if for_some_channels else {}))
+    layer: nn.Module = make(**config.activation.own_keys(), **_taken(make, channels=channels))
     return layer
+
+
+def _taken(make: Layer, **facts: Any) -> dict[str, Any]:
+    """The facts about a layer's place that its constructor has arguments for."""
+    parameters = inspect.signature(make).parameters
+    return {name: value for name, value in facts.items() if name in parameters}

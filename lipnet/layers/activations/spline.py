@@ -50,12 +50,11 @@ class PlainSpline(nn.Module):
     @staticmethod
     def at(inputs: Tensor, slopes: Tensor, intercepts: Tensor, range: float, splines: int, knots: int) -> Tensor:
         """``intercept + slope x`` of the piece where each number is."""
-        pieces, middle = knots - 1, (knots - 1) // 2  # added as a whole number: a knot at 0 is exactly there
+        pieces, middle = knots - 1, (knots - 1) // 2
         scaled = inputs * (pieces / (2 * range))
         scaled = (scaled + 0.5 if pieces % 2 else scaled).floor().clamp(-middle, pieces - 1 - middle)
-        places = (
-            scaled.masked_fill(scaled.isnan(), 0.0).long() + middle
-        )  # added as a whole number: a knot at 0 is exactly there
+        # The middle is added as a whole number: a knot at 0 is exactly there.
+        places = scaled.masked_fill(scaled.isnan(), 0.0).long() + middle
         if splines > 1:
             first = torch.arange(0, splines * pieces, pieces, device=inputs.device)
             places = (places.transpose(1, -1) + first).transpose(1, -1)

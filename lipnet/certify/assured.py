@@ -184,10 +184,10 @@ def assured_constants(network: nn.Module, input_shape: Shape, narrow: int | None
     """
     shape = tuple(input_shape)
     with measured_once():
-        whole = [rounding_bound(network, shape, dtype) for dtype in (torch.float32, torch.float64)]
+        in_turn = assured_layers(network)  # what runs, and what a reader of an export finds
+        whole = [rounding_bound(in_turn, shape, dtype) for dtype in (torch.float32, torch.float64)]
         if math.prod(output_shape(network, shape)) < 2:
             raise ValueError("only a network of two outputs or more has a prediction to be assured")
-        in_turn = assured_layers(network)
         if narrow is None:
             narrow = len(in_turn)
         layers = []

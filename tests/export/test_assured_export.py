@@ -15,6 +15,7 @@ from torch import nn
 
 from lipnet import load_run, to_plain
 from lipnet.certify import assured
+from lipnet.certify.assured import assured_constants
 from lipnet.data.images import load_splits
 from lipnet.errors import UserError
 from lipnet.export import describe, exported_state, rebuild
@@ -156,6 +157,17 @@ def test_every_layer_is_evaluated_again_as_in_float64(tmp_path, name, narrow):
         torch.testing.assert_close(logits, exact, rtol=0, atol=1e-12)
     single = _onnx(tmp_path / "network.onnx")(images[:1])[0]
     torch.testing.assert_close(single, exact[:1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(8))  # with some weights the last layer holds the largest number on the way
+def test_the_deployed_network_proves_the_very_constants(seed):
+    torch.manual_seed(seed)
+    shuffled = nn.Sequential(ChannelShuffle([2, 0, 1], [1, -1, 1]), nn.Flatten(), nn.Linear(12, 3))
+    deployed = assured(shuffled.eval().requires_grad_(False), (3, 2, 2))
+    weights, constants = split_constants(with_constants(exported_state(deployed.network), deployed))
+    found = assured_constants(rebuild(describe(deployed.network), weights), (3, 2, 2), int(deployed.narrow))
+    for name, value in found.items():
+        assert torch.equal(value, constants[name]), name
 
 
 def test_the_order_of_a_shuffle_need_not_be_float32():

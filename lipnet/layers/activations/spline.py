@@ -117,13 +117,13 @@ class LinearSpline(nn.Module):
         self,
         channels: int,
         knots: int = 17,
-        range: float = 4.0,
+        range: float = 1.0,
         initial: str = "pairs",
         shared: bool = False,
         constrained: bool = True,
         tv2: float = 0.0,
         steep: float = 0.0,
-        rate: float = 0.2,
+        rate: float = 0.05,
     ) -> None:
         super().__init__()
         self.channels = whole_number(channels, "channels", type(self).__name__)

@@ -9,6 +9,9 @@ and validation and evaluation see it.
 ``end_step(share)``: called after every step of the training with the share of all steps that are done, above 0 and at
 most 1. What it changes must be in the state dict, so that a resumed run goes on with it.
 
+``rate_factor: float``: what multiplies the learning rate for the layer's own parameters, at least 0. They are not
+decayed: 0 is not what they would be without examples.
+
 ``diagnostics() -> dict[str, float]``: numbers that an epoch reports, by name.
 """
 
@@ -35,6 +38,12 @@ def diagnostics(model: nn.Module) -> dict[str, float]:
         if _has(layer, "diagnostics"):
             found |= {f"layers/{name}_{what}": value for what, value in layer.diagnostics().items()}
     return found
+
+
+def rate_factor(layer: nn.Module) -> float | None:
+    """What multiplies the learning rate for the layer's own parameters; ``None`` where it does not say."""
+    factor = getattr(layer, "rate_factor", None)
+    return float(factor) if isinstance(factor, int | float) else None
 
 
 def is_soft(layer: nn.Module) -> bool:

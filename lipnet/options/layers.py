@@ -65,6 +65,7 @@ class Spline(Named):
     constrained: bool = checked(boolean)
     tv2: float = checked(number(at_least=0))
     steep: float = checked(number(at_least=0))
+    rate: float = checked(number(at_least=0))
     threshold: float = checked(number(at_least=0))
 
 

@@ -7,19 +7,30 @@ from typing import Any
 import torch
 from torch import nn
 
+from lipnet.layers.training import rate_factor
 from lipnet.options.option import Named
 from lipnet.options.registry import load
 from lipnet.options.training import Cosine, Exponential, OneCycle, Optimizer
 
 
 def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str, Any]]:
-    """An optimizer's groups: one for each child module in ``rates``, with that ``factor``, after one for the rest."""
-    groups: list[dict[str, Any]] = [{"params": [], "factor": 1.0}]
-    groups += [{"params": list(model.get_submodule(name).parameters()), "factor": rates[name]} for name in rates]
-    groups[0]["params"] = [
-        parameter for name, parameter in model.named_parameters() if name.partition(".")[0] not in rates
-    ]
-    return groups
+    """An optimizer's groups, each with what multiplies the learning rate as its ``factor``.
+
+    The first is of all parameters but those of the child modules in ``rates``, which have one each, and of the layers
+    that learn at a rate of their own, which are never decayed.
+    """
+    groups: dict[tuple[str, float | None], dict[str, Any]] = {("", None): {"params": [], "factor": 1.0}}
+    groups |= {(name, None): {"params": [], "factor": factor} for name, factor in rates.items()}
+    seen: set[nn.Parameter] = set()
+    for name, layer in model.named_modules():
+        child, own = name.partition(".")[0], rate_factor(layer)
+        place = (child if child in rates else "", own)
+        for parameter in layer.parameters(recurse=False):
+            if parameter not in seen:
+                group = {"params": [], "factor": rates.get(place[0], 1.0) * (own or 0.0), "weight_decay": 0.0}
+                groups.setdefault(place, group)["params"].append(parameter)
+                seen.add(parameter)
+    return list(groups.values())
 
 
 def build_optimizer(option: Optimizer, parameters: Iterable[Any]) -> torch.optim.Optimizer:

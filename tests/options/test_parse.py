@@ -79,11 +79,18 @@ PROBLEMS = [
     ),
     (
         ["activation=spline"],
-        {"activation.constrained": "yes", "activation.tv2": -1, "activation.steep": -0.1, "activation.threshold": -1},
+        {
+            "activation.constrained": "yes",
+            "activation.tv2": -1,
+            "activation.steep": -0.1,
+            "activation.rate": -1,
+            "activation.threshold": -1,
+        },
         [
             "activation.constrained=yes: must be true or false.",
             f"activation.tv2=-1: {NUMBER} >= 0.",
             f"activation.steep=-0.1: {NUMBER} >= 0.",
+            f"activation.rate=-1: {NUMBER} >= 0.",
             f"activation.threshold=-1: {NUMBER} >= 0.",
         ],
     ),

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lipnet.training.schedules import build_optimizer, learning_rate
+from lipnet.layers import LinearSpline
+from lipnet.training.schedules import build_optimizer, learning_rate, parameter_groups
 
 STEPS, STEPS_PER_EPOCH, PEAK = 200, 10, 2.0
 ONE_CYCLE = ("scheduler=onecycle", "scheduler.warmup=0.25", "scheduler.final=0.1")
@@ -71,3 +72,16 @@ def test_optimizers_take_their_options(make_config, overrides, kind, expected):
     (group,) = optimizer.param_groups
     assert {"lr": 0.125, "weight_decay": 0.25, **expected}.items() <= group.items()
     assert len(group["params"]) == 2
+
+
+def test_layers_may_learn_at_a_rate_of_their_own():
+    """They are not decayed either, and a parameter that is used twice is in one group."""
+    shared, spline = nn.Linear(4, 4), LinearSpline(4, knots=17, range=4.0, rate=0.5)
+    child = nn.Sequential(nn.Linear(4, 2), LinearSpline(2, knots=17, range=4.0, rate=0.2))
+    network = nn.Sequential(nn.Sequential(shared, spline), shared, child)
+    groups = parameter_groups(network, {"2": 0.5})
+    assert [(group["factor"], len(group["params"]), group.get("weight_decay")) for group in groups] == [
+        (1.0, 2, None), (0.5, 2, None), (0.25, 1, 0.0), (0.05, 1, 0.0),
+    ]  # fmt: skip
+    assert groups[2]["params"][0] is spline.values
+    torch.optim.AdamW(groups, lr=0.1, weight_decay=0.5)

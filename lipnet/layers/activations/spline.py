@@ -109,23 +109,26 @@ class LinearSpline(nn.Module):
         constrained: whether slopes are clipped; if not, the layer is as steep as its steepest slope.
         tv2: weight of ``Σ |change of slope|`` in the loss.
         steep: weight of ``Σ (1 - slope²)`` in the loss, for slopes that keep the norm of gradients.
+        rate: what multiplies the learning rate for the slopes. Adam moves every number as far, and slopes, which are at
+            most 1, are learned worse where they are pushed to and fro as far as weights.
     """
 
     def __init__(
         self,
         channels: int,
         knots: int = 17,
-        range: float = 4.0,
+        range: float = 1.0,
         initial: str = "pairs",
         shared: bool = False,
         constrained: bool = True,
         tv2: float = 0.0,
         steep: float = 0.0,
+        rate: float = 0.05,
     ) -> None:
         super().__init__()
         self.channels = whole_number(channels, "channels", type(self).__name__)
         self.knots, self.range, self.initial, self.shared = knots, range, initial, shared
-        self.constrained, self.tv2, self.steep = constrained, tv2, steep
+        self.constrained, self.tv2, self.steep, self.rate = constrained, tv2, steep, rate
         self._check_arguments()
         self.values = nn.Parameter(torch.empty(1 if shared else self.channels, knots))
         self.reset_parameters()
@@ -188,6 +191,11 @@ class LinearSpline(nn.Module):
         slopes, _ = self.effective()
         return self.tv2 * slopes.diff(dim=1).abs().sum() + self.steep * (1 - slopes.square()).sum()
 
+    @property
+    def rate_factor(self) -> float:
+        """Of the values, which moves the slopes, their differences over the distance of two knots, at the rate."""
+        return self.rate * self._step()
+
     def extra_repr(self) -> str:
         kind = "shared" if self.shared else f"{self.channels}"
         free = "" if self.constrained else ", constrained=False"
@@ -221,6 +229,8 @@ class LinearSpline(nn.Module):
             raise ValueError(f"{name} has one spline if shared=True, and initial='pairs' needs one for each channel")
         if not (self.tv2 >= 0 and self.steep >= 0):
             raise ValueError(f"{name} needs weights tv2 and steep >= 0, got {self.tv2} and {self.steep}")
+        if not 0 <= self.rate < math.inf:
+            raise ValueError(f"{name} needs a finite rate >= 0, got {self.rate}")
         if self.steep and not self.constrained:
             raise ValueError(f"{name} needs steep=0 if constrained=False: the penalty has no minimum for free slopes")
 

@@ -383,6 +383,7 @@ def test_a_threshold_makes_a_layer_soft():
         ),
         ({"tv2": -1.0}, "LinearSpline needs weights tv2 and steep >= 0, got -1.0 and 0.0"),
         ({"steep": math.nan}, "LinearSpline needs weights tv2 and steep >= 0, got 0.0 and nan"),
+        ({"rate": -0.5}, "LinearSpline needs a finite rate >= 0, got -0.5"),
         (
             {"steep": 1.0, "constrained": False},
             "LinearSpline needs steep=0 if constrained=False: the penalty has no minimum for free slopes",

@@ -42,9 +42,11 @@ def bjorck(matrix: Tensor, iterations: int = 20, power_iterations: int = 10) -> 
     scale = _spectral_norm_estimate(tall.detach(), power_iterations)
     if not is_transformed(matrix) and not bool(((scale > 0) & torch.isfinite(scale)).all()):
         raise OrthogonalizationError(_cannot("is zero or holds NaN or infinity", matrix))
-    weight = tall / scale
+    weight = _flat(tall / scale)
+    add_product = torch.baddbmm if weight.dim() == 3 else torch.addmm  # one pass over memory instead of four
     for _ in range(iterations):
-        weight = 1.5 * weight - 0.5 * weight @ (weight.mT @ weight)
+        weight = add_product(weight, weight, product(weight.mT, weight), beta=1.5, alpha=-0.5)
+    weight = weight.view_as(tall)
     return weight.mT if wide else weight
 
 

@@ -6,9 +6,10 @@
     python scripts/benchmarks/benchmark.py kernel --json out.json --figure out.png
 
 Suites: step (forward, backward, Adam), eval (forward only), kernel (building one layer's weight, forward and backward,
-against channels and kernel size), end_to_end (lipnet's own loop against its bare step), certify (certified radii of
-10,000 images against a plain float32 pass). Ratios are medians of paired rounds; the machine's noise shows in the
-spread. Beside the times of a training step stand the floating-point operations of its products, as torch counts them
+against channels and kernel size), groups (a training step of BCOP-Large and the building of its kernels, with and
+without groups of channels), end_to_end (lipnet's own loop against its bare step), certify (certified radii of 10,000
+images against a plain float32 pass). Ratios are medians of paired rounds; the machine's noise shows in the spread.
+Beside the times of a training step stand the floating-point operations of its products, as torch counts them
 (factorisations and elementwise work are not in it).
 """
 
@@ -58,6 +59,11 @@ ROWS: dict[str, tuple[list[str], tuple[int, int, int], int, int]] = {
 }
 WIDE = ["model=large", "model.channels=[128,128,256,256]", "model.hidden=[2048,2048]", "dataset=cifar10"]
 GPU_ROWS = {"large x4 32x32": (WIDE, (3, 32, 32), 10, 1024)}
+GROUPED = {
+    f"large {name} groups={groups}": ["model=large", f"conv.orthogonalizer={name}", f"conv.groups={groups}"]
+    for name in ("cholesky", "bjorck")
+    for groups in (1, 4)
+}
 PLAIN = ["conv=plain", "linear=plain"]
 CANDIDATES = {
     "plain": PLAIN,
@@ -187,6 +193,34 @@ def kernel_multiply_adds(channels: int, kernel_size: int) -> int:
     orthonormal = 2 * channels**3 + 2 * factors * 2 * channels * half**2
     rows = sum(size * size + (size + 1) * size for size in range(1, kernel_size))
     return 3 * (orthonormal + rows * 2 * channels * channels * half)
+
+
+def groups_suite(arguments: argparse.Namespace) -> dict:
+    """A step, and the building of its kernels alone (forward and backward), as multiples of the first step."""
+    report = {}
+    for row, overrides in _chosen(GROUPED, arguments.rows).items():
+        network = build_model(_config(overrides), (1, 28, 28), 10).to(arguments.device)
+        images = torch.rand(128, 1, 28, 28, device=arguments.device)
+        runs = {"step": _training_step(network, images), "kernels": _kernel_building(network)}
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        times = _interleave(runs, arguments.rounds, arguments.seconds)
+        report[row] = _table(f"{row}, batch 128, {parameters:,} parameters", times)
+        report[row]["parameters"] = parameters
+    return report
+
+
+def _kernel_building(network: nn.Module) -> Callable[[], None]:
+    layers = [layer for layer in network.modules() if isinstance(layer, BCOPConv2d)]
+    free = [parameter for layer in layers for parameter in layer.free_parameters()]
+    gradients = [torch.randn_like(layer.effective_weight()) for layer in layers]
+
+    def build() -> None:
+        with torch.no_grad():
+            for parameter in free:
+                parameter.add_(0.0)  # a new version: the cached weights are dropped
+        torch.autograd.grad([layer.effective_weight() for layer in layers], free, gradients)
+
+    return build
 
 
 def end_to_end_suite(arguments: argparse.Namespace) -> dict:
@@ -379,6 +413,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], dict]] = {
     "step": step_suite,
     "eval": eval_suite,
     "kernel": kernel_suite,
+    "groups": groups_suite,
     "end_to_end": end_to_end_suite,
     "certify": certify_suite,
 }

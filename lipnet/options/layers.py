@@ -69,6 +69,7 @@ class Spline(Named):
     shared: bool = checked(boolean)
     constrained: bool = checked(boolean)
     tv2: float = checked(number(at_least=0))
+    bv2: float = checked(number(at_least=0))
     steep: float = checked(number(at_least=0))
     threshold: float = checked(number(at_least=0))
 

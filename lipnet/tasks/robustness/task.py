@@ -178,6 +178,7 @@ class Robustness(Task[Results]):
             "mean_certified_radius_per_pair": float(found.radii_per_pair.mean()),
             "lipschitz_upper_bound": found.lipschitz,
             "lipschitz_lower_bound": found.lower,
+            "bv2_bound": found.bv2,
             "eval_seconds": time.perf_counter() - started,
             "seconds": self.watch.seconds,  # of the parts; those after this one are still to come
             "peak_memory_bytes": peak_memory_bytes(self.session.device),

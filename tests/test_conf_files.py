@@ -29,7 +29,8 @@ EXPERIMENTS = [file for file in FILES if file.startswith("experiment/")]
 CRITICS = [file for file in EXPERIMENTS if file.startswith("experiment/wasserstein/")]
 GANS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("gan_")]
 GAN_CRITICS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("wasserstein_")]
-CLASSIFIERS = [file for file in EXPERIMENTS if file not in (*CRITICS, *GANS, *GAN_CRITICS)]
+AREAS = [file for file in EXPERIMENTS if file.startswith("experiment/area/")]
+CLASSIFIERS = [file for file in EXPERIMENTS if file not in (*CRITICS, *GANS, *GAN_CRITICS, *AREAS)]
 SWEEPS = [file for file in FILES if file.startswith("sweep/")]
 USUAL = [file for file in FILES if file.startswith("usual/")]
 WITH_CONV = [file for file in FILES if file.startswith("with_conv/")]
@@ -409,6 +410,20 @@ def test_a_critic_s_experiment_trains_and_validates(file, make_session):
     found = task.validate(model.eval(), epoch=1)
     assert found.metrics["lipschitz/upper_bound"] == pytest.approx(1, abs=1e-4)
     assert found.score == pytest.approx(-loss.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize("file", AREAS)
+def test_an_area_s_experiment_trains_and_predicts(file, make_session):
+    task = Robustness(make_session(chosen(file), "dataset.points=60", "epochs=1"))
+    config = task.config
+    assert config.dataset.name == file.removesuffix(".yaml").split("/")[2].removesuffix("_relu")
+    assert config.activation.name == ("relu" if file.endswith("_relu.yaml") else "spline")
+    model = new_model(config)
+    images, labels = next(task.batches().training_batches(config.batch_size, 0, 0))
+    loss, _ = task.step(model, images, labels)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert task.validate(model.eval(), epoch=1).metrics["lipschitz/upper_bound"] > 0
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -117,7 +117,7 @@ def pgd_paper(model: nn.Module, images: Tensor, labels: Tensor, radius: float, g
     current = (images + radius * (2 * start - 1)).clamp(0, 1)
     for _ in range(200):
         margin, gradient = margin_and_gradient(model, current, labels)
-        step = 0.01 * unit(gradient) * (margin > -50).view(-1, 1, 1, 1)
+        step = 0.01 * unit(gradient) * for_each(margin > -50, images)
         current = project(current - step, images, radius)
     return current
 
@@ -167,7 +167,7 @@ def random_start(origin: Tensor, radius: float, generator: torch.Generator) -> T
     direction = torch.randn(origin.shape, generator=generator).to(origin)
     dimension = origin.shape[1:].numel()
     length = radius * torch.rand(len(origin), generator=generator).to(origin) ** (1 / dimension)
-    return project(origin + length.view(-1, 1, 1, 1) * unit(direction), origin, radius)
+    return project(origin + for_each(length, origin) * unit(direction), origin, radius)
 
 
 def unit(images: Tensor) -> Tensor:
@@ -176,5 +176,10 @@ def unit(images: Tensor) -> Tensor:
 
 
 def norm(images: Tensor) -> Tensor:
-    """``(batch, 1, 1, 1)``"""
-    return torch.linalg.vector_norm(images.flatten(1), dim=1).view(-1, 1, 1, 1)
+    """``(batch, 1, 1, 1)``, or of points ``(batch, 1)``."""
+    return for_each(torch.linalg.vector_norm(images.flatten(1), dim=1), images)
+
+
+def for_each(numbers: Tensor, images: Tensor) -> Tensor:
+    """One number an example, with as many axes as the images."""
+    return numbers.view(-1, *[1] * (images.dim() - 1))

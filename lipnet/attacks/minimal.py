@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lipnet.attacks.gradient import margin_and_gradient, norm, out_of_reach, patience, unit
+from lipnet.attacks.gradient import for_each, margin_and_gradient, norm, out_of_reach, patience, unit
 
 
 def ddn(model: nn.Module, images: Tensor, labels: Tensor, ddn_steps: int, sought: Tensor | None = None) -> Tensor:
@@ -27,11 +27,11 @@ def ddn(model: nn.Module, images: Tensor, labels: Tensor, ddn_steps: int, sought
     """
     nearest, rows = images.clone(), torch.arange(len(images), device=images.device)
     origin = current = images
-    distance = torch.full((len(images), 1, 1, 1), torch.inf, dtype=images.dtype, device=images.device)
+    distance = torch.full_like(norm(images), torch.inf)
     size = torch.zeros_like(distance)  # of the next perturbation
     for step in range(ddn_steps + 1):
         margin, gradient = margin_and_gradient(model, current, labels[rows])
-        margin, change = margin.view(-1, 1, 1, 1), current - origin
+        margin, change = for_each(margin, current), current - origin
         wrong, length = margin < 0, norm(change)
         better = wrong & (length < distance)
         found = better.flatten()

@@ -19,7 +19,7 @@ from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
 from lipnet.layers.activations.spline import FixedSpline
 from lipnet.layers.shape import Normalize
 
-_ONE = (Abs, GroupSort, MaxMin, nn.ReLU, nn.Identity, nn.Flatten)  # 1-Lipschitz in every p-norm
+_ONE = (Abs, GroupSort, MaxMin, nn.ReLU, nn.Identity, nn.Flatten, nn.Unflatten)  # 1-Lipschitz in every p-norm
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 
 from lipnet.data.images import load_files
 from lipnet.errors import UserError
-from lipnet.options.registry import names_for
+from lipnet.options.registry import image_sets
 from lipnet.runs.cores import available_cores
 from lipnet.runs.machine import git_commit, versions
 from lipnet.training.notices import machine_notices
@@ -66,7 +66,7 @@ def _machine() -> Iterator[tuple[str, str]]:
 
 
 def _data() -> Iterator[tuple[str, str]]:
-    for name in names_for("dataset", "images"):
+    for name in image_sets():  # others need no files
         try:
             train, test = load_files(SimpleNamespace(name=name, root=data_folder(), download=False))
         except UserError as error:

@@ -1,5 +1,6 @@
-"""Image data sets as tensors in memory, with their splits; ``lipnet.data.sets`` loads each."""
+"""Data sets of labelled images, or points, as tensors in memory, with their splits; ``lipnet.data.sets`` loads each."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from lipnet.errors import UserError
 from lipnet.options.facts import image_facts
 from lipnet.options.images import AugmentedDataset, Dataset
 from lipnet.options.messages import show
-from lipnet.options.registry import load
+from lipnet.options.registry import is_image, load
 from lipnet.randomness import stream
 
 
@@ -22,7 +23,8 @@ class Split:
     """Images of one split, kept in their stored type; batches come as float32 in [0, 1].
 
     Attributes:
-        images: ``(examples, channels, height, width)``, integers from 0 to ``maximum``.
+        images: ``(examples, channels, height, width)``, or of points ``(examples, dimensions)``, integers from 0 to
+            ``maximum``.
         labels: ``(examples,)``, int64.
         maximum: the stored value that stands for 1.
         indices: each example's number in its original split.
@@ -89,7 +91,7 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     Raises:
         UserError: files are missing, cannot be fetched, or are not what they should be.
     """
-    train, test = load_files(config)
+    train, test = load_files(config, seed)
     held_out = round(config.validation * len(train))
     if config.validation and not held_out:
         raise UserError(
@@ -109,13 +111,18 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     return Splits(Split(train.images, train.labels, train.maximum, train.indices, augment), validation, test)
 
 
-def load_files(config: Any) -> tuple[Split, Split]:
+def load_files(config: Any, seed: int = 0) -> tuple[Split, Split]:
     """Training and test images as stored; ``config`` has the set's ``name`` and, but for the digits, where it lies.
+
+    Args:
+        seed: of training examples that the run draws.
 
     Raises:
         UserError: files are missing, cannot be fetched, or are not what they should be.
     """
-    train, test = load("dataset", config.name)(config)
+    make = load("dataset", config.name)
+    drawn = {"seed": seed} if "seed" in inspect.signature(make).parameters else {}
+    train, test = make(config, **drawn)
     for split, part in ((train, "training"), (test, "test")):
         _check(split, config.name, part)
     return train, test
@@ -132,16 +139,22 @@ def _check_classes(train: Split, config: Dataset) -> None:
 
 def _check(split: Split, name: str, part: str) -> None:
     shape, classes = image_facts(name)
-    if split.images.dtype != torch.uint8:
+    stored = torch.uint8 if is_image(shape) else torch.int32
+    if split.images.dtype != stored:
         raise UserError(
             f"dataset={name}: the {part} images are {split.images.dtype}, which can hold NaN or values beyond "
-            f"{split.maximum}, where torch.uint8 belongs; the files are damaged."
+            f"{split.maximum}, where {stored} belongs; the files are damaged."
         )
     found = tuple(split.images.shape[1:])
     if found != shape or len(split.images) != len(split.labels) or not len(split):
         raise UserError(
             f"dataset={name}: the {part} split holds {len(split.images)} images of {found} and {len(split.labels)} "
             f"labels where images of {shape}, one label each, belong; the files are damaged."
+        )
+    if int(split.images.min()) < 0 or int(split.images.max()) > split.maximum:
+        raise UserError(
+            f"dataset={name}: the {part} images hold values from {int(split.images.min())} to "
+            f"{int(split.images.max())}, not from 0 to {split.maximum}; the files are damaged."
         )
     if int(split.labels.min()) < 0 or int(split.labels.max()) >= classes:
         raise UserError(

@@ -145,6 +145,12 @@ PARTS: dict[str, Part] = {
         "PlainSpline({splines}, {knots}, {range})",
         PlainSpline,
     ),
+    "PReLU": Part(
+        nn.PReLU,
+        {"num_parameters": _COUNT},
+        lambda layer: {"num_parameters": layer.num_parameters},
+        "nn.PReLU({num_parameters})",
+    ),
     "Tanh": Part(nn.Tanh, {}, lambda layer: {}, "nn.Tanh()"),
 }  # fmt: skip
 

@@ -115,6 +115,10 @@ class LearnedShuffle(nn.Module):
         share = (self.progress / self.ramp).clamp_max(1.0) if self.ramp else 1.0
         return self.weight * share * permutation_penalty(self.matrix)
 
+    def is_regularized(self) -> bool:
+        """Whether the penalty has a weight."""
+        return self.weight != 0
+
     @torch.no_grad()
     def end_step(self, share: float) -> None:
         """Projects the matrix; fixes the permutation once its time has come.

@@ -2,6 +2,9 @@
 
 ``regularizer() -> Tensor``: a scalar that is added to the loss of every step, its weight included.
 
+``is_regularized() -> bool``: of a layer with a ``regularizer``, whether that weighs anything.
+Without this method it does.
+
 ``hardened() -> nn.Module``: of a layer that is another function while it trains than when it is deployed (a soft
 permutation, say), the module that stands for it then, with its weights as they are now. ``to_plain`` takes that one,
 and validation and evaluation see it.
@@ -21,8 +24,9 @@ from torch import nn
 
 
 def regularized(model: nn.Module) -> list[Any]:
-    """The layers of a network that have a regularizer, each once."""
-    return [layer for layer in model.modules() if _has(layer, "regularizer")]
+    """The layers of a network that have a regularizer which weighs anything, each once."""
+    layers: list[Any] = [layer for layer in model.modules() if _has(layer, "regularizer")]
+    return [layer for layer in layers if not _has(layer, "is_regularized") or layer.is_regularized()]
 
 
 def stepped(model: nn.Module) -> list[Any]:

@@ -9,16 +9,20 @@ from lipnet.models.generator import build_generator
 from lipnet.options.config import Config
 from lipnet.options.images import Dataset
 from lipnet.options.models import GanCritic
-from lipnet.options.registry import load
+from lipnet.options.registry import is_image, load
 
 
 def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequential:
     """The network of ``config.model`` for images ``(channels, height, width)`` or, with ``fc``, for vectors ``(n,)``.
 
-    Labelled images are normalised first; a pair of distributions is taken as it is.
+    Labelled images are normalised first, and points as images of one pixel with a channel for each coordinate; a pair
+    of distributions is taken as it is.
     """
     dataset = config.dataset
-    first = [Normalize(dataset.mean, dataset.std)] if isinstance(dataset, Dataset) else []
+    first: list[nn.Module] = []
+    if isinstance(dataset, Dataset):
+        pixel = [] if is_image(input_shape) else [nn.Unflatten(1, (*input_shape, 1, 1))]
+        first = [*pixel, Normalize(dataset.mean, dataset.std)]
     return nn.Sequential(*first, *load("model", config.model.name)(config, input_shape, outputs))
 
 

@@ -11,8 +11,8 @@ from lipnet.options.messages import option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic
 from lipnet.options.pairs import Estimate, GanPair, Pair
 from lipnet.options.readers import run_readers
-from lipnet.options.registry import GROUPS, Option, is_for, names_for, unread_groups
-from lipnet.options.tasks import Export
+from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
+from lipnet.options.tasks import PACKAGES, Export
 
 
 def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None) -> Iterator[str]:
@@ -28,7 +28,7 @@ def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None) -> Iterat
     learned = trainer(task, run)
     losses = learned.losses if learned is not None else ()
     if data == "pair" and wanted == "images":
-        others = f"dataset={', '.join(names_for('dataset', 'images'))}"
+        others = f"dataset={', '.join(image_sets() if losses else names_for('dataset', 'images'))}"
         if losses:
             yield f"dataset={dataset}: a pair of distributions, and task={task} learns images; use {others}."
         else:
@@ -101,6 +101,8 @@ def check_between_keys(config: Any) -> Iterator[str]:
         shape, _ = inputs_and_outputs(config.dataset)
         if isinstance(config.dataset, Dataset):
             yield from _check_normalisation(config.dataset, shape[0])
+            if not is_image(shape):
+                yield from _check_points(config)
         elif config.estimate is not None:
             yield from _check_pair(config.dataset, config.estimate)
         if isinstance(config.model, ConvNet):
@@ -149,6 +151,10 @@ def _no_gan(run: str | None) -> str:
 
 def _check_gan(config: Any, shape: tuple[int, ...]) -> Iterator[str]:
     """What the generator and the critics of a GAN need of the image and of each other."""
+    if isinstance(config.dataset, Dataset) and not is_image(shape):
+        others = ", ".join(image_sets())
+        yield f"dataset={config.dataset.name}: draws points, and task=gan generates images; use dataset={others}."
+        return
     if config.generator is not None:
         yield from _check_doublings("generator.channels", config.generator.channels, shape)
     if isinstance(config.model, GanCritic):
@@ -183,6 +189,16 @@ def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
         count = len(getattr(dataset, key))
         if count != channels:
             yield f"dataset.{key} has {count} entries: {dataset.name} has {channels} channels, one entry each."
+
+
+def _check_points(config: Any) -> Iterator[str]:
+    """What takes images, and makes no sense of points."""
+    name = config.dataset.name
+    if config.dataset.crop:
+        yield f"dataset.crop={config.dataset.crop}: shifts images, and dataset={name} draws points; use 0."
+    packaged = [attack for attack in config.attack.names if attack in PACKAGES] if config.attack is not None else []
+    if packaged:
+        yield f"attack.names={show(packaged)}: they change images, and dataset={name} draws points; leave them out."
 
 
 def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:

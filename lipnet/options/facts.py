@@ -8,8 +8,8 @@ import yaml
 from lipnet.options.registry import GROUPS, Option, is_for
 
 
-def image_facts(name: str) -> tuple[tuple[int, int, int], int]:
-    """``(channels, height, width)`` of a set of labelled images, and its number of classes."""
+def image_facts(name: str) -> tuple[tuple[int, ...], int]:
+    """``(channels, height, width)`` of a set of labelled images, ``(dimensions,)`` of one of points; its classes."""
     option = GROUPS["dataset"][name]
     assert option.shape is not None
     return option.shape, option.classes

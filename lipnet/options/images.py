@@ -1,4 +1,4 @@
-"""The sets of labelled images among the options of ``dataset``."""
+"""The sets of labelled images, and of labelled points, among the options of ``dataset``."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,12 @@ class AugmentedDataset(StoredDataset):
     augment: bool = checked(boolean)
 
 
-def _register(name: str, keys: type, file: str, shape: tuple[int, int, int], classes: int = 10) -> None:
+@dataclass(frozen=True)
+class Points(Dataset):
+    points: int = checked(whole(2))
+
+
+def _register(name: str, keys: type, file: str, shape: tuple[int, ...], classes: int = 10) -> None:
     register("dataset", name, keys, f"lipnet.data.sets.{file}:{name}", data="images", shape=shape, classes=classes)
 
 
@@ -39,3 +44,5 @@ _register("mnist", StoredDataset, "stored", (1, 28, 28))
 _register("fashion_mnist", StoredDataset, "stored", (1, 28, 28))
 _register("cifar10", AugmentedDataset, "stored", (3, 32, 32))
 _register("stl10", AugmentedDataset, "stored", (3, 64, 64))
+_register("circle", Points, "points", (2,), classes=2)
+_register("s_shape", Points, "points", (2,), classes=2)

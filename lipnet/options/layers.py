@@ -57,6 +57,11 @@ class GroupSort(Named):
 
 
 @dataclass(frozen=True)
+class LeakyReLU(Named):
+    negative_slope: float = checked(number(at_least=0, at_most=1))
+
+
+@dataclass(frozen=True)
 class Spline(Named):
     knots: int = checked(whole(3, at_most=1025))
     range: float = checked(number(above=0))
@@ -64,6 +69,7 @@ class Spline(Named):
     shared: bool = checked(boolean)
     constrained: bool = checked(boolean)
     tv2: float = checked(number(at_least=0))
+    bv2: float = checked(number(at_least=0))
     steep: float = checked(number(at_least=0))
     rate: float = checked(number(at_least=0))
     threshold: float = checked(number(at_least=0))
@@ -96,6 +102,8 @@ register(
     groups=lambda option: option.group_size,
 )
 register("activation", "relu", code="torch.nn:ReLU")
+register("activation", "leaky_relu", LeakyReLU, "torch.nn:LeakyReLU")
+register("activation", "prelu", code="lipnet.layers.activations.learned_slopes:prelu")
 register("activation", "abs", code="lipnet.layers.activations.sorting:Abs")
 register("activation", "identity", code="torch.nn:Identity")
 register("activation", "spline", Spline, "lipnet.layers.activations.spline:spline")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from lipnet.options import checks
 from lipnet.options.checks import boolean, checked, list_of, number, optional, path, registered, whole
 from lipnet.options.option import Named
-from lipnet.options.registry import names_for, register
+from lipnet.options.registry import image_sets, register
 
-_IMAGES = registered("a set of labelled images", lambda: names_for("dataset", "images"))
+_IMAGES = registered("a set of labelled images", image_sets)
 
 
 @dataclass(frozen=True)

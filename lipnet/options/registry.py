@@ -25,14 +25,16 @@ class Option:
             model: ``(config, input shape, outputs) -> list of modules``.
             loss: ``(option, margin) -> ((logits, labels) -> losses)``. optimizer: ``(parameters, **keys)``.
             scheduler: ``(option, peak, steps, steps per epoch) -> (step -> rate)``.
-            dataset: ``option -> (training split, test split)``, or for a pair ``option -> Pair``.
+            dataset: ``option -> (training split, test split)``, or for a pair ``option -> Pair``; a set whose training
+            examples the run draws has an argument ``seed``.
             task: of one that trains, ``session -> Task``; of one that reads a finished run, ``session -> results``.
         reads: of a model, the groups whose options it is built of; of a task, the keys and groups of keys that it alone
             or a few tasks read.
         data: ``images`` or ``pair``: what a data set is, and what a task or a loss is for; empty: any.
         losses: of a task, the losses that it trains with; empty: any.
         groups: of an activation, how many channels it takes together; ``None``: all of them.
-        shape, classes: of labelled images, ``(channels, height, width)`` and the number of classes.
+        shape, classes: of labelled images, ``(channels, height, width)``, or of labelled points ``(dimensions,)``; and
+            the number of classes.
         shared: of a task, whether several processes can share a run.
         network: of a task that trains, ``(config, input shape, outputs) -> network``, as ``code``.
         numbers: of a task, ``config -> Numbers``: those that ``results.json`` of such a run may hold, as ``code``; it
@@ -49,7 +51,7 @@ class Option:
     data: str = ""
     losses: tuple[str, ...] = ()
     groups: Callable[[Any], int | None] | None = None
-    shape: tuple[int, int, int] | None = None
+    shape: tuple[int, ...] | None = None
     classes: int = 1
     shared: bool = False
     network: str = "lipnet.models:build_model"
@@ -115,6 +117,16 @@ def unread_groups(model: Any) -> list[str]:
 def names_for(group: str, data: str) -> list[str]:
     """A group's options for labelled ``images``, or for a ``pair`` of distributions."""
     return [name for name, option in GROUPS[group].items() if option.data == data]
+
+
+def image_sets() -> list[str]:
+    """The data sets whose examples are images: all that are labelled, but for points."""
+    return [name for name in names_for("dataset", "images") if is_image(GROUPS["dataset"][name].shape)]
+
+
+def is_image(shape: tuple[int, ...] | None) -> bool:
+    """Whether this is ``(channels, height, width)``."""
+    return shape is not None and len(shape) == 3
 
 
 def is_for(data: str, dataset: Any) -> bool:

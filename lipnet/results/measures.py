@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from lipnet.options.checks import radius_value
 from lipnet.results.results_file import Recorded
-from lipnet.tasks.robustness.measures import certified_by_arithmetic, certified_in
+from lipnet.tasks.robustness.measures import NORMS, certified_by_arithmetic, certified_in
 
 _SHORT = {
     "mean_certified_radius": "mean_radius",
@@ -14,6 +14,11 @@ _SHORT = {
     "lipschitz_lower_bound": "L_lower",
     "train_seconds": "train_s",
 }
+
+# The bounds of a network of splines by their variation, in p-norms.
+BV2 = {norm: f"bv2_bound_{norm}" for norm in NORMS}
+for _norm, _name in BV2.items():
+    _SHORT[_name] = f"BV2_{_norm}"
 
 # Estimates of the MinFunnel pairs (Korotin, Kolesov & Burnaev 2022); only sort_out's is a lower bound.
 PUBLISHED = {"sort_out": "SO", "wgan_gp": "GP", "wgan_lp": "LP", "sn_gan": "SN"}
@@ -109,6 +114,10 @@ def measures(results: Recorded) -> dict[Measure, float]:
     for name in _OF_NETWORKS:
         if name in results:
             found[Measure(name)] = results[name]
+    bounds = results.get("bv2_bound", {})
+    for norm, name in BV2.items():
+        if norm in bounds:
+            found[Measure(name)] = bounds[norm]
     for name, value in _of_distance(results).items():
         found[Measure(name)] = value
     generated = results.get("gan", {})

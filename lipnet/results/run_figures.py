@@ -14,7 +14,7 @@ from lipnet.results.compare import by_name
 from lipnet.results.drawing import MARKERS, Named, band, colours, finite, legend_below, mean, new_figure, of_table
 from lipnet.results.groups import Group, varying_keys, varying_labels
 from lipnet.results.progress_figures import score_against_seconds, training_curves
-from lipnet.results.swept_figure import clean_against_certified, score_against_key
+from lipnet.results.swept_figure import bounds_against_key, clean_against_certified, score_against_key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -219,6 +219,7 @@ FIGURES: dict[str, Callable[[Named, str], "Figure | None"]] = {
     "certified_accuracy": certified_accuracy,
     "clean_against_certified": clean_against_certified,
     "score_against_key": score_against_key,
+    "bounds_against_key": bounds_against_key,
     "training_curves": training_curves,
     "score_against_seconds": score_against_seconds,
     "singular_values": singular_values,

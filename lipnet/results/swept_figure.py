@@ -8,7 +8,7 @@ from lipnet.display.canvas import blank_figure
 from lipnet.options.checks import radius_value
 from lipnet.results.drawing import COLOURS, MARKERS, Named, new_panels
 from lipnet.results.groups import Group, varying_keys
-from lipnet.results.measures import Measure, Statistic
+from lipnet.results.measures import BV2, Measure, Statistic
 from lipnet.results.scores import score
 
 if TYPE_CHECKING:
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINES, _KEYS = 10, 4
+
+_BOUNDS = (BV2["2"], "lipschitz_upper_bound", "lipschitz_lower_bound")
+_BOUNDS_ARE = {
+    "clean_accuracy": "clean accuracy", BV2["2"]: "BV2 bound, p = 2", "lipschitz_upper_bound": "bound by layers",
+    "lipschitz_lower_bound": "measured at test examples",
+}  # fmt: skip
 
 Points = list[tuple[float, Group]]
 
@@ -87,6 +93,46 @@ def clean_against_certified(named: Named, title: str) -> "Figure | None":
         axes.grid(alpha=0.3)
     figure.legend(frameon=False, fontsize=8, loc="outside right upper", title=f"numbers: {key}" if key else None)
     return figure
+
+
+def bounds_against_key(named: Named, title: str) -> "Figure | None":
+    """What a key swept over numbers above 0 trades, in networks of splines: accuracy, and the bounds on their slope.
+
+    Beside the bounds, which hold for every two points, the largest gain that was measured at one.
+    """
+    key, lines = _trade_offs(named)
+    measured = {measure for _, group in named for measure in group.statistics()}
+    if not key or Measure(_BOUNDS[0]) not in measured or min(_of_key(named, key)) <= 0:
+        return None
+    figure, (accuracies, bounds) = new_panels(2, title)
+    for number, (label, points) in enumerate(lines.items()):
+        marker, end = MARKERS[number % len(MARKERS)], f" ({label})" if len(lines) > 1 else ""
+        x, statistics = [float(text) for text, _ in points], [found for _, found in points]
+        for axes, measures in ((accuracies, ("clean_accuracy",)), (bounds, _BOUNDS)):
+            for name, colour in zip(measures, COLOURS, strict=False):
+                _through(axes, x, statistics, Measure(name), colour, marker, f"{_BOUNDS_ARE.get(name, name)}{end}")
+    for axes, about in ((accuracies, "accuracy on the test split"), (bounds, "gain: at most, and measured")):
+        axes.set(xscale="log", xlabel=key, ylabel=about)
+    bounds.set_yscale("log")
+    accuracies.legend(frameon=False, fontsize=8)
+    bounds.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _of_key(named: Named, key: str) -> list[float]:
+    return [value for value in _values([group for _, group in named], key) if value is not None]
+
+
+def _through(
+    axes: "Axes", x: list[float], statistics: list[dict[Measure, Statistic]], measure: Measure, colour: str,
+    marker: str, label: str,
+) -> None:  # fmt: skip
+    there = [(value, found[measure]) for value, found in zip(x, statistics, strict=True) if measure in found]
+    means, spreads = _coordinates([found for _, found in there])
+    axes.errorbar(
+        [value for value, _ in there], means, spreads, fmt=f"{marker}-", color=colour, label=label, markersize=5,
+        linewidth=1.2, capsize=2,
+    )  # fmt: skip
 
 
 def _trade_offs(named: Named) -> tuple[str, dict[str, list[tuple[str, dict[Measure, Statistic]]]]]:

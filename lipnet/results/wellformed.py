@@ -6,11 +6,14 @@ from typing import Any
 from lipnet.results.measures import DISTANCE, GENERATED, PUBLISHED
 from lipnet.results.results_file import Recorded
 
-_TABLES = ("versions", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy", "wasserstein", "gan")
+_TABLES = (
+    "versions", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy", "bv2_bound", "wasserstein",
+    "gan",
+)  # fmt: skip
 _ACCURACIES = ("clean_accuracy", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy")
 _NUMBERS = (
     "mean_certified_radius", "lipschitz_upper_bound", "lipschitz_lower_bound", "train_seconds", "test_examples",
-    "attacked_examples",
+    "attacked_examples", "bv2_bound",
 )  # fmt: skip
 _LARGEST = 1e100  # squares of numbers beyond 1e154 are none
 

@@ -42,8 +42,9 @@ EVALUATE_CHANGES = (
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
 SWEEPS = (
-    "learning_rates, margins, methods, mnist, paper_cifar10, paper_mnist, paper_wasserstein, quick_cifar10, "
-    "quick_mnist, quick_wasserstein, seeds, tune, wasserstein_benchmark, wasserstein_minfunnel"
+    "area, area_relu, area_tradeoff, learning_rates, margins, methods, mnist, paper_cifar10, paper_mnist, "
+    "paper_wasserstein, quick_cifar10, quick_mnist, quick_wasserstein, seeds, tune, wasserstein_benchmark, "
+    "wasserstein_minfunnel"
 )
 SWEEP = "several values make a sweep; add -m, or write a list as [1,2]."
 LISTS = "these lists describe the convolutions and must have one entry for each."
@@ -104,12 +105,12 @@ BAD = [
     (
         "activation=minmax",
         "activation=minmax: no such option; did you mean maxmin? "
-        "activation takes maxmin, groupsort, relu, abs, identity, spline.",
+        "activation takes maxmin, groupsort, relu, leaky_relu, prelu, abs, identity, spline.",
     ),
     (
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
-        "stl10, absolute_value, three_cones, cone, translation, "
+        "stl10, circle, s_shape, absolute_value, three_cones, cone, translation, "
         "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
         "two_classes, gan.",
     ),

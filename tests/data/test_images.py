@@ -14,7 +14,7 @@ from lipnet.data.augment import crop_and_flip
 from lipnet.data.images import Split, load_files, load_splits
 from lipnet.errors import UserError
 from lipnet.options.facts import image_facts
-from lipnet.options.registry import names_for
+from lipnet.options.registry import image_sets, names_for
 
 MNIST_LIKE = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 
@@ -24,6 +24,8 @@ SETS = {
     **{name: ("mnist_files", folder) for name, folder in MNIST_LIKE.items()},
     "cifar10": ("cifar_files",),
     "stl10": ("stl_files",),
+    "circle": None,
+    "s_shape": None,
 }
 
 
@@ -259,7 +261,7 @@ def load_stored(tmp_path, make_config):
 
 @pytest.mark.parametrize("name", SETS)
 def test_a_set_is_what_its_registration_says(name, request, make_config, tmp_path):
-    """Images of its shape, every example a label of its classes, the same ones each time."""
+    """Images of its shape, or points, every example a label of its classes, the same ones each time."""
     if SETS[name] is not None:
         fixture, *given = SETS[name]
         request.getfixturevalue(fixture)(*given)
@@ -268,13 +270,19 @@ def test_a_set_is_what_its_registration_says(name, request, make_config, tmp_pat
         option = dataclasses.replace(option, root=str(tmp_path), download=False)
     parts, again = load_files(option), load_files(option)
     for part, other in zip(parts, again, strict=True):
-        assert (tuple(part.images.shape[1:]), part.images.dtype) == (image_facts(name)[0], torch.uint8)
+        shape, dtype = image_facts(name)[0], torch.uint8 if name in image_sets() else torch.int32
+        assert (tuple(part.images.shape[1:]), part.images.dtype) == (shape, dtype)
         assert set(part.labels.tolist()) <= set(range(image_facts(name)[1]))
         assert part.labels.dtype == torch.int64
         assert torch.equal(part.images, other.images)
         assert torch.equal(part.labels, other.labels)
-        assert (int(part.images.min()), int(part.images.max())) == (0, part.maximum)
-    assert option.crop < image_facts(name)[0][1]
+        reach = (int(part.images.min()), int(part.images.max()))
+        if name in image_sets() or part is parts[1]:
+            assert reach == (0, part.maximum)
+        else:  # of points drawn at random
+            assert 0 <= reach[0] < 0.01 * part.maximum
+            assert 0.99 * part.maximum < reach[1] <= part.maximum
+    assert option.crop == 0 or option.crop < image_facts(name)[0][1]
 
 
 def test_every_set_is_loaded_and_tested():

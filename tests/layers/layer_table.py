@@ -28,6 +28,7 @@ from lipnet.layers import (
     UnitRowLinear,
     bjorck,
 )
+from lipnet.layers.activations.learned_slopes import prelu
 
 ZEROS = {"padding_mode": "zeros"}
 BJORCK = {"orthogonalize": bjorck}
@@ -137,6 +138,8 @@ LAYERS = [
     ("spline_free", partial(LinearSpline, 6, 5, 1.0, "relu", constrained=False), (6, 2), "bounded"),
     ("spline_thresholded", partial(ThresholdedSpline, 6, 0.2, knots=9, initial="abs"), (6,), "1-lipschitz"),
     ("spline_fixed", partial(bent, 6, 18, 1.3), (6, 3, 2), "1-lipschitz"),
+    ("leaky_relu", nn.LeakyReLU, (3, 4, 2), "1-lipschitz"),
+    ("prelu", partial(prelu, 3), (3, 4, 2), "1-lipschitz"),
     ("relu", nn.ReLU, (3, 4, 2), "1-lipschitz"),
     ("identity", nn.Identity, (3, 4, 2), "orthogonal"),
     ("plain_conv", partial(PaddedConv2d, 3, 5, 4, stride=2), (3, 4, 6), "bounded"),

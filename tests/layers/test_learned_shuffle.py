@@ -8,6 +8,7 @@ from torch import nn
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import hardened, to_plain
 from lipnet.layers import BCOPConv2d, ChannelShuffle, LearnedShuffle, MaxMin, OrthogonalizationError
+from lipnet.layers.training import regularized
 
 KINDS = {
     "plain": {}, "pairs": {"keep_pairs": True}, "signed": {"signed": True},
@@ -107,6 +108,12 @@ def test_the_penalty_s_weight_grows(ramp, share, part):
     layer.end_step(share)
     expected = 0.3 * part * layer.diagnostics()["penalty"]
     assert float(layer.regularizer().detach()) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_a_penalty_without_weight_is_no_part_of_a_step(weight):
+    layer = LearnedShuffle(4, weight=weight)
+    assert regularized(layer) == [layer] * (weight > 0)
 
 
 def test_all_that_a_training_goes_on_with_is_in_the_state():

@@ -15,6 +15,15 @@ class Shrinking(nn.Linear):
         return 0.1 * self.weight.square().sum()
 
 
+class Optional(Shrinking):
+    """Whose regularizer may weigh nothing."""
+
+    weighs = False
+
+    def is_regularized(self):
+        return self.weighs
+
+
 class Gate(nn.Module):
     """Half of its input while it trains; all of it when it is deployed."""
 
@@ -36,6 +45,12 @@ def test_layers_are_found_at_any_depth_each_once():
     assert [is_soft(layer) for layer in network[0]] == [False, True]
     assert has_soft_layers(network)
     assert not has_soft_layers(nn.Sequential(shrinking))
+
+
+def test_a_regularizer_that_weighs_nothing_is_left_out():
+    without, with_weight = Optional(2, 2), Optional(2, 2)
+    with_weight.weighs = True
+    assert regularized(nn.Sequential(without, with_weight)) == [with_weight]
 
 
 class Counter(nn.Module):

@@ -10,7 +10,7 @@ from lipnet.errors import UserError
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import Attack, Config, Estimate, Generator, examine, parse
 from lipnet.options.readers import run_readers
-from lipnet.options.registry import GROUPS, names_for
+from lipnet.options.registry import GROUPS, image_sets, names_for
 
 PAIRS = names_for("dataset", "pair")
 
@@ -20,7 +20,7 @@ FRACTION = ", or a fraction such as 36/255"
 FOR_GANS = ["model=gan_critic"]
 LOSSES = ", ".join(names_for("loss", "images"))
 CONVS = ", ".join(GROUPS["conv"])
-IMAGES = ", ".join(names_for("dataset", "images"))
+LABELLED, IMAGES = ", ".join(names_for("dataset", "images")), ", ".join(image_sets())
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 SHUFFLED = ["model=large", "conv.groups=4"]
 OF_RUNS = [f"task={name}" for name in run_readers()]
@@ -106,6 +106,47 @@ PROBLEMS = [
         ["activation=spline"],
         {"activation.constrained": False, "activation.steep": 0.5},
         ["activation.steep=0.5: free slopes (activation.constrained=false) would grow without end; use 0."],
+    ),
+    (
+        ["activation=leaky_relu"],
+        {"activation.negative_slope": 1.5},
+        [f"activation.negative_slope=1.5: {NUMBER} >= 0 and <= 1."],
+    ),
+    (["activation=spline"], {"activation.bv2": -1}, [f"activation.bv2=-1: {NUMBER} >= 0."]),
+    # points of a square
+    (["dataset=circle"], {"dataset.points": 1}, ["dataset.points=1: must be a whole number >= 2."]),
+    (
+        ["dataset=circle", "model=small"],
+        {},
+        ["model=small: needs images, and dataset=circle draws vectors; use model=fc."],
+    ),
+    (
+        ["dataset=s_shape", "model=critic"],
+        {},
+        ["model=critic: needs images, and dataset=s_shape draws vectors; use model=fc."],
+    ),
+    (
+        ["dataset=circle"],
+        {"dataset.crop": 1, "attack.names": ["pgd", "autoattack"]},
+        [
+            "dataset.crop=1: shifts images, and dataset=circle draws points; use 0.",
+            "attack.names=[autoattack]: they change images, and dataset=circle draws points; leave them out.",
+        ],
+    ),
+    (
+        ["dataset=circle"],
+        {"dataset.mean": [0.5]},
+        ["dataset.mean has 1 entries: circle has 2 channels, one entry each."],
+    ),
+    (
+        ["task=gan", "dataset=circle"],
+        {},
+        [f"dataset=circle: draws points, and task=gan generates images; use dataset={IMAGES}."],
+    ),
+    (
+        ["task=wasserstein", "dataset=nearest_anchor"],
+        {"dataset.source": "circle"},
+        [f"dataset.source=circle: not one of {IMAGES}; it must be a set of labelled images."],
     ),
     ([], {"dataset.validation": 0.51}, [f"dataset.validation=0.51: {NUMBER} >= 0 and <= 0.5."]),
     ([], {"dataset.limit_train": 0}, ["dataset.limit_train=0: must be a whole number >= 1, or null."]),
@@ -297,7 +338,7 @@ PROBLEMS = [
         [
             "dataset=cone: a pair of distributions without labels, and task=robustness classifies; use "
             "task=wasserstein, "
-            f"or dataset={IMAGES}."
+            f"or dataset={LABELLED}."
         ],
     ),
     (

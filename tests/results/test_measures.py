@@ -54,11 +54,13 @@ def test_the_numbers_of_a_classifier():
             "certified_accuracy": {"36/255": 0.75}, "certified_accuracy_per_pair": {"36/255": 0.75},
             "certified_accuracy_by_arithmetic": {"float64": {"36/255": 0.75}, "float32": {"36/255": 0.5}},
             "attacked_accuracy": {"pgd": {"36/255": 0.8}}, "certify_dtype": "float64", "unread": 1,
+            "bv2_bound": {"1": 30.0, "2": 20.0},
         }
     )  # fmt: skip
     assert found == {
         Measure("clean_accuracy"): 0.9, Measure("train_seconds"): 5.0, CERTIFIED: 0.75,
         Measure("certified_float32_accuracy", 36 / 255): 0.5, Measure("pgd_accuracy", 36 / 255): 0.8,
+        Measure("bv2_bound_1"): 30.0, Measure("bv2_bound_2"): 20.0,
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from lipnet.results.collect import find_runs
 from lipnet.results.groups import group_runs
-from lipnet.results.swept_figure import clean_against_certified, score_against_key
+from lipnet.results.swept_figure import bounds_against_key, clean_against_certified, score_against_key
 
 
 def draw(folder):
@@ -105,3 +105,44 @@ def test_no_configuration_is_left_out_for_want_of_a_line(make_run, tmp_path):
     figure, texts = trade_offs(tmp_path / "runs")
     assert len(lines(figure.axes[0])) == 3
     assert texts == [["", "", ""]] * 2
+
+
+# weight -> BV2 bound, bound by layers, measured gain
+BOUNDS = {"1e-05": (1000.0, 200.0, 90.0), "0.0001": (300.0, 90.0, 60.0), "0.001": (100.0, 40.0, 30.0)}
+
+
+def bounds(make_run, weights, folder="runs", variation=True):
+    for weight in weights:
+        bv2, upper, lower = BOUNDS.get(weight, (1.0, 1.0, 1.0))
+        for seed in (0, 1):
+            found = {"1": 2 * bv2, "2": bv2 + seed, "inf": 3 * bv2} if variation else None
+            make_run(
+                f"{folder}/{weight}-{seed}", {"activation": {"name": "spline", "bv2": float(weight)}}, seed,
+                bv2_bound=found, lipschitz_upper_bound=upper, lipschitz_lower_bound=lower,
+            )  # fmt: skip
+
+
+def trade_off(folder):
+    return bounds_against_key([("", group) for group in group_runs(find_runs([folder]))], "title")
+
+
+def test_bounds_on_the_slope_against_the_weight_of_their_penalty(make_run, tmp_path):
+    bounds(make_run, BOUNDS)
+    accuracies, gains = trade_off(tmp_path / "runs").axes
+    assert lines(accuracies) == {"clean accuracy": [(float(weight), pytest.approx(0.9)) for weight in BOUNDS]}
+    columns = list(zip(*BOUNDS.values(), strict=True))
+    names = ("BV2 bound, p = 2", "bound by layers", "measured at test examples")
+    for name, column, shift in zip(names, columns, (0.5, 0, 0), strict=True):
+        assert lines(gains)[name] == [
+            (float(weight), value + shift) for weight, value in zip(BOUNDS, column, strict=True)
+        ]
+    assert (gains.get_xscale(), gains.get_yscale(), gains.get_xlabel()) == ("log", "log", "activation.bv2")
+
+
+@pytest.mark.parametrize(
+    ("weights", "variation"), [(BOUNDS, False), (["0.001"], True), (["0.0", "0.001"], True)],
+    ids=["no splines", "one weight", "a weight of 0, where a logarithm has no place"],
+)  # fmt: skip
+def test_without_bounds_or_weights_nothing_is_drawn(weights, variation, make_run, tmp_path):
+    bounds(make_run, weights, variation=variation)
+    assert trade_off(tmp_path / "runs") is None

@@ -47,6 +47,7 @@ def test_a_run_is_judged_by_what_is_deployed(tmp_path):
     assert float(last["train_regularizer"]) > 0
     found = results(run)
     assert found["lipschitz_lower_bound"] <= found["lipschitz_upper_bound"] <= 1.0001 * 1 / 0.25
+    assert found["bv2_bound"].keys() == {"1", "2", "inf"}
     outcome = launch("task=export", f"run={run}", "task.onnx=false", f"hydra.run.dir={tmp_path / 'export'}")
     assert outcome.code == 0, outcome.output
     assert results(tmp_path / "export")["certified_accuracy"] == found["certified_accuracy"]

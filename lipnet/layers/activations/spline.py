@@ -80,11 +80,7 @@ class FixedSpline(PlainSpline):
 
     def bv2(self) -> Tensor:
         """The norm ``TV2 + |f(0)| + |f(1)|`` of each spline f, float64 ``(splines,)``; TV2 sums changes of slope."""
-        slopes, intercepts = _tables(self.slopes, self.starts, self.range, torch.float64)
-        ends = torch.tensor([[0.0], [1.0]], dtype=torch.float64, device=slopes.device).expand(-1, self.splines)
-        return slopes.diff(dim=1).abs().sum(1) + _at(
-            ends, slopes, intercepts, self.range, self.splines, self.knots
-        ).abs().sum(0)
+        return _tv2(self.slopes.double()) + _at_ends(self.slopes, self.starts, self.range)
 
     def extra_repr(self) -> str:
         regions = "" if self.slopes.is_meta else f", {_mean_regions(self)} linear regions"
@@ -108,6 +104,7 @@ class LinearSpline(nn.Module):
         shared: one spline for all channels.
         constrained: whether slopes are clipped; if not, the layer is as steep as its steepest slope.
         tv2: weight of ``Σ |change of slope|`` in the loss.
+        bv2: weight of ``Σ |change of slope| + |f(0)| + |f(1)|``, which bounds the slopes too.
         steep: weight of ``Σ (1 - slope²)`` in the loss, for slopes that keep the norm of gradients.
         rate: what multiplies the learning rate for the slopes. Adam moves every number as far, and slopes, which are at
             most 1, are learned worse where they are pushed to and fro as far as weights.
@@ -122,13 +119,15 @@ class LinearSpline(nn.Module):
         shared: bool = False,
         constrained: bool = True,
         tv2: float = 0.0,
+        bv2: float = 0.0,
         steep: float = 0.0,
         rate: float = 0.05,
     ) -> None:
         super().__init__()
         self.channels = whole_number(channels, "channels", type(self).__name__)
         self.knots, self.range, self.initial, self.shared = knots, range, initial, shared
-        self.constrained, self.tv2, self.steep, self.rate = constrained, tv2, steep, rate
+        self.constrained, self.tv2, self.bv2, self.steep = constrained, tv2, bv2, steep
+        self.rate = rate
         self._check_arguments()
         self.values = nn.Parameter(torch.empty(1 if shared else self.channels, knots))
         self.reset_parameters()
@@ -186,10 +185,17 @@ class LinearSpline(nn.Module):
 
     def regularizer(self) -> Tensor:
         """What is added to the loss."""
-        if not (self.tv2 or self.steep):
+        if not self.is_regularized():
             return self.values.new_zeros(())
-        slopes, _ = self.effective()
-        return self.tv2 * slopes.diff(dim=1).abs().sum() + self.steep * (1 - slopes.square()).sum()
+        slopes, starts = self.effective()
+        penalty = (self.tv2 + self.bv2) * _tv2(slopes).sum() + self.steep * (1 - slopes.square()).sum()
+        if self.bv2:
+            penalty = penalty + self.bv2 * _at_ends(slopes, starts, self.range).sum().to(penalty.dtype)
+        return penalty
+
+    def is_regularized(self) -> bool:
+        """Whether any penalty has a weight."""
+        return bool(self.tv2 or self.bv2 or self.steep)
 
     @property
     def rate_factor(self) -> float:
@@ -227,8 +233,9 @@ class LinearSpline(nn.Module):
             raise ValueError(f"{name} needs initial to be one of {', '.join(_INITIAL)}, pairs, got {self.initial!r}")
         if self.shared and self.initial == "pairs":
             raise ValueError(f"{name} has one spline if shared=True, and initial='pairs' needs one for each channel")
-        if not (self.tv2 >= 0 and self.steep >= 0):
-            raise ValueError(f"{name} needs weights tv2 and steep >= 0, got {self.tv2} and {self.steep}")
+        if not (self.tv2 >= 0 and self.bv2 >= 0 and self.steep >= 0):
+            given = f"{self.tv2}, {self.bv2} and {self.steep}"
+            raise ValueError(f"{name} needs weights tv2, bv2 and steep >= 0, got {given}")
         if not 0 <= self.rate < math.inf:
             raise ValueError(f"{name} needs a finite rate >= 0, got {self.rate}")
         if self.steep and not self.constrained:
@@ -286,6 +293,19 @@ def _merged(slopes: Tensor, threshold: float) -> Tensor:
     means = (sums / sizes).gather(1, run)
     largest = exact.abs().amax(1, keepdim=True)
     return torch.minimum(torch.maximum(means, -largest), largest).to(slopes.dtype)
+
+
+def _tv2(slopes: Tensor) -> Tensor:
+    """The sum of the changes of slope of each spline."""
+    return slopes.diff(dim=1).abs().sum(1)
+
+
+def _at_ends(slopes: Tensor, starts: Tensor, range: float) -> Tensor:
+    """``|f(0)| + |f(1)|`` of each spline, float64."""
+    splines, pieces = slopes.shape
+    slopes, intercepts = _tables(slopes, starts, range, torch.float64)
+    ends = torch.tensor([[0.0], [1.0]], dtype=torch.float64, device=slopes.device).expand(-1, splines)
+    return _at(ends, slopes, intercepts, range, splines, pieces + 1).abs().sum(0)
 
 
 def _mean_regions(layer: FixedSpline) -> str:

@@ -7,9 +7,12 @@ from torch import Tensor, nn
 
 from lipnet.certify import certify, jacobian_lower_bound
 from lipnet.certify.plain import to_plain
+from lipnet.certify.variation import bv2_bound
 from lipnet.data.images import Split
+from lipnet.layers.activations.spline import FixedSpline
 from lipnet.options.config import Config
 from lipnet.tasks.robustness.attacking import Attacked, Attacker
+from lipnet.tasks.robustness.measures import NORMS
 from lipnet.tasks.stopwatch import Stopwatch
 from lipnet.training import distributed
 
@@ -23,6 +26,7 @@ class Certification:
     Attributes:
         lipschitz: upper bound of the evaluated network.
         lower: the largest Jacobian norm at test examples.
+        bv2: norm -> the bound by variation in it, of a network with splines.
         predictions, margins, radii, radii_per_pair: of every test example, in the split's order.
         attacked: attack -> what it found.
         attacked_worst: radius as written -> accuracy after all attacks together.
@@ -34,6 +38,7 @@ class Certification:
 
     lipschitz: float
     lower: float
+    bv2: dict[str, float]
     predictions: Tensor
     margins: Tensor
     radii: Tensor
@@ -98,6 +103,7 @@ def certify_and_attack(
     images, labels = split.pixels(), split.labels
     with watch.part("bounds"):
         certificate = certify(exact, images, labels, share=watch.timed("logits", distributed.in_parts))
+        bv2 = _bv2_bounds(searched, images.shape[1:])
     radii, pairs, margin = certificate.radii(dtype), certificate.radii_per_pair(dtype), certificate.margins
     count = config.attack.examples or len(images)
     attacker = Attacker(searched, exact, images[:count], labels[:count], torch.maximum(radii, pairs)[:count], config)
@@ -109,6 +115,7 @@ def certify_and_attack(
     return Certification(
         lipschitz=certificate.lipschitz,
         lower=lower,
+        bv2=bv2,
         predictions=certificate.logits.argmax(1).cpu(),
         margins=margin.cpu(),
         radii=radii.cpu(),
@@ -123,6 +130,16 @@ def certify_and_attack(
         deployments={_name(kind): certificate.radii(kind).cpu() for kind in certificate.rounding},
         without_allowance=certificate.radii_without_allowance().cpu(),
     )
+
+
+def _bv2_bounds(plain: nn.Module, shape: tuple[int, ...]) -> dict[str, float]:
+    """Empty of a network without splines, and where it has layers whose bound in other norms is not known."""
+    if not any(isinstance(layer, FixedSpline) for layer in plain.modules()):
+        return {}
+    try:
+        return {norm: bv2_bound(plain, shape, float(norm)) for norm in NORMS}
+    except TypeError:
+        return {}
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+NORMS = ("1", "2", "inf")  # the p-norms in which networks of splines have a bound by their variation
+
 
 def certified_by_arithmetic(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Certified accuracy (global) of the network as evaluated in each arithmetic: arithmetic -> radius -> fraction.

@@ -3,10 +3,13 @@
 from typing import TypedDict
 
 from lipnet.options.config import Config
+from lipnet.options.layers import Spline
+from lipnet.options.registry import GROUPS
 from lipnet.options.tasks import NEAREST_ATTACKS
 from lipnet.options.tasks import Robustness as Option
 from lipnet.tasks.numbers import Keys, Numbers, at_radii, numbers_of
 from lipnet.tasks.results import ByRadius, Exported, Start
+from lipnet.tasks.robustness.measures import NORMS
 
 PARTS = ("logits", "bounds", "attacks", "jacobian", "diagnostics", "figures")  # of an evaluation, timed
 _ARITHMETICS = ("float64", "float32")
@@ -22,7 +25,10 @@ class Certified(TypedDict):
 
 
 class Results(Start, Certified):
-    """Fractions are in [0, 1]; ``attacked_accuracy`` is by attack, what is by arithmetic by the network's."""
+    """Fractions are in [0, 1]; ``attacked_accuracy`` is by attack, what is by arithmetic by the network's.
+
+    ``bv2_bound`` is by norm; empty where the network has no splines.
+    """
 
     status: str
     test_examples: int
@@ -38,6 +44,7 @@ class Results(Start, Certified):
     mean_certified_radius_per_pair: float
     lipschitz_upper_bound: float
     lipschitz_lower_bound: float
+    bv2_bound: dict[str, float]
     eval_seconds: float
     seconds: dict[str, float]
     peak_memory_bytes: int | None
@@ -64,6 +71,11 @@ def numbers(config: Config) -> Numbers:
     return Numbers(found.measures, found.beside, _validation(config), exported)
 
 
+def _has_splines(config: Config) -> bool:
+    """Whether activations are, in a model that has activations."""
+    return isinstance(config.activation, Spline) and "activation" in GROUPS["model"][config.model.name].reads
+
+
 def _tables(config: Config) -> Keys:
     radii, attacks = config.eval_radii, config.attack.names
     return {
@@ -75,6 +87,7 @@ def _tables(config: Config) -> Keys:
         "attacked_accuracy_worst": [radii if attacks else []],
         "attack_seconds": [attacks],
         "median_attack_distance": [[name for name in attacks if name in NEAREST_ATTACKS]],
+        "bv2_bound": [NORMS if _has_splines(config) else []],
         "seconds": [PARTS],
     }
 

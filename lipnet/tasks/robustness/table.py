@@ -33,6 +33,7 @@ def closing_table(results: Results, width: int | None = None) -> str:
         *([f"median distance of the nearest errors found: {', '.join(medians)}"] if medians else []),
         *_rounding(results.get("rounding_cost", {})),
         lipschitz,
+        *_by_variation(results.get("bv2_bound", {})),
     ]
     lines = [*wrapped(summary, width), *_fitting(columns, width)]
     for text in below:
@@ -83,6 +84,12 @@ def _rounding(cost: dict[str, dict[str, float]]) -> list[str]:
     """What the allowance for rounding takes of certified accuracy, at the radius where it takes the most."""
     parts = [f"{_percent(max(taken.values()))} in {arithmetic}" for arithmetic, taken in cost.items() if taken]
     return [f"certified accuracy that rounding takes: at most {', '.join(parts)}"] if parts else []
+
+
+def _by_variation(bounds: dict[str, float]) -> list[str]:
+    """The bounds of a network of splines in p-norms, where it has some."""
+    parts = [f"{bound:.6g} (p = {norm})" for norm, bound in bounds.items()]
+    return [f"by the splines' variation (BV2), in the p-norm: at most {', '.join(parts)}"] if parts else []
 
 
 def _attacked(results: Results) -> str:

@@ -14,6 +14,7 @@ from lipnet.certify import certified_radii, lipschitz_bound, pairwise_certified_
 from lipnet.certify.plain import to_plain
 from lipnet.certify.radius import model_logits
 from lipnet.data.images import Split, Splits, load_splits
+from lipnet.data.sets.points import AREAS
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.losses import build_loss
 from lipnet.options.checks import radius_value
@@ -30,6 +31,7 @@ from lipnet.tasks.robustness.deployment import accuracy_by_arithmetic, examine
 from lipnet.tasks.robustness.diagnostics import write_diagnostics
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
 from lipnet.tasks.robustness.figures import accuracy_against_radius, adversarial_examples
+from lipnet.tasks.robustness.regions import decision_regions
 from lipnet.tasks.robustness.results import Results
 from lipnet.tasks.robustness.table import closing_table
 from lipnet.tasks.stopwatch import Stopwatch
@@ -176,6 +178,7 @@ class Robustness(Task[Results]):
             "mean_certified_radius_per_pair": float(found.radii_per_pair.mean()),
             "lipschitz_upper_bound": found.lipschitz,
             "lipschitz_lower_bound": found.lower,
+            "bv2_bound": found.bv2,
             "eval_seconds": time.perf_counter() - started,
             "seconds": self.watch.seconds,  # of the parts; those after this one are still to come
             "peak_memory_bytes": peak_memory_bytes(self.session.device),
@@ -203,10 +206,17 @@ class Robustness(Task[Results]):
         figure = accuracy_against_radius(found, f"{config.dataset.name}, {config.model.name}, {config.conv.name}")
         figure.savefig(self.session.directory / "certified_accuracy.png", dpi=150)
         tracker.figure("test/accuracy_against_radius", figure, step)
-        if found.shown:
+        if self.config.dataset.name in AREAS:
+            self._draw_regions(tracker, step)
+        elif found.shown:
             largest = max(config.eval_radii, key=radius_value)
             tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
         show_activations(self.network, self.test.pixels(slice(_SHOWN)), self.session.directory, tracker, step)
+
+    def _draw_regions(self, tracker: Tracker, step: int) -> None:
+        figure = decision_regions(self.network, self.config, self.splits.train)
+        figure.savefig(self.session.directory / "decision_regions.png", dpi=150)
+        tracker.figure("test/decision_regions", figure, step)
 
     def examine(self, model: nn.Module, network: nn.Module, deployed: nn.Module) -> Examined:
         return examine(network, deployed, self.test, self.config)

@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, vmap
 from lipnet.certify import lipschitz_bound
 from lipnet.layers import FixedSpline, LinearSpline, ThresholdedSpline
 from lipnet.layers.activations.spline import PlainSpline, spline
+from lipnet.layers.training import regularized
 
 
 def fitted(function, knots=513, reach=16.0):
@@ -341,6 +342,31 @@ def test_the_penalties_of_slopes():
     assert float(LinearSpline(3).regularizer()) == 0
 
 
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize(("splines", "shared"), [(3, False), (1, True)])
+def test_the_penalty_of_the_norm(name, splines, shared):
+    """The weight times the norm of each spline, as that of the splines as deployed; its gradient reaches the values."""
+    function, expected = NORMS[name]
+    fit = fitted(function)
+    layer = LinearSpline(3, fit.knots, fit.range, "identity", shared, constrained=False, bv2=0.5)
+    with torch.no_grad():
+        layer.values.copy_(fit.values.expand_as(layer.values))
+    penalty = layer.regularizer()
+    assert float(penalty.detach()) == pytest.approx(0.5 * splines * expected, abs=1e-2)
+    assert float(penalty.detach()) == pytest.approx(0.5 * float(layer.fixed().bv2().sum()), rel=1e-5)
+    penalty.backward()
+    assert layer.values.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "weighs"), [({}, False), ({"tv2": 1}, True), ({"bv2": 1}, True), ({"steep": 1}, True)]
+)
+def test_a_penalty_without_weight_is_no_part_of_a_step(weights, weighs):
+    layer = LinearSpline(4, **weights)
+    assert layer.is_regularized() is weighs
+    assert regularized(layer) == [layer] * weighs
+
+
 # slopes, threshold, slopes afterwards
 MERGED = [
     ((0.0, 0.1, 0.2, 1.0), 0.15, (0.1, 0.1, 0.1, 1.0)),
@@ -381,8 +407,9 @@ def test_a_threshold_makes_a_layer_soft():
             {"shared": True},
             "LinearSpline has one spline if shared=True, and initial='pairs' needs one for each channel",
         ),
-        ({"tv2": -1.0}, "LinearSpline needs weights tv2 and steep >= 0, got -1.0 and 0.0"),
-        ({"steep": math.nan}, "LinearSpline needs weights tv2 and steep >= 0, got 0.0 and nan"),
+        ({"tv2": -1.0}, "LinearSpline needs weights tv2, bv2 and steep >= 0, got -1.0, 0.0 and 0.0"),
+        ({"bv2": -1.0}, "LinearSpline needs weights tv2, bv2 and steep >= 0, got 0.0, -1.0 and 0.0"),
+        ({"steep": math.nan}, "LinearSpline needs weights tv2, bv2 and steep >= 0, got 0.0, 0.0 and nan"),
         ({"rate": -0.5}, "LinearSpline needs a finite rate >= 0, got -0.5"),
         (
             {"steep": 1.0, "constrained": False},

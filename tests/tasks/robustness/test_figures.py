@@ -23,7 +23,7 @@ def found():
         margins = values.clone()
         margins[0] = -1.0
         return Certification(
-            lipschitz=1.0, lower=0.9, predictions=labels, margins=margins, radii=values,
+            lipschitz=1.0, lower=0.9, bv2={}, predictions=labels, margins=margins, radii=values,
             radii_per_pair=per_pair * values, labels=labels, indices=labels,
             attacked={name: Attacked(points, 6, 1.0) for name, points in ATTACKED.items()},
             attacked_worst={},

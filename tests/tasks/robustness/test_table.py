@@ -25,6 +25,14 @@ def test_closing_table():
     assert lines[-1] == "Lipschitz constant: at most 1.0000001, at least 0.9980000 (Jacobian at test examples)"
 
 
+def test_bounds_by_variation_have_a_line():
+    lines = closing_table(RESULTS | {"bv2_bound": {"1": 1234567.8, "2": 80.25, "inf": 3.0}}).splitlines()
+    assert lines[:-1] == closing_table(RESULTS).splitlines()
+    bounds = "1.23457e+06 (p = 1), 80.25 (p = 2), 3 (p = inf)"
+    assert lines[-1] == f"by the splines' variation (BV2), in the p-norm: at most {bounds}"
+    assert closing_table(RESULTS | {"bv2_bound": {}}) == closing_table(RESULTS)
+
+
 def test_columns_line_up():
     assert len({len(line) for line in closing_table(RESULTS).splitlines()[1:-2]}) == 1
 

@@ -26,6 +26,7 @@ from lipnet.errors import UserError
 from lipnet.options.config import Config
 from lipnet.options.facts import trained_on
 from lipnet.options.folder import config_dir
+from lipnet.options.models import ShuffleNet
 from lipnet.options.parse import parse
 from lipnet.options.registry import GROUPS
 from lipnet.runs import commands, names
@@ -174,9 +175,14 @@ def _continuation(directory: Path, introduction: str) -> str:
 
 
 def _check_shared(config: Config, processes: int) -> None:
-    problems = []
-    if not GROUPS["task"][config.task.name].shared:
+    problems, task = [], GROUPS["task"][config.task.name]
+    if not task.shared:
         problems.append(f"task={config.task.name}: runs in one process; start it without torchrun.")
+    elif task.trains and isinstance(config.model, ShuffleNet):
+        problems.append(
+            f"model={config.model.name}: normalises over a batch, of which each process has a share; start it without "
+            "torchrun."
+        )
     if config.batch_size < processes:
         problems.append(f"batch_size={config.batch_size}: shared by {processes} processes; use at least {processes}.")
     if problems:

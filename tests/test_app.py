@@ -27,7 +27,9 @@ from sklearn.datasets import load_digits
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import lipnet
+from lipnet import app
 from lipnet.certify import certificate
+from lipnet.errors import UserError
 from lipnet.options.checks import radius_value
 
 EXAMPLES = 16  # dataset.limit_test
@@ -401,3 +403,30 @@ def _claims_completion(directory: Path) -> bool:
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout")
 def test_the_commit_is_recorded(run):
     assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", results(run)["git_commit"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "processes", "problems"),
+    [
+        ([], 2, []),
+        (["batch_size=2"], 3, ["batch_size=2: shared by 3 processes; use at least 3."]),
+        (["task=gan"], 2, ["task=gan: runs in one process; start it without torchrun."]),
+        (
+            ["model=shufflenet", "dataset=cifar10", "batch_size=1"],
+            2,
+            [
+                "model=shufflenet: normalises over a batch, of which each process has a share; start it without "
+                "torchrun.",
+                "batch_size=1: shared by 2 processes; use at least 2.",
+            ],
+        ),
+        (["model=shufflenet", "dataset=cifar10", "task=evaluate", "run=somewhere"], 2, []),
+    ],
+)
+def test_what_several_processes_cannot_share(overrides, processes, problems, make_config):
+    try:
+        app._check_shared(make_config(*overrides), processes)
+        found = []
+    except UserError as error:
+        found = error.problems
+    assert list(found) == problems

@@ -27,12 +27,17 @@ STOPS: dict[str, list[tuple[str, str, int]]] = {
     "between-files": [("SIGKILL", "best", 1), ("SIGKILL", "row", 2), ("SIGKILL", "report", 1)],
     "after-checkpoints": [("SIGKILL", "validation", 2), ("SIGKILL", "last", 2), ("SIGINT", "last", 1)],
     "learned-shuffle": [("SIGTERM", "step", 4), ("SIGKILL", "step", 3), ("SIGINT", "step", 4)],  # soft, then fixed
+    "shufflenet": [("SIGTERM", "step", 5), ("SIGKILL", "validation", 2)],  # its normalisations count batches
 }
-# What such a run has beside TINY; its outcome is that of the uninterrupted run with the same.
+# What such a run has in place of the network of TINY; its outcome is that of the uninterrupted run with the same.
 OVERRIDES = {
     "learned-shuffle": (
         "model=large", "conv.groups=2", "shuffle=learned", "shuffle.harden=0.6", "model.channels=[4,4,4]",
-        "model.kernel_sizes=[2,2,2]", "model.strides=[2,1,1]",
+        "model.kernel_sizes=[2,2,2]", "model.strides=[2,1,1]", "model.hidden=[8]",
+    ),
+    "shufflenet": (
+        "model=shufflenet", "shuffle=learned", "shuffle.harden=0.6", "model.groups=2", "model.stem=4",
+        "model.channels=[16,24]", "model.units=[1,1]",
     ),
 }  # fmt: skip
 TRAIN = ROOT / "train.py"  # not in the directory where it is called
@@ -73,8 +78,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"folder": folder, "codes": codes, "outputs": outputs}
 
 
-def _own(name: str) -> tuple[str, ...]:
-    return OVERRIDES.get(name.removeprefix("straight-"), ())
+def _chosen(name: str) -> list[str]:
+    own = OVERRIDES.get(name.removeprefix("straight-"))
+    return [*TINY] if own is None else [*(key for key in TINY if not key.startswith("model.")), *own]
 
 
 def _straight(runs: dict[str, Any], name: str) -> Path:
@@ -82,7 +88,7 @@ def _straight(runs: dict[str, Any], name: str) -> Path:
 
 
 def _job(folder: Path, name: str, number: int, stops: list[tuple[str, str, int]]) -> dict[str, Any]:
-    arguments = [f"resume={folder / name}"] if number else [*TINY, *_own(name), f"hydra.run.dir={folder / name}"]
+    arguments = [f"resume={folder / name}"] if number else [*_chosen(name), f"hydra.run.dir={folder / name}"]
     job: dict[str, Any] = {"arguments": arguments, "log": str(folder / f"{name}.{number}.txt")}
     stop = stops[number] if number < len(stops) else ()
     return job | dict(zip(("signal", "moment", "count"), stop, strict=False))

@@ -18,6 +18,10 @@ CRITIC = (
     "dataset.evaluation_samples=101", "model.hidden=[8]", "batch_size=5", "epochs=2", "optimizer=sgd", "progress=off",
     "threads=1", "device=cpu",
 )  # fmt: skip
+LEARNED = (
+    *IMAGES, "model=large", "conv.groups=2", "shuffle=learned", "shuffle.harden=0.6", "activation=spline",
+    "model.channels=[4,4,4]", "model.kernel_sizes=[2,2,2]", "model.strides=[2,1,1]", "attack.names=[]",
+)  # fmt: skip
 STEPS = 5  # an epoch
 # name: rounds of (processes, where something happens, to the second process alone)
 PLANS: dict[str, list[tuple[int, dict[str, Any]]]] = {
@@ -28,7 +32,11 @@ PLANS: dict[str, list[tuple[int, dict[str, Any]]]] = {
     "killed": [(2, {"moment": "step", "count": STEPS + 2, "signal": "SIGKILL"})],
     "broken": [(2, {"raises": True})],
 }
-CRITICS = {"critic of one": 1, "critic of two": 2}
+# The same to the end, of other networks: processes, overrides
+OTHERS = {
+    "critic of one": (1, CRITIC), "critic of two": (2, CRITIC),
+    "learned layers of one": (1, LEARNED), "learned layers of two": (2, LEARNED),
+}  # fmt: skip
 OVER_TIME = ("time_seconds", "time_samples_per_second")
 
 
@@ -37,11 +45,11 @@ def runs(tmp_path_factory) -> dict[str, Any]:
     """Every plan's run directory, with each round's exit codes and outputs."""
     folder = tmp_path_factory.mktemp("shared")
     rounds = [[_job(folder, name, number, *step) for number, step in enumerate(plan)] for name, plan in PLANS.items()]
-    rounds += [[_job(folder, name, 0, count, {}, CRITIC)] for name, count in CRITICS.items()]
+    rounds += [[_job(folder, name, 0, count, {}, chosen)] for name, (count, chosen) in OTHERS.items()]
     (folder / "rounds.json").write_text(json.dumps(rounds))
     command = [sys.executable, str(ROOT / "tests" / "like_torchrun.py"), str(folder / "rounds.json")]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
-    codes = dict(zip([*PLANS, *CRITICS], json.loads(done.stdout), strict=True))
+    codes = dict(zip([*PLANS, *OTHERS], json.loads(done.stdout), strict=True))
     outputs = {path.name: path.read_text() for path in sorted(folder.glob("*.txt*"))}
     return {"folder": folder, "codes": codes, "outputs": outputs}
 
@@ -88,10 +96,15 @@ def test_processes_that_share_a_run_find_what_one_finds(runs, name):
     assert mine["processes"] == PLANS[name][-1][0]
 
 
-def test_a_shared_critic_is_that_of_one_process(runs):
-    assert runs["codes"]["critic of two"] == [[0, 0]], runs["outputs"]
+@pytest.mark.parametrize("name", ["critic", "learned layers"])
+def test_other_networks_are_those_of_one_process(runs, name):
+    assert runs["codes"][f"{name} of two"] == [[0, 0]], runs["outputs"]
+    numbers = [_numbers(_directory(runs, f"{name} of {count}")) for count in ("two", "one")]
+    _assert_same(*numbers, rel=2e-4, abs=2e-5)
+
+
+def test_a_shared_critic_finds_what_one_process_finds(runs):
     ours, single = _directory(runs, "critic of two"), _directory(runs, "critic of one")
-    _assert_same(_numbers(ours), _numbers(single), rel=2e-4, abs=2e-5)
     mine, theirs = results(ours)["wasserstein"], results(single)["wasserstein"]
     for key in ("estimate", "ci_low", "certified_lower_bound", "exact_on_sample", "estimate_on_sample"):
         assert mine[key] == pytest.approx(theirs[key], rel=1e-4)

@@ -43,6 +43,13 @@ def _blocked_convolution(layer: BlockedConv2d) -> dict[str, Any]:
     return shape | {"block": layer.block}
 
 
+def _plain_convolution(layer: nn.Conv2d) -> dict[str, Any]:
+    return {
+        "in_channels": layer.in_channels, "out_channels": layer.out_channels, "kernel_size": layer.kernel_size[0],
+        "stride": layer.stride[0], "padding": layer.padding[0], "groups": layer.groups, "bias": layer.bias is not None,
+    }  # fmt: skip
+
+
 def _transposed(layer: nn.ConvTranspose2d) -> dict[str, Any]:
     padding = layer.padding[0]
     assert isinstance(padding, int)
@@ -101,6 +108,16 @@ PARTS: dict[str, Part] = {
         "nn.Sequential(\n            {padding},\n            BlockedConv2d({in_channels}, {out_channels}, "
         "{kernel_size}, stride={stride}, dilation={dilation}, bias={bias}, block={block}),\n        )",
     ),
+    "Conv2d": Part(
+        nn.Conv2d,
+        {
+            "in_channels": _COUNT, "out_channels": _COUNT, "kernel_size": _SIZE, "stride": _SIZE, "padding": _PIXELS,
+            "groups": _COUNT, "bias": boolean,
+        },
+        _plain_convolution,
+        "nn.Conv2d({in_channels}, {out_channels}, {kernel_size}, stride={stride}, padding={padding}, "
+        "groups={groups}, bias={bias})",
+    ),
     "ConvTranspose2d": Part(
         nn.ConvTranspose2d,
         {
@@ -110,6 +127,18 @@ PARTS: dict[str, Part] = {
         _transposed,
         "nn.ConvTranspose2d({in_channels}, {out_channels}, {kernel_size}, stride={stride}, padding={padding}, "
         "bias={bias})",
+    ),
+    "AvgPool2d": Part(
+        nn.AvgPool2d,
+        {"kernel_size": _SIZE, "stride": _SIZE, "padding": _PIXELS},
+        lambda layer: {"kernel_size": layer.kernel_size, "stride": layer.stride, "padding": layer.padding},
+        "nn.AvgPool2d({kernel_size}, {stride}, {padding})",
+    ),
+    "AdaptiveAvgPool2d": Part(
+        nn.AdaptiveAvgPool2d,
+        {"output_size": _SIZE},
+        lambda layer: {"output_size": layer.output_size},
+        "nn.AdaptiveAvgPool2d({output_size})",
     ),
     "BatchNorm1d": _normalization(nn.BatchNorm1d),
     "BatchNorm2d": _normalization(nn.BatchNorm2d),

@@ -27,16 +27,18 @@ def convolution(config: Config, size: tuple[int, int], grouped: bool = True) -> 
     return functools.partial(make, **keys, **_taken(make, image_size=size))
 
 
-def shuffles(config: Config, channels: int, index: int) -> list[nn.Module]:
-    """The shuffle before a convolution of this index; no module where there is none, so that names stay as they are.
+def shuffles(config: Config, channels: int, groups: int, index: int) -> list[nn.Module]:
+    """The shuffle of this index; no module where there is none, so that names stay as they are.
 
     Each has random numbers of its own: whatever is chosen, the layers around it begin with the same weights.
+
+    Args:
+        groups: of the convolutions around it, which alone mix no channels of different groups.
     """
     option = config.shuffle
     if option.name == "none":
         return []
     generator = stream(config.seed, "shuffle", index)
-    groups = config.conv.own_keys()["groups"]
     return [load("shuffle", option.name)(channels, groups=groups, generator=generator, **option.own_keys())]
 
 

@@ -23,7 +23,8 @@ def conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module
     convolutions = zip(model.channels, model.kernel_sizes, model.strides, strict=True)
     for index, (out_channels, kernel_size, stride) in enumerate(convolutions):
         make = convolution(config, (height, width), grouped=index > 0)
-        modules += shuffles(config, channels, index) if index > 1 else []
+        if index > 1:
+            modules += shuffles(config, channels, config.conv.own_keys().get("groups", 1), index)
         modules += [make(channels, out_channels, kernel_size, stride), activation(config, out_channels)]
         channels, height, width = out_channels, height // stride, width // stride
     return [

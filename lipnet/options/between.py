@@ -8,7 +8,7 @@ from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
 from lipnet.options.layers import Spline
 from lipnet.options.messages import option_name, show
-from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic
+from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, ShuffleNet
 from lipnet.options.pairs import Estimate, GanPair, Pair
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
@@ -107,6 +107,8 @@ def check_between_keys(config: Any) -> Iterator[str]:
             yield from _check_pair(config.dataset, config.estimate)
         if isinstance(config.model, ConvNet):
             yield from _check_conv_net(config.model, config.dataset.name, shape)
+        if isinstance(config.model, ShuffleNet):
+            yield from _check_shufflenet(config.model, config.dataset.name, shape)
         if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
             yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
         if learned is not None and "generator" in learned.reads:
@@ -115,6 +117,8 @@ def check_between_keys(config: Any) -> Iterator[str]:
         yield from _check_activation(config)
     if isinstance(config.model, ConvNet) and config.conv is not None:
         yield from _check_groups(config)
+    if isinstance(config.model, ShuffleNet) and config.shuffle is not None:
+        yield from _check_shuffle_of_units(config.model, config.shuffle)
 
 
 def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
@@ -138,6 +142,8 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
             yield f"task.assured=true: a network of task={learned.name} predicts no class; leave it out."
     if isinstance(config.model, GanCritic) and learned is not None and learned.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
+    if isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":
+        yield "model=shufflenet: nothing bounds such a critic; only task=robustness trains it."
 
 
 def _no_gan(run: str | None) -> str:
@@ -248,6 +254,72 @@ def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, ...]) -> Ite
             )
             return
         size //= stride
+
+
+def _check_shufflenet(model: ShuffleNet, dataset: str, shape: tuple[int, ...]) -> Iterator[str]:
+    """Whether every unit has channels to add and to split, and every stage an image."""
+    if len(shape) != 3:
+        yield f"model={model.name}: needs images, and dataset={dataset} draws vectors; use model=fc."
+        return
+    if None in (model.groups, model.stem, model.channels, model.width, model.units):
+        return
+    if len(model.channels) != len(model.units):
+        yield (
+            f"model.channels has {len(model.channels)}, model.units has {len(model.units)}: these lists describe the "
+            "stages and must have one entry for each."
+        )
+        return
+    size = min(shape[1:])
+    for _ in model.channels:
+        size = (size + 1) // 2
+    if size < 2:
+        yield (
+            f"model.channels has {len(model.channels)} entries: each halves the image, and nothing of {shape[1]}x"
+            f"{shape[2]} would be left; use fewer."
+        )
+    together, before = 4 * model.groups, model.stem
+    for index, width in enumerate(model.widths):
+        place = _stage(model, index)
+        if width % together or not width:
+            yield (
+                f"{place}: a unit works on a quarter of its channels, in model.groups={model.groups} groups, so this "
+                f"must be a multiple of {together}; the nearest is {together * max(1, round(width / together))}."
+            )
+            return
+        if width <= before or (width - before) % model.groups:
+            begins = "the stage before" if index else "model.stem"
+            yield (
+                f"{place}: the first unit of a stage adds channels to those of {begins}, {before}, in model.groups="
+                f"{model.groups} groups; use {before} and a multiple of {model.groups}."
+            )
+            return
+        before = width
+
+
+def _stage(model: ShuffleNet, index: int) -> str:
+    """The channels of a stage, as they are to be named."""
+    written = f"model.channels[{index}]={model.channels[index]}"
+    return written if model.width == 1 else f"{written} times model.width={model.width:g} is {model.widths[index]}"
+
+
+def _check_shuffle_of_units(model: ShuffleNet, shuffle: Any) -> Iterator[str]:
+    """Whether there are groups to shuffle between, and pairs to move."""
+    if shuffle.name == "none" or None in (model.groups, model.channels, model.width):
+        return
+    if model.groups == 1:
+        yield (
+            f"shuffle={shuffle.name}: stands between grouped convolutions, and model.groups=1 mixes all channels; use "
+            "more groups, such as model.groups=3, or leave it out."
+        )
+    elif getattr(shuffle, "keep_pairs", False):
+        together = 4 * (2 * model.groups if shuffle.name == "fixed" else math.lcm(2, model.groups))
+        for index, width in enumerate(model.widths):
+            if width % together:
+                yield (
+                    f"{_stage(model, index)}: shuffle.keep_pairs=true moves pairs of a quarter of these channels, so "
+                    f"this must be a multiple of {together}; the nearest is "
+                    f"{together * max(1, round(width / together))}."
+                )
 
 
 def _check_activation(config: Any) -> Iterator[str]:

@@ -37,6 +37,25 @@ class GanCritic(Named):
 
 
 @dataclass(frozen=True)
+class ShuffleNet(Named):
+    """Unconstrained, with batch normalisation: of ``task=robustness`` only.
+
+    Attributes:
+        widths: each stage's channels.
+    """
+
+    groups: int = checked(whole(1))
+    stem: int = checked(whole(1))
+    channels: list[int] = checked(list_of(whole(1), at_least=1))
+    width: float = checked(number(above=0, at_most=64))
+    units: list[int] = checked(list_of(whole(1), at_least=1))
+
+    @property
+    def widths(self) -> list[int]:
+        return [round(self.width * channels) for channels in self.channels]
+
+
+@dataclass(frozen=True)
 class ConesModel(Named):
     cones: int = checked(whole(1))
     apices: str = checked(one_of("first", "second"))
@@ -58,3 +77,4 @@ register("model", "fc", FullyConnected, "lipnet.models.fully_connected:fully_con
 register("model", "critic", Critic, "lipnet.models.conv_net:conv_net", reads=_OF_CONVOLUTIONS)
 register("model", "cones", ConesModel, "lipnet.models.cones:cones")
 register("model", "gan_critic", GanCritic, "lipnet.models.gan:gan_critic")
+register("model", "shufflenet", ShuffleNet, "lipnet.models.shufflenet:shufflenet", reads=("shuffle",))

@@ -65,7 +65,7 @@ class Run:
 
     @property
     def method(self) -> str:
-        """The kind of convolution; in a network without any, of the linear layers; ``–`` where there are neither."""
+        """The kind of convolution; where there is no choice of it, of the shuffles or linear layers; else ``–``."""
         group = method_group(self.config.get("model", "?"))
         return "–" if group is None else self.config.get(group, "?")
 

@@ -34,9 +34,10 @@ def output_subdir(directory: str) -> str | None:
 
 
 def method_group(model: str) -> str | None:
-    """The group whose option a run is called by: of the convolutions, of a network without any the linear layers.
+    """The group whose option a run is called by: of the convolutions, of a network without a choice of them the
+    shuffles or the linear layers.
 
-    ``None`` for a model that is built of neither.
+    ``None`` for a model that is built of none of these.
     """
     if model not in GROUPS["model"]:  # of a version that knew others
         return "conv"

@@ -16,6 +16,19 @@ OPTIONS = {  # overrides, input shape, outputs
     "large": (["model=large", "model.hidden=[64]", "dataset=cifar10", "dataset.std=[0.2,0.2,0.2]"], (3, 32, 32), 10),
     "zeros_groupsort": (["conv.padding_mode=zeros", "activation=groupsort"], (1, 8, 8), 10),
     "fc": (["model=fc", "model.hidden=[32,32]", "activation=abs"], (1, 8, 8), 10),
+    "shufflenet": (
+        [
+            "dataset=cifar10",
+            "model=shufflenet",
+            "shuffle=fixed",
+            "model.groups=2",
+            "model.stem=4",
+            "model.channels=[16,24]",
+            "model.units=[1,2]",
+        ],
+        (3, 8, 8),
+        10,
+    ),
     "unconstrained, one output": (["conv=plain", "linear=plain", "activation=relu"], (3, 16, 16), 1),
 }
 

@@ -68,6 +68,8 @@ OPTIONS = {  # overrides or what makes the network, input shape, outputs
     "shuffled with signs": (["model=large", "conv.groups=2", "shuffle=random", "shuffle.signed=true", *_THREE],
                             (1, 4, 4), 10),
     "learned shuffle": (["model=large", "conv.groups=2", "shuffle=learned", *_THREE], (1, 4, 4), 10),
+    "shufflenet": (["dataset=cifar10", "model=shufflenet", "shuffle=learned", "model.groups=2", "model.stem=4",
+                    "model.channels=[16,24]", "model.units=[1,2]"], (3, 8, 8), 10),
     "unconstrained": (["conv=plain", "linear=plain", "conv.padding_mode=circular"], (1, 8, 8), 10),
 }  # fmt: skip
 
@@ -129,8 +131,8 @@ def test_weights_are_copies(network):
 
 
 def test_layers_that_cannot_be_exported_are_named():
-    with pytest.raises(UserError, match=r"^layer 1 \(Conv2d\(1, 2.*cannot be exported; these can: Normalize, "):
-        describe(nn.Sequential(nn.ReLU(), nn.Conv2d(1, 2, 3)))
+    with pytest.raises(UserError, match=r"^layer 1 \(Conv3d\(1, 2.*cannot be exported; these can: Normalize, "):
+        describe(nn.Sequential(nn.ReLU(), nn.Conv3d(1, 2, 3)))
 
 
 LINEAR = {"name": "0", "type": "Linear", "in_features": 3, "out_features": 2, "bias": True}
@@ -244,6 +246,12 @@ class OwnResidual(Residual):
         ),
         (nn.Sequential(nn.BatchNorm2d(3, affine=False)), r"layer 0 .* cannot be exported: it has affine=False"),
         (nn.Sequential(nn.ConvTranspose2d(1, 2, 4, groups=1, output_padding=1, stride=2)), "has output_padding="),
+        (nn.Sequential(nn.Conv2d(1, 2, 3, padding="same")), "cannot be exported: padding=s: must be a whole number"),
+        (nn.Sequential(nn.Conv2d(1, 2, (3, 1))), r"it has kernel_size=\(3, 1\), and an export has"),
+        (nn.Sequential(nn.Conv2d(1, 2, 3, padding_mode="circular")), "it has padding_mode=circular, and an export has"),
+        (nn.Sequential(nn.AvgPool2d((3, 3))), r"cannot be exported: kernel_size=\(3, 3\): must be a whole number"),
+        (nn.Sequential(nn.AvgPool2d(2, ceil_mode=True)), "it has ceil_mode=True, and an export has False"),
+        (nn.Sequential(nn.AdaptiveAvgPool2d((1, 2))), "cannot be exported: output_size="),
         (nn.Sequential(nn.Unflatten(2, (2, 2))), "it has dim=2, and an export has 1"),
         (
             nn.Sequential(OrderedDict(first=nn.ReLU())),

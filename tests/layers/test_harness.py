@@ -112,7 +112,7 @@ def test_every_registered_layer_is_in_the_table(make_config):
     kinds = {type(row[1]()) for row in LAYERS}
     made = {
         "conv": lambda name: convolution(make_config(f"conv={name}"), (4, 4))(4, 4, 2, 2),
-        "shuffle": lambda name: (*shuffles(make_config(*SHUFFLED, f"shuffle={name}"), 4, 2), nn.Identity())[0],
+        "shuffle": lambda name: (*shuffles(make_config(*SHUFFLED, f"shuffle={name}"), 4, 2, 0), nn.Identity())[0],
         "linear": lambda name: linear(make_config(f"linear={name}"))(4, 4),
         "activation": lambda name: activation(make_config(f"activation={name}"), 4),
     }

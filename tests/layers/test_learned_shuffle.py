@@ -189,3 +189,23 @@ def test_a_trained_network_is_deployed_orthogonal():
     values = torch.linalg.svdvals(matrix)
     assert float((values - 1).abs().max()) <= 1e-5
     assert float(values.max()) <= lipschitz_bound(hard, (8, 3, 3)) <= 1 + 1e-5
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@over_kinds
+def test_compiled_training_is_that_of_the_layer(keys):
+    """While it is soft, and once its permutation stays."""
+    torch.compiler.reset()
+    layer, inputs = LearnedShuffle(8, **keys).double(), torch.randn(3, 8, 2, dtype=torch.float64)
+    compiled = torch.compile(layer, backend="aot_eager")
+    for share in (0.5, 1.0):
+        results = []
+        for module in (layer, compiled):
+            points = inputs.clone().requires_grad_()
+            loss = (module(points) ** 3).sum() + layer.regularizer()
+            learns = (points, layer.matrix)
+            results.append((loss.detach(), *torch.autograd.grad(loss, learns)))
+        torch.testing.assert_close(*results)
+        layer.end_step(share)
+    assert layer.fixed
+    torch.testing.assert_close(compiled(inputs), layer(inputs))

@@ -18,17 +18,20 @@ NUMBER = "must be a finite number"
 LIST, EACH = "must be a list", "each entry a finite number"
 FRACTION = ", or a fraction such as 36/255"
 FOR_GANS = ["model=gan_critic"]
+FOR_LARGER_IMAGES = ["model=shufflenet"]
 LOSSES = ", ".join(names_for("loss", "images"))
 CONVS = ", ".join(GROUPS["conv"])
 LABELLED, IMAGES = ", ".join(names_for("dataset", "images")), ", ".join(image_sets())
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 SHUFFLED = ["model=large", "conv.groups=4"]
+NARROW = ["model=shufflenet", "model.groups=4", "model.channels=[32,48]", "model.units=[1,2]"]
 OF_RUNS = [f"task={name}" for name in run_readers()]
 FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
 OPTION_SETS = [
     ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
     if f"{group}={option}" in FOR_PAIRS
     else ["task=gan", f"{group}={option}"] if f"{group}={option}" in FOR_GANS
+    else ["dataset=cifar10", f"{group}={option}"] if f"{group}={option}" in FOR_LARGER_IMAGES
     else [f"{group}={option}", "model=large", "conv.groups=4"] if group == "shuffle"
     else [f"{group}={option}"]
     for group, options in GROUPS.items()
@@ -258,7 +261,10 @@ PROBLEMS = [
     (
         [],
         {"model": 3},
-        ["model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones, gan_critic."],
+        [
+            "model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones, "
+            "gan_critic, shufflenet."
+        ],
     ),
     (
         [],
@@ -479,6 +485,74 @@ PROBLEMS = [
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.weight": -1}, [f"shuffle.weight=-1: {NUMBER} >= 0."]),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.ramp": 2}, [f"shuffle.ramp=2: {NUMBER} >= 0 and <= 1."]),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.harden": 0}, [f"shuffle.harden=0: {NUMBER} > 0 and <= 1."]),
+    # ShuffleNets
+    (
+        ["model=shufflenet"],
+        {},
+        ["model.channels has 3 entries: each halves the image, and nothing of 8x8 would be left; use fewer."],
+    ),
+    (
+        [*NARROW, "task=wasserstein", "dataset=two_images", "loss=kantorovich"],
+        {},
+        ["model=shufflenet: nothing bounds such a critic; only task=robustness trains it."],
+    ),
+    (
+        ["model=shufflenet", "task=wasserstein", "dataset=cone", "loss=kantorovich"],
+        {},
+        [
+            "model=shufflenet: nothing bounds such a critic; only task=robustness trains it.",
+            "model=shufflenet: needs images, and dataset=cone draws vectors; use model=fc.",
+        ],
+    ),
+    (
+        NARROW,
+        {"model.units": [1]},
+        ["model.channels has 2, model.units has 1: these lists describe the stages and must have one entry for each."],
+    ),
+    (NARROW, {"model.width": 65}, [f"model.width=65: {NUMBER} > 0 and <= 64."]),
+    (
+        NARROW,
+        {"model.groups": 3},
+        [
+            "model.channels[0]=32: a unit works on a quarter of its channels, in model.groups=3 groups, so this must "
+            "be a multiple of 12; the nearest is 36.",
+        ],
+    ),
+    (
+        NARROW,
+        {"model.groups": 8, "model.stem": 20, "model.width": 2},
+        [
+            "model.channels[0]=32 times model.width=2 is 64: the first unit of a stage adds channels to those of "
+            "model.stem, 20, in model.groups=8 groups; use 20 and a multiple of 8."
+        ],
+    ),
+    (
+        NARROW,
+        {"model.channels": [32, 32]},
+        [
+            "model.channels[1]=32: the first unit of a stage adds channels to those of the stage before, 32, in "
+            "model.groups=4 groups; use 32 and a multiple of 4."
+        ],
+    ),
+    (
+        [*NARROW, "shuffle=learned"],
+        {"model.groups": 1},
+        [
+            "shuffle=learned: stands between grouped convolutions, and model.groups=1 mixes all channels; use more "
+            "groups, such as model.groups=3, or leave it out."
+        ],
+    ),
+    *(
+        (
+            [*NARROW, f"shuffle={shuffle}"],
+            {"shuffle.keep_pairs": True, "model.groups": 3, "model.channels": [36, 72]},
+            [
+                "model.channels[0]=36: shuffle.keep_pairs=true moves pairs of a quarter of these channels, so this "
+                f"must be a multiple of 24; the nearest is {nearest}."
+            ],
+        )
+        for shuffle, nearest in (("fixed", 48), ("random", 48), ("learned", 48))
+    ),
     # several at once: every one is reported, and what hangs on a wrong value is not guessed at
     (
         [],
@@ -539,6 +613,9 @@ ACCEPTED = [
     (["activation=groupsort"], {"activation.group_size": 4}),
     (["conv.groups=4"], {}),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.weight": 0, "shuffle.ramp": 0, "shuffle.harden": 1}),
+    (NARROW, {"model.groups": 1}),
+    (NARROW, {"model.channels": [31], "model.units": [1], "model.groups": 1, "model.width": 4 / 31, "model.stem": 3}),
+    ([*NARROW, "shuffle=fixed"], {"shuffle.keep_pairs": True, "model.channels": [32, 64]}),
     (["activation=spline"], {"activation.knots": 3, "model.channels": [15, 31], "model.hidden": [7]}),
     (["activation=spline"], {"activation.shared": True, "activation.initial": "abs", "activation.steep": 1}),
     (["activation=spline"], {"activation.constrained": False, "activation.knots": 1025, "activation.range": 1e-9}),

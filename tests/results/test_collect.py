@@ -47,9 +47,9 @@ def test_every_attack_is_a_measure(make_run):
 def test_a_network_without_convolutions_is_named_by_its_linear_layers(make_run):
     (run,) = find_runs([make_run("a", {"model.name": "fc"})])
     assert run.method == "bjorck"
-    for model in ("cones", "gan_critic"):
+    for model, method in (("cones", "–"), ("gan_critic", "–"), ("shufflenet", "none")):
         (other,) = find_runs([make_run(model, {"model.name": model})])
-        assert other.method == "–"
+        assert other.method == method
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,8 @@ def test_keys_that_come_with_an_option_are_not_shown(make_run, tmp_path):
 
 
 # A model, and the layers that it is not built of: no row and no column tells them apart.
-UNREAD = {"fc": ("conv",), "cones": ("conv", "linear", "activation"), "gan_critic": ("conv", "linear", "activation")}
+_LAYERS = ("conv", "linear", "activation")
+UNREAD = {"fc": ("conv",), "cones": _LAYERS, "gan_critic": _LAYERS, "shufflenet": _LAYERS}
 
 
 @pytest.mark.parametrize("model", UNREAD)

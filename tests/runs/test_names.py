@@ -58,7 +58,12 @@ def test_only_resume_gives_the_directory(empty):
 
 
 def composed(model, *overrides):
-    config = {"model": {"name": model}, "conv": {"name": "rko"}, "linear": {"name": "bjorck"}}
+    config = {
+        "model": {"name": model},
+        "conv": {"name": "rko"},
+        "linear": {"name": "bjorck"},
+        "shuffle": {"name": "fixed"},
+    }
     return OmegaConf.create({**config, "hydra": {"overrides": {"task": list(overrides)}}})
 
 
@@ -66,8 +71,8 @@ def test_a_run_is_called_after_what_its_parents_do_not_say():
     overrides = ["task=robustness", "dataset=mnist", "model=fc", "conv=rko", "linear=bjorck", "epochs=3"]
     assert run_label(composed("small", *overrides)) == "linear-bjorck_epochs-3"
     assert run_label(composed("fc", *overrides)) == "conv-rko_epochs-3"
-    assert [kind(composed(model)) for model in ("small", "fc", "cones", "gan_critic")] == [
-        "small-rko", "fc-bjorck", "cones", "gan_critic"
+    assert [kind(composed(model)) for model in ("small", "fc", "cones", "gan_critic", "shufflenet")] == [
+        "small-rko", "fc-bjorck", "cones", "gan_critic", "shufflenet-fixed"
     ]  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from lipnet.options.tasks import FOOLBOX_ATTACKS
 from lipnet.options.tasks import Robustness as Option
 from lipnet.runs.files import write_csv
 from lipnet.runs.machine import peak_memory_bytes
+from lipnet.runs.names import method_group
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.activations import show_activations
 from lipnet.tasks.results import Start
@@ -203,7 +204,9 @@ class Robustness(Task[Results]):
 
     def _draw(self, tracker: Tracker, step: int) -> None:
         config, found = self.config, self.found
-        figure = accuracy_against_radius(found, f"{config.dataset.name}, {config.model.name}, {config.conv.name}")
+        group = method_group(config.model.name)
+        names = [config.dataset.name, config.model.name, *([getattr(config, group).name] if group else [])]
+        figure = accuracy_against_radius(found, ", ".join(names))
         figure.savefig(self.session.directory / "certified_accuracy.png", dpi=150)
         tracker.figure("test/accuracy_against_radius", figure, step)
         if self.config.dataset.name in AREAS:

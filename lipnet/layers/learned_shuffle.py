@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.layers.permutations import nearest_permutation, permutation_penalty, row_deficits, scaled
-from lipnet.layers.shuffle import ChannelShuffle, check_channels, in_pairs
+from lipnet.layers.shuffle import ChannelShuffle, check_channels, fixed_order, in_pairs
 from lipnet.layers.sizes import whole_number
 
 
@@ -27,8 +27,9 @@ class LearnedShuffle(nn.Module):
             keep their norm; the matrix gets the gradient that it would have in its place.
         harden: the share of the training after which the permutation stays as it is.
         generator: draws the first matrix.
+        order: a permutation ``(n,)``, of pairs ``(n/2,)``, to begin near: half of each row's sum is at its entry.
 
-    Learned: ``matrix (n, n)`` (n/2 of pairs), which starts with nearly equal entries. ``end_step`` is to be called
+    Learned: ``matrix (n, n)`` (n/2 of pairs), which starts with nearly equal entries but for such a permutation's. ``end_step`` is to be called
     after each step of training.
     """
 
@@ -46,13 +47,14 @@ class LearnedShuffle(nn.Module):
         straight_through: bool = False,
         harden: float = 1.0,
         generator: torch.Generator | None = None,
+        order: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.channels = whole_number(channels, "channels", "LearnedShuffle")
         if keep_pairs and channels % 2:
             raise ValueError(f"{channels} channels cannot be split into pairs")
         self.keep_pairs, self.signed, self.straight_through = keep_pairs, signed, straight_through
-        self.weight, self.ramp, self.harden = weight, ramp, harden
+        self.weight, self.ramp, self.harden, self.first = weight, ramp, harden, order
         moved = channels // 2 if keep_pairs else channels
         self.matrix = nn.Parameter(torch.empty(moved, moved))
         self.register_buffer("progress", torch.zeros(()))  # in the state: a resumed run goes on with it
@@ -67,6 +69,9 @@ class LearnedShuffle(nn.Module):
         if self.signed:
             self.matrix.mul_(2.0 * torch.randint(2, self.matrix.shape, generator=generator).to(self.matrix) - 1)
         self.matrix.copy_(scaled(self.matrix, self.signed))
+        if self.first is not None:
+            chosen = torch.zeros_like(self.matrix).scatter_(1, self.first.to(self.order)[:, None], 1.0)
+            self.matrix.copy_(torch.where(self.matrix < 0, -1.0, 1.0) * (self.matrix.abs() + chosen) / 2)
         self.progress.zero_()
         self.order.fill_(-1)
         self.signs.fill_(1.0)
@@ -158,6 +163,7 @@ class LearnedShuffle(nn.Module):
         return ", ".join([f"{self.channels}", *(f"{flag}=True" for flag in flags if getattr(self, flag))])
 
 
-def learned_shuffle(channels: int, groups: int, **keys: Any) -> LearnedShuffle:
-    """The layer: how the channels are grouped is no concern of it."""
-    return LearnedShuffle(channels, **keys)
+def learned_shuffle(channels: int, groups: int, initial: str = "uniform", **keys: Any) -> LearnedShuffle:
+    """The layer, which begins with equal entries or, if ``initial`` is ``fixed``, near ShuffleNet's permutation."""
+    order = fixed_order(channels, groups, keys.get("keep_pairs", False)) if initial == "fixed" else None
+    return LearnedShuffle(channels, order=order, **keys)

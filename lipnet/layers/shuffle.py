@@ -65,11 +65,16 @@ def fixed_shuffle(
     channels: int, groups: int, generator: torch.Generator | None = None, keep_pairs: bool = False
 ) -> ChannelShuffle:
     """ShuffleNet's (Zhang et al. 2018): each group's channels go to different groups, as far as there are enough."""
+    part = fixed_order(channels, groups, keep_pairs)
+    return ChannelShuffle(in_pairs(part) if keep_pairs else part)
+
+
+def fixed_order(channels: int, groups: int, keep_pairs: bool = False) -> Tensor:
+    """Its order, ``(channels,)`` or of pairs half as long."""
     moved = _moved(channels, keep_pairs)
     if moved % groups:
         raise ValueError(f"{moved} channels cannot be split into {groups} groups")
-    part = torch.arange(moved).view(groups, -1).T.flatten()
-    return ChannelShuffle(in_pairs(part) if keep_pairs else part)
+    return torch.arange(moved).view(groups, -1).T.flatten()
 
 
 def random_shuffle(

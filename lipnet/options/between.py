@@ -312,7 +312,7 @@ def _check_shuffle_of_units(model: ShuffleNet, shuffle: Any) -> Iterator[str]:
             "more groups, such as model.groups=3, or leave it out."
         )
     elif getattr(shuffle, "keep_pairs", False):
-        together = 4 * (2 * model.groups if shuffle.name == "fixed" else math.lcm(2, model.groups))
+        together = 4 * _moved_together(shuffle, model.groups)
         for index, width in enumerate(model.widths):
             if width % together:
                 yield (
@@ -365,8 +365,14 @@ def _check_groups(config: Any) -> Iterator[str]:
             "model=large, or three entries or more of model.channels."
         )
     elif getattr(shuffle, "keep_pairs", False):
-        together = 2 * groups if shuffle.name == "fixed" else math.lcm(2, groups)
+        together = _moved_together(shuffle, groups)
         yield from _multiples("model.channels", widths[1:-1], together, "shuffle.keep_pairs=true moves pairs", first=1)
+
+
+def _moved_together(shuffle: Any, groups: int) -> int:
+    """What the channels are a multiple of if pairs of them move: ShuffleNet's permutation takes whole pairs of groups."""
+    fixed = shuffle.name == "fixed" or getattr(shuffle, "initial", None) == "fixed"
+    return 2 * groups if fixed else math.lcm(2, groups)
 
 
 def _multiples(key: str, widths: list[int], of: int, reason: str, first: int = 0) -> Iterator[str]:

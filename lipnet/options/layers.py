@@ -45,6 +45,7 @@ class RandomShuffle(Shuffle):
 
 @dataclass(frozen=True)
 class LearnedShuffle(RandomShuffle):
+    initial: str = checked(one_of("uniform", "fixed"))
     weight: float = checked(number(at_least=0))
     ramp: float = checked(number(at_least=0, at_most=1))
     straight_through: bool = checked(boolean)

@@ -8,6 +8,8 @@ from torch import nn
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import hardened, to_plain
 from lipnet.layers import BCOPConv2d, ChannelShuffle, LearnedShuffle, MaxMin, OrthogonalizationError
+from lipnet.layers.learned_shuffle import learned_shuffle
+from lipnet.layers.shuffle import fixed_shuffle
 from lipnet.layers.training import regularized
 
 KINDS = {
@@ -145,6 +147,16 @@ def test_it_starts_from_its_generator():
     one, same = (LearnedShuffle(8, generator=torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(one.matrix, same.matrix)
     assert torch.equal(torch.rand(3), expected)  # the layers after it start as without it
+
+
+@pytest.mark.parametrize("keys", [{}, {"signed": True}, {"keep_pairs": True}, {"keep_pairs": True, "signed": True}])
+def test_it_may_begin_near_the_fixed_one(keys):
+    pairs = keys.get("keep_pairs", False)
+    layer = learned_shuffle(8, groups=2, initial="fixed", **keys)
+    assert torch.equal(layer.hardened().order, fixed_shuffle(8, 2, keep_pairs=pairs).order)
+    matrix = layer.matrix.detach().abs()
+    assert bool((matrix.sum(1) - 1).abs().max() < 1e-6)
+    assert 0.5 < float(matrix.amax(1).min()) < 0.8
 
 
 @pytest.mark.parametrize(

@@ -474,6 +474,14 @@ PROBLEMS = [
         ],
     ),
     (
+        [*SHUFFLED, "shuffle=learned"],
+        {"shuffle.keep_pairs": True, "shuffle.initial": "fixed", "model.channels": [32, 36, 64, 64]},
+        [
+            "model.channels[1]=36: shuffle.keep_pairs=true moves pairs, so this must be a multiple of 8; the nearest "
+            "is 32."
+        ],
+    ),
+    (
         [*SHUFFLED, "shuffle=random", "activation=relu"],
         {"shuffle.keep_pairs": True, "conv.groups": 3, "model.channels": [33, 33, 66, 66]},
         [

@@ -13,6 +13,7 @@ from torch.nn import functional
 from lipnet.certify import Assured
 from lipnet.certify.bound import Shape, composition, output_shape
 from lipnet.certify.walk import parts
+from lipnet.layers.activations.spline import PlainSpline
 from lipnet.layers.blocks.composition import Residual
 from lipnet.layers.convolutions.padded import PaddedConv2d
 
@@ -29,7 +30,7 @@ def write_onnx(path: Path, network: nn.Module, shape: Shape, inputs: str = "imag
     batch = {0: torch.export.Dim("batch")}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converter's own code
-        traced = _SecondPass(network) if isinstance(network, Assured) else network
+        traced = _SecondPass(network) if isinstance(network, Assured) else _with_tables(network)
         program = torch.export.export(traced, (torch.rand(2, *shape),), dynamic_shapes=(batch,))
         torch.onnx.export(
             program, f=str(path), dynamo=True, external_data=False, verbose=False,
@@ -43,7 +44,8 @@ class _SecondPass(nn.Module):
     def __init__(self, network: Assured) -> None:
         super().__init__()
         self.network = copy.copy(network)
-        self.network._modules = dict(network._modules) | {"exact": nn.Sequential()}
+        first = _with_tables(network.network)
+        self.network._modules = dict(network._modules) | {"network": first, "exact": nn.Sequential()}
         for layer in parts(network.network, network.shape):
             self.network.exact.append(_in_float64(layer.module, layer.input_shape))
 
@@ -58,6 +60,38 @@ class _SecondPass(nn.Module):
 
     def _keep(self, images: Tensor, logits: Tensor, again: Tensor) -> Tensor:
         return logits.clone()
+
+
+def _with_tables(network: nn.Module) -> nn.Module:
+    """A network whose splines have their tables, with layers of its own only where these are."""
+    if isinstance(network, PlainSpline):
+        return _Tabled(network, torch.float32)
+    changed = {name: _with_tables(child) for name, child in network._modules.items() if child is not None}
+    if all(network._modules[name] is child for name, child in changed.items()):
+        return network
+    found = copy.copy(network)
+    found._modules = {**network._modules, **changed}
+    return found
+
+
+class _Tabled(nn.Module):
+    """A spline by slope and intercept of each piece. Of numbers that make them the converter keeps float32's digits."""
+
+    slopes: Tensor
+    intercepts: Tensor
+    range: Tensor
+
+    def __init__(self, layer: PlainSpline, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.splines, self.knots = layer.splines, layer.knots
+        slopes, intercepts = PlainSpline.tables(layer.slopes, layer.starts, layer.range, dtype)
+        self.register_buffer("slopes", slopes)
+        self.register_buffer("intercepts", intercepts)
+        self.register_buffer("range", torch.tensor(layer.range, dtype=torch.float64))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        scale = self.range.to(inputs.dtype)
+        return PlainSpline.at(inputs, self.slopes, self.intercepts, scale, self.splines, self.knots)
 
 
 class _Wide(nn.Module):
@@ -86,6 +120,23 @@ class _Rearranged(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         return _with_zero(inputs)[:, :, self.places].unflatten(2, self.size)
+
+
+class _Sloped(nn.Module):
+    """LeakyReLU and PReLU, as a choice between two lines: runtimes have neither in float64."""
+
+    slope: Tensor
+
+    def __init__(self, layer: nn.LeakyReLU | nn.PReLU) -> None:
+        super().__init__()
+        slope = (
+            layer.weight if isinstance(layer, nn.PReLU) else torch.tensor([layer.negative_slope], dtype=torch.float64)
+        )
+        self.register_buffer("slope", slope)  # of a number, the converter would keep float32's digits
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        slope = self.slope.double().view(-1, *[1] * (inputs.dim() - 2))
+        return torch.where(inputs > 0, inputs, slope * inputs)
 
 
 class _MatrixConv2d(nn.Module):
@@ -119,6 +170,10 @@ def _in_float64(layer: nn.Module, shape: Shape) -> nn.Module:
         return Residual(inside["branch"], inside["shortcut"]) if kind is Residual else kind(*inside.values())
     if isinstance(layer, PaddedConv2d):
         return _MatrixConv2d(layer, shape)
+    if isinstance(layer, nn.LeakyReLU | nn.PReLU):
+        return _Sloped(layer)
+    if isinstance(layer, PlainSpline):
+        return _Tabled(layer, torch.float64)
     return _Rearranged(layer, shape) if isinstance(layer, nn.Upsample | nn.ZeroPad2d) else _Wide(layer)
 
 

@@ -48,7 +48,9 @@ class PlainSpline(nn.Module):
         return slopes.to(dtype), intercepts.to(dtype)
 
     @staticmethod
-    def at(inputs: Tensor, slopes: Tensor, intercepts: Tensor, range: float, splines: int, knots: int) -> Tensor:
+    def at(
+        inputs: Tensor, slopes: Tensor, intercepts: Tensor, range: float | Tensor, splines: int, knots: int
+    ) -> Tensor:  # fmt: skip
         """``intercept + slope x`` of the piece where each number is."""
         pieces, middle = knots - 1, (knots - 1) // 2
         scaled = inputs * (pieces / (2 * range))

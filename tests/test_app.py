@@ -55,6 +55,7 @@ RESULTS = {
         "task": "robustness", "model": "small", "conv": "bcop", "linear": "orthogonal", "activation": "maxmin",
         "dataset": "digits", "loss": "margin", "optimizer": "adam", "scheduler": "onecycle",
     }.items() <= value.items(),
+    "bv2_bound": lambda value: value == {},  # of networks of splines
     "overrides": lambda value: set(TINY) <= set(value),
     "seed": lambda value: value == 0 and isinstance(value, int),
     "configuration": lambda value: re.fullmatch(r"[0-9a-f]{8}", value),

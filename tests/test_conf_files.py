@@ -18,6 +18,7 @@ from lipnet.runs.load import new_model
 from lipnet.runs.recorded import differences
 from lipnet.tasks.gan.task import GenerativeAdversarial
 from lipnet.tasks.robustness.task import Robustness
+from lipnet.tasks.session import Session
 from lipnet.tasks.wasserstein.task import Wasserstein
 from lipnet.training.schedules import build_optimizer
 
@@ -437,15 +438,15 @@ def test_an_area_s_experiment_trains_and_predicts(file, make_session):
 
 
 @pytest.mark.parametrize("line", [*LINES, *map(chosen, UNCONSTRAINED), "experiment=quick/shufflenet shuffle=learned"])
-def test_an_experiment_trains_and_validates(line, make_config, make_session):
-    shipped = make_config(*line.split())
-    constrained = shipped.model.name != "shufflenet"
+def test_an_experiment_trains_and_validates(line, make_config, tmp_path):
+    config = make_config(*line.split())
+    constrained = config.model.name != "shufflenet"
     # As wide as the paper's, they would take a minute.
-    shorter = [f"model.hidden={[16] * len(shipped.model.hidden)}"] if constrained else ["model.units=[1,1,1]"]
-    if shipped.conv.name == "svcm":
-        shorter.append("conv.iterations=2")
-    task = Robustness(make_session(*line.split(), *shorter))
-    config = task.config
+    smaller = {"hidden": [16] * len(config.model.hidden)} if constrained else {"units": [1, 1, 1]}
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **smaller))
+    if config.conv.name == "svcm":
+        config = dataclasses.replace(config, conv=dataclasses.replace(config.conv, iterations=2))
+    task = Robustness(Session(tmp_path, torch.device("cpu"), {}, [], config))
     task.validation, model = fake_images(config.dataset.name, 2), new_model(config)
     optimizer = build_optimizer(config.optimizer, model.parameters())
     images, labels = next(fake_images(config.dataset.name, 2).batches(2))

@@ -19,7 +19,7 @@ CRITIC = (
     "threads=1", "device=cpu",
 )  # fmt: skip
 LEARNED = (
-    *IMAGES, "model=large", "conv.groups=2", "shuffle=learned", "shuffle.harden=0.6", "activation=spline",
+    *IMAGES, "epochs=1", "model=large", "conv.groups=2", "shuffle=learned", "shuffle.harden=0.6", "activation=spline",
     "model.channels=[4,4,4]", "model.kernel_sizes=[2,2,2]", "model.strides=[2,1,1]", "attack.names=[]",
 )  # fmt: skip
 STEPS = 5  # an epoch

@@ -29,8 +29,8 @@ class LearnedShuffle(nn.Module):
         generator: draws the first matrix.
         order: a permutation ``(n,)``, of pairs ``(n/2,)``, to begin near: half of each row's sum is at its entry.
 
-    Learned: ``matrix (n, n)`` (n/2 of pairs), which starts with nearly equal entries but for such a permutation's. ``end_step`` is to be called
-    after each step of training.
+    Learned: ``matrix (n, n)`` (n/2 of pairs), which starts with nearly equal entries but for such a permutation's.
+    ``end_step`` is to be called after each step of training.
     """
 
     progress: Tensor

@@ -140,6 +140,8 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
             yield f"task.assured=true: a critic of dataset={config.dataset.name} predicts no class; leave it out."
         elif learned is not None and "eval_radii" not in learned.reads:
             yield f"task.assured=true: a network of task={learned.name} predicts no class; leave it out."
+        elif isinstance(config.model, ShuffleNet):
+            yield "task.assured=true: of model=shufflenet nothing is proved that settles a prediction; leave it out."
     if isinstance(config.model, GanCritic) and learned is not None and learned.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
     if isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":
@@ -370,7 +372,7 @@ def _check_groups(config: Any) -> Iterator[str]:
 
 
 def _moved_together(shuffle: Any, groups: int) -> int:
-    """What the channels are a multiple of if pairs of them move: ShuffleNet's permutation takes whole pairs of groups."""
+    """What the channels are a multiple of if pairs of them move: the fixed permutation takes whole pairs of groups."""
     fixed = shuffle.name == "fixed" or getattr(shuffle, "initial", None) == "fixed"
     return 2 * groups if fixed else math.lcm(2, groups)
 

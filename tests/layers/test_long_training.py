@@ -8,7 +8,7 @@ from lipnet.certify import singular_values
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
 from lipnet.options.folder import config_dir
 
-STEPS, SHAPE = 500, (2, 8, 8)
+STEPS, SHAPE = 300, (2, 8, 8)
 OPTIMIZERS = {
     "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop, "sgd": torch.optim.SGD,
 }  # fmt: skip

@@ -73,6 +73,7 @@ JOBS = {
     "seeds": 5, "methods": 21, "mnist": 9, "margins": 12, "learning_rates": 12,
     "paper_mnist": 60, "paper_cifar10": 60, "quick_mnist": 60, "quick_cifar10": 60,
     "paper_wasserstein": 120, "quick_wasserstein": 12, "wasserstein_benchmark": 45, "wasserstein_minfunnel": 168,
+    "area": 6, "area_relu": 18, "area_tradeoff": 12, "shufflenet": 12,
 }  # fmt: skip
 
 
@@ -97,6 +98,8 @@ def test_the_tables_have_every_recipe_that_is_a_row_of_them():
     folder = config_dir() / "experiment"
     recipes = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")}
     rows = {
-        name for name in recipes if re.match(r"(paper/|quick/paper_)(mnist|cifar10)_(small|large)|wasserstein/", name)
+        name
+        for name in recipes
+        if re.match(r"(paper/|quick/paper_)(mnist|cifar10)_(small|large)|wasserstein/|area/", name)
     }
     assert rows == swept - {""}

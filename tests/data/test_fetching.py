@@ -38,14 +38,20 @@ def contents():
 
 @pytest.fixture
 def server(monkeypatch):
-    """Counts what it is asked for; ``server.broken`` names files whose connection it cuts in the middle."""
+    """Counts what it is asked for; ``server.broken`` names files whose connection it cuts in the middle.
+
+    It answers nothing before ``server.ready()``.
+    """
     files, asked = contents(), Counter()
-    found = SimpleNamespace(asked=asked, broken=set())
+    found = SimpleNamespace(asked=asked, broken=set(), ready=lambda: True)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             name = self.path.rpartition("/")[2]
             time.sleep(DELAY)
+            until = time.monotonic() + 60
+            while not found.ready() and time.monotonic() < until:
+                time.sleep(0.01)
             asked[name] += self.headers.get("Method") != "HEAD"
             self.send_response(200)
             self.send_header("Content-Length", str(len(files[name])))
@@ -75,6 +81,7 @@ def load(name, root, download=True):
 
 
 def test_one_fetches_and_the_others_wait(server, tmp_path, caplog):
+    server.ready = lambda: caplog.text.count("waiting for process") == 2
     with caplog.at_level(logging.INFO, "lipnet"), ThreadPoolExecutor(3) as starts:
         found = list(starts.map(lambda _: load("mnist", tmp_path / "new" / "data"), range(3)))
     assert [(len(train), len(test)) for train, test in found] == [(20, 6)] * 3

@@ -94,6 +94,8 @@ def _by_variation(bounds: dict[str, float]) -> list[str]:
 
 def _attacked(results: Results) -> str:
     """On how many examples, where not on all."""
+    if not results["attacked_accuracy"]:
+        return ""
     attacked, few = results["attacked_examples"], results.get("foolbox_examples")
     notes = [f"attacks: on the first {attacked:,} only"] if attacked < results["test_examples"] else []
     if few is not None and few < attacked:

@@ -56,7 +56,9 @@ def test_fewer_attacked_examples_are_said(counts, said):
 
 
 def test_without_attacks():
-    lines = closing_table(RESULTS | {"attacked_accuracy": {}, "median_attack_distance": {}}).splitlines()
+    none = {"attacked_accuracy": {}, "median_attack_distance": {}, "attacked_examples": 200}
+    lines = closing_table(RESULTS | none).splitlines()
+    assert lines[0].endswith("(per pair 1.5000)")
     assert [line.replace(" %", "%").split() for line in lines[2:-1]] == [
         ["0", "98.00%", "98.00%"],
         ["36/255", "57.50%", "60.00%"],

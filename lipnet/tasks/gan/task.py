@@ -25,6 +25,7 @@ from lipnet.randomness import stream
 from lipnet.runs.commands import on_run
 from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.storage import dispensable
+from lipnet.tasks.activations import FIGURE, show_activations
 from lipnet.tasks.gan.results import Generated, Results
 from lipnet.tasks.results import Start
 from lipnet.tasks.task import Charts, Examined, Part, Task
@@ -86,12 +87,13 @@ class GenerativeAdversarial(Task[Results]):
     A critic that is not 1-Lipschitz by construction has a gradient penalty (Gulrajani et al. 2017, arXiv 1704.00028).
 
     Attributes:
-        generated: the images that were evaluated.
+        generated, critic: the images that were evaluated, and the critic that they were trained against.
     """
 
     sums = ("loss", "critic_gap")
     charts: ClassVar[Charts] = _CHARTS
     generated: Tensor
+    critic: nn.Module
 
     @cached_property
     def splits(self) -> Splits:
@@ -162,6 +164,7 @@ class GenerativeAdversarial(Task[Results]):
     def evaluate(self, model: nn.Module, start: Start) -> Results:
         """Compares generated and test images."""
         assert isinstance(model, Gan)
+        self.critic = model.critic
         started = time.perf_counter()
         train, test = self.splits.train, self.splits.test
         count = min(_TRANSPORTED, len(train), len(test))
@@ -190,6 +193,9 @@ class GenerativeAdversarial(Task[Results]):
         directory, step = self.session.directory, self.config.epochs + 1
         with dispensable("samples.png", directory):
             save_image(self.generated[:_SHOWN], directory / "samples.png")
+        with dispensable(FIGURE, directory):
+            images = torch.cat((self.generated[:_SHOWN], self.splits.test.pixels(slice(_SHOWN))))
+            show_activations(self.critic, images.to(self.session.device), directory, tracker, step)
         table = _table(results, Path(results.get("run") or directory))
         with dispensable("TensorBoard", directory):
             for name, value in (

@@ -61,6 +61,14 @@ def test_what_a_run_leaves_behind(run):
     assert f"task=wasserstein dataset=gan run={run['directory']}" in run["output"]
 
 
+def test_a_critic_of_splines_shows_them(tmp_path):
+    outcome = launch(*TINY, "epochs=1", "activation=spline", "activation.tv2=1e-4", f"hydra.run.dir={tmp_path}")
+    assert outcome.code == 0, outcome.output
+    assert (tmp_path / "activations.png").stat().st_size > 1000
+    assert "test/activations" in events(tmp_path).Tags()["images"]
+    assert results(tmp_path)["lipschitz_upper_bound"] == pytest.approx(1, abs=1e-5)
+
+
 def test_a_loaded_generator_draws_images(run):
     loaded = load_run(run["directory"])
     model = loaded.model

@@ -163,7 +163,7 @@ class LearnedShuffle(nn.Module):
         return ", ".join([f"{self.channels}", *(f"{flag}=True" for flag in flags if getattr(self, flag))])
 
 
-def learned_shuffle(channels: int, groups: int, initial: str = "uniform", **keys: Any) -> LearnedShuffle:
+def learned_shuffle(channels: int, groups: int, initial: str = "fixed", **keys: Any) -> LearnedShuffle:
     """The layer, which begins with equal entries or, if ``initial`` is ``fixed``, near ShuffleNet's permutation."""
     order = fixed_order(channels, groups, keys.get("keep_pairs", False)) if initial == "fixed" else None
     return LearnedShuffle(channels, order=order, **keys)

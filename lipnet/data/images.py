@@ -1,6 +1,5 @@
 """Data sets of labelled images, or points, as tensors in memory, with their splits; ``lipnet.data.sets`` loads each."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +13,7 @@ from lipnet.errors import UserError
 from lipnet.options.facts import image_facts
 from lipnet.options.images import AugmentedDataset, Dataset
 from lipnet.options.messages import show
-from lipnet.options.registry import is_image, load
+from lipnet.options.registry import is_image, load, taken
 from lipnet.randomness import stream
 
 
@@ -121,8 +120,7 @@ def load_files(config: Any, seed: int = 0) -> tuple[Split, Split]:
         UserError: files are missing, cannot be fetched, or are not what they should be.
     """
     make = load("dataset", config.name)
-    drawn = {"seed": seed} if "seed" in inspect.signature(make).parameters else {}
-    train, test = make(config, **drawn)
+    train, test = make(config, **taken(make, seed=seed))
     for split, part in ((train, "training"), (test, "test")):
         _check(split, config.name, part)
     return train, test

@@ -1,14 +1,12 @@
 """From options to layers: what ``conv``, ``shuffle``, ``linear`` and ``activation`` stand for in a configuration."""
 
 import functools
-import inspect
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
 from lipnet.options.config import Config
-from lipnet.options.registry import load
+from lipnet.options.registry import load, taken
 from lipnet.randomness import stream
 
 Shape = tuple[int, ...]
@@ -24,7 +22,7 @@ def convolution(config: Config, size: tuple[int, int], grouped: bool = True) -> 
     make, keys = load("conv", config.conv.name), config.conv.own_keys()
     if "groups" in keys and not grouped:
         keys["groups"] = 1
-    return functools.partial(make, **keys, **_taken(make, image_size=size))
+    return functools.partial(make, **keys, **taken(make, image_size=size))
 
 
 def shuffles(config: Config, channels: int, groups: int, index: int) -> list[nn.Module]:
@@ -50,11 +48,5 @@ def linear(config: Config) -> Layer:
 def activation(config: Config, channels: int) -> nn.Module:
     """A new layer for so many channels, of axis 1."""
     make = load("activation", config.activation.name)
-    layer: nn.Module = make(**config.activation.own_keys(), **_taken(make, channels=channels))
+    layer: nn.Module = make(**config.activation.own_keys(), **taken(make, channels=channels))
     return layer
-
-
-def _taken(make: Layer, **facts: Any) -> dict[str, Any]:
-    """The facts about a layer's place that its constructor has arguments for."""
-    parameters = inspect.signature(make).parameters
-    return {name: value for name, value in facts.items() if name in parameters}

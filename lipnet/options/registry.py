@@ -3,6 +3,7 @@
 ``--help``, the checks, the builders, the tables and the documentation ask this registry; nothing else lists options.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -99,6 +100,12 @@ def register(group: str, name: str, keys: type = Named, code: str = "", **facts:
 def load(group: str, name: str) -> Any:
     """Imports the code of an option, and returns it."""
     return GROUPS[group][name].load()
+
+
+def taken(make: Callable[..., Any], **facts: Any) -> dict[str, Any]:
+    """The facts that an option's code has arguments for."""
+    parameters = inspect.signature(make).parameters
+    return {name: value for name, value in facts.items() if name in parameters}
 
 
 _OF_NETWORKS = ("conv", "shuffle", "linear", "activation")  # groups that a network may be built of

@@ -25,11 +25,12 @@ def parameter_groups(model: nn.Module, rates: dict[str, float]) -> list[dict[str
     for name, layer in model.named_modules():
         child, own = name.partition(".")[0], rate_factor(layer)
         place = (child if child in rates else "", own)
-        for parameter in layer.parameters(recurse=False):
-            if parameter not in seen:
-                group = {"params": [], "factor": rates.get(place[0], 1.0) * (own or 0.0), "weight_decay": 0.0}
-                groups.setdefault(place, group)["params"].append(parameter)
-                seen.add(parameter)
+        new = [parameter for parameter in layer.parameters(recurse=False) if parameter not in seen]
+        if new and own is not None:
+            groups.setdefault(place, {"params": [], "factor": rates.get(child, 1.0) * own, "weight_decay": 0.0})
+        if new:
+            groups[place]["params"] += new
+            seen.update(new)
     return list(groups.values())
 
 

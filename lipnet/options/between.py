@@ -10,9 +10,10 @@ from lipnet.options.layers import Spline
 from lipnet.options.messages import option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, ShuffleNet
 from lipnet.options.pairs import Estimate, GanPair, Pair
+from lipnet.options.private import check_private
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
-from lipnet.options.tasks import PACKAGES, Export
+from lipnet.options.tasks import PACKAGES, Export, Private
 
 
 def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None) -> Iterator[str]:
@@ -144,7 +145,9 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
             yield "task.assured=true: of model=shufflenet nothing is proved that settles a prediction; leave it out."
     if isinstance(config.model, GanCritic) and learned is not None and learned.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
-    if isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":
+    if isinstance(config.task, Private):
+        yield from check_private(config)
+    elif isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":
         yield "model=shufflenet: nothing bounds such a critic; only task=robustness trains it."
 
 

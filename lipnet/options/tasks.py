@@ -14,6 +14,21 @@ class Robustness(Named):
 
 
 @dataclass(frozen=True)
+class Private(Robustness):
+    """``task=private`` certifies as ``task=robustness`` does."""
+
+    mode: str = checked(one_of("clip", "clipless"))
+    target_epsilon: float | None = checked(optional(number(above=0)))
+    delta: float = checked(number(above=0, below=1))
+    noise_multiplier: float | None = checked(optional(number(above=0)))
+    accountant: str = checked(one_of("pld", "rdp"))
+    clip: float = checked(number(above=0))
+    input_norm: float | None = checked(optional(number(above=0)))
+    public_validation: bool = checked(boolean)
+    noise_seed: int | None = checked(optional(whole(0)))
+
+
+@dataclass(frozen=True)
 class GanTraining(Named):
     critic_steps: int = checked(whole(1))
     samples_every: int = checked(whole(0))
@@ -67,10 +82,12 @@ class Attack:
     foolbox_examples: int = checked(whole(1))
 
 
+_EVALUATION = ("eval_radii", "certify_dtype", *(f"attack.{field.name}" for field in fields(Attack)))
+
 register(
     "task", "robustness", Robustness, "lipnet.tasks.robustness.task:Robustness", data="images", shared=True,
     reads=("attack", "certify_dtype", "eval_radii"), numbers="lipnet.tasks.robustness.results:numbers",
-    evaluation=("eval_radii", "certify_dtype", *(f"attack.{field.name}" for field in fields(Attack))),
+    evaluation=_EVALUATION,
 )  # fmt: skip
 register(
     "task", "wasserstein", code="lipnet.tasks.wasserstein.task:Wasserstein", data="pair", shared=True,
@@ -80,6 +97,11 @@ register(
 register(
     "task", "gan", GanTraining, "lipnet.tasks.gan.task:GenerativeAdversarial", data="images", losses=("kantorovich",),
     reads=("generator",), network="lipnet.models:build_gan", numbers="lipnet.tasks.gan.results:numbers",
+)  # fmt: skip
+register(
+    "task", "private", Private, "lipnet.tasks.private.task:Private", data="images",
+    reads=("attack", "certify_dtype", "eval_radii"), numbers="lipnet.tasks.private.results:numbers",
+    evaluation=_EVALUATION,
 )  # fmt: skip
 register(
     "task", "evaluate", code="lipnet.tasks.evaluate:evaluate", shared=True,

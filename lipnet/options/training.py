@@ -62,8 +62,11 @@ class Exponential(Named):
     gamma: float = checked(number(above=0, at_most=1))
 
 
-register("loss", "margin", Margin, "lipnet.losses.margin:margin", data="images")
-register("loss", "cross_entropy", CrossEntropy, "lipnet.losses.cross_entropy:cross_entropy", data="images")
+register("loss", "margin", Margin, "lipnet.losses.margin:margin", data="images", slope="lipnet.losses.margin:slope")
+register(
+    "loss", "cross_entropy", CrossEntropy, "lipnet.losses.cross_entropy:cross_entropy", data="images",
+    slope="lipnet.losses.cross_entropy:slope",
+)  # fmt: skip
 register("loss", "kantorovich", data="pair")  # the critic's own: what a task that compares distributions descends
 
 register("optimizer", "adam", Adam, "lipnet.training.schedules:adam")

@@ -80,7 +80,7 @@ def fit(task: Task[Results], session: Session) -> Results:
         best = distributed.from_main(lambda: load_run(session.directory).model)
         results = report(task, best.to(session.device), start, tracker)
         if distributed.is_main():
-            loop.previous.unlink(missing_ok=True)  # a complete run is not continued
+            loop.close()
         return results
     finally:
         tracker.close()

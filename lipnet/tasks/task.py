@@ -11,7 +11,7 @@ from lipnet.tasks.results import Start
 from lipnet.tasks.session import Session
 from lipnet.training.protocols import Batches, Validation
 from lipnet.training.tracker import Tracker
-from lipnet.training.update import PlainUpdate, Update
+from lipnet.training.update import MakesUpdate, PlainUpdate
 
 Results = TypeVar("Results", bound=Start)
 Charts = dict[str, dict[str, list[Any]]]
@@ -54,12 +54,10 @@ class Task(ABC, Generic[Results]):
     Attributes:
         sums: what ``step`` counts; an epoch reports sum / examples as ``train/<name>``.
         charts: TensorBoard's CUSTOM SCALARS page: section -> title -> ``["Multiline", tags]`` (or ``"Margin"``).
-        update: what one update of the parameters is.
     """
 
     sums: ClassVar[tuple[str, ...]]
     charts: ClassVar[Charts]
-    update: ClassVar[type[Update]] = PlainUpdate
 
     def __init__(self, session: Session) -> None:
         self.session, self.config = session, session.config
@@ -68,6 +66,11 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def compared(self) -> list[str]:
         """Tags that ``show`` writes by which runs are compared, for the HPARAMS page."""
+
+    @property
+    def update(self) -> MakesUpdate:
+        """What one update of the parameters is."""
+        return PlainUpdate
 
     @property
     def rates(self) -> dict[str, float]:

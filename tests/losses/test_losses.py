@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lipnet.losses import build_loss
+from lipnet.losses import build_loss, loss_slope
 from lipnet.losses.cross_entropy import offset_cross_entropy
 from lipnet.options.registry import names_for
 
@@ -94,3 +94,16 @@ def test_offset_cross_entropy_becomes_a_hinge_at_low_temperature():
     """temperature * loss tends to max_j (z_j + offset [j != y]) - z_y."""
     loss = 1e-3 * offset_cross_entropy(LOGITS.double(), LABELS, 1.0, 1e-3)
     torch.testing.assert_close(loss, torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64), atol=2e-3, rtol=0)
+
+
+@over_losses
+def test_no_gradient_is_steeper_than_the_slope(name, overrides, formula, make_config):
+    """At random logits, and where the loss is steepest: the true class far behind all others."""
+    option = make_config(f"loss={name}", *overrides).loss
+    torch.manual_seed(0)
+    logits = torch.cat([3 * torch.randn(200, 3), torch.tensor([[-50.0, 50.0, 0.0], [-50.0, 0.0, 0.0]])]).double()
+    logits.requires_grad_()
+    labels = torch.cat([torch.arange(200) % 3, torch.tensor([0, 0])])
+    (gradients,) = torch.autograd.grad(build_loss(option, lipschitz=2.0)(logits, labels).sum(), logits)
+    steepest, bound = float(gradients.norm(dim=1).max()), loss_slope(option, 3)
+    assert 0.99 * bound <= steepest <= bound * (1 + 1e-12)

@@ -63,7 +63,7 @@ class Robustness(Task[Results]):
         network, found, watch: the evaluated network, what was found of it, and what that took.
     """
 
-    sums = ("loss", "clean_accuracy")
+    sums: ClassVar[tuple[str, ...]] = ("loss", "clean_accuracy")
     charts: ClassVar[Charts] = _CHARTS
     network: nn.Module
     found: Certification

@@ -1,0 +1,41 @@
+"""What ``results.json`` holds of a classifier that was trained privately. Imports no torch."""
+
+from typing import TypedDict
+
+from lipnet.options.config import Config
+from lipnet.tasks.numbers import Numbers, numbers_of
+from lipnet.tasks.robustness.results import Results as Classifier
+from lipnet.tasks.robustness.results import numbers as of_classifier
+
+
+class Privacy(TypedDict):
+    """What the training guarantees each of its examples, and by what.
+
+    ``epsilon`` and ``delta``: of all steps together, for neighbouring training sets that differ by one example.
+    ``clip``: of a run that clips gradients. ``repeatable``: the noise came from a seed that was given, so that whoever
+    knows it can subtract it.
+    """
+
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    mode: str
+    clip: float | None
+    accountant: str
+    steps: int
+    sampling_rate: float
+    examples: int
+    repeatable: bool
+
+
+class Results(Classifier):
+    """Those of ``task=robustness``, and what was spent."""
+
+    privacy: Privacy
+
+
+def numbers(config: Config) -> Numbers:
+    """The numbers of such a run."""
+    classifier = of_classifier(config)
+    own = numbers_of(Results, {}, without=Classifier).measures
+    return Numbers([*classifier.measures, *own], classifier.beside, classifier.validation, classifier.exported)

@@ -46,6 +46,10 @@ ELSEWHERE = {
     "tests/tasks/gan/test_task.py": ("models/gan.py", "models/generator.py"),
     "tests/tasks/robustness/test_attacking.py": ("tasks/robustness/evaluation.py",),
     "tests/options/test_registry.py": ("options/readers.py",),
+    # Every kind of unit is a row of one table of networks.
+    "tests/per_example/test_gradients.py": (
+        "per_example/convolution.py", "per_example/generic.py", "per_example/matrix.py", "per_example/unit.py",
+    ),
     "tests/export/test_exported_activations.py": ("export/activations.py",),
     "tests/tasks/wasserstein/test_figure.py": ("tasks/wasserstein/table.py",),
     # Code that an export carries along, by running it.

@@ -4,6 +4,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
+from lipnet.certify.plain import to_plain
 from lipnet.certify.sensitivity import Inputs, Sensitivity
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
 from lipnet.layers.blocks.composition import Residual
@@ -12,7 +13,6 @@ from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
 from lipnet.layers.dense.unit_rows import UnitRowLinear
 from lipnet.layers.shape import Normalize
-from lipnet.certify.plain import to_plain
 
 SHAPE = (2, 6, 6)
 

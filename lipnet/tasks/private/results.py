@@ -8,11 +8,17 @@ from lipnet.tasks.robustness.results import Results as Classifier
 from lipnet.tasks.robustness.results import numbers as of_classifier
 
 
-class Privacy(TypedDict):
+class Clip(TypedDict, total=False):
+    """Of a run that clips gradients."""
+
+    clip: float
+
+
+class Privacy(Clip):
     """What the training guarantees each of its examples, and by what.
 
     ``epsilon`` and ``delta``: of all steps together, for neighbouring training sets that differ by one example.
-    ``clip``: of a run that clips gradients. ``repeatable``: the noise came from a seed that was given, so that whoever
+    ``repeatable``: the noise came from a seed that was given, so that whoever
     knows it can subtract it.
     """
 
@@ -20,7 +26,6 @@ class Privacy(TypedDict):
     delta: float
     noise_multiplier: float
     mode: str
-    clip: float | None
     accountant: str
     steps: int
     sampling_rate: float

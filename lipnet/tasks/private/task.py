@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,12 @@ from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.option import of_kind
 from lipnet.options.tasks import Private as Option
 from lipnet.randomness import Secret
+from lipnet.runs.recorded import recorded_config
+from lipnet.runs.storage import dispensable
 from lipnet.tasks.private.accountant import Accountant
-from lipnet.tasks.private.results import Privacy, Results
+from lipnet.tasks.private.results import Clip, Privacy, Results
 from lipnet.tasks.results import Start
+from lipnet.tasks.robustness.results import Results as Classifier
 from lipnet.tasks.robustness.task import Robustness
 from lipnet.training.private import BoundedByConstants, Clipped, Contributions, PrivateUpdate
 from lipnet.training.protocols import Batches, Validation
@@ -39,7 +43,10 @@ class Private(Robustness):
 
     @cached_property
     def option(self) -> Option:
-        return of_kind(self.config.task, Option)
+        """Of the run itself, or of the one that it evaluates."""
+        config = self.config
+        trained = config if config.run is None else recorded_config(Path(config.run))
+        return of_kind(trained.task, Option)
 
     @cached_property
     def secret(self) -> Secret:
@@ -147,12 +154,13 @@ class Private(Robustness):
 
     def _privacy(self) -> Privacy:
         steps, option = self.config.epochs * self.steps_per_epoch, self.option
+        clip: Clip = {"clip": option.clip} if option.mode == "clip" else {}
         return {
             "epsilon": self.accountant.epsilon(self.noise_multiplier, steps),
             "delta": option.delta,
             "noise_multiplier": self.noise_multiplier,
             "mode": option.mode,
-            "clip": option.clip if option.mode == "clip" else None,
+            **clip,
             "accountant": option.accountant,
             "steps": steps,
             "sampling_rate": self.accountant.rate,
@@ -160,8 +168,24 @@ class Private(Robustness):
             "repeatable": self.secret.given,
         }
 
+    def show(self, results: Classifier, tracker: Tracker) -> None:
+        super().show(results, tracker)
+        text = guarantee(self._privacy())
+        with dispensable("TensorBoard", self.session.directory):
+            tracker.text("privacy", text, self.config.epochs + 1)
+        log.info("%s", text)
+
     def _draw_regions(self, tracker: Tracker, step: int) -> None:
         """Not drawn: the figure shows training examples."""
+
+
+def guarantee(privacy: Privacy) -> str:
+    """What was spent, in a sentence."""
+    return (
+        f"private towards its {privacy['examples']:,} training examples: epsilon {privacy['epsilon']:.4g} at delta "
+        f"{privacy['delta']:.3g} ({privacy['accountant']}, {privacy['steps']:,} steps, noise "
+        f"{privacy['noise_multiplier']:.4g}, sampling rate {privacy['sampling_rate']:.3g})"
+    )
 
 
 def _shortened(inputs: Tensor, longest: float) -> Tensor:

@@ -33,10 +33,14 @@ class Privacy(Clip):
     repeatable: bool
 
 
-class Results(Classifier):
-    """Those of ``task=robustness``, and what was spent."""
+class Spent(TypedDict):
+    """What no other task has."""
 
     privacy: Privacy
+
+
+class Results(Classifier, Spent):
+    """Those of ``task=robustness``, and what was spent."""
 
 
 def numbers(config: Config) -> Numbers:

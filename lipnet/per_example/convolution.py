@@ -17,6 +17,8 @@ from lipnet.per_example.unit import Call
 Convolve = Callable[..., Tensor]
 _CONVOLVE: dict[int, Convolve] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
+_LARGE = 2**23  # multiply-adds of one example
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -55,7 +57,24 @@ class ConvUnit(MatrixUnit):
     def of_matrix(self, inputs: Tensor, gradients: Tensor) -> Tensor:
         if self.strategy == "crb":
             return convolved(padded(self.module, inputs), gradients, self.geometry)
-        return super().of_matrix(inputs, gradients)
+        if not self._singly(gradients.shape[1:]):
+            return super().of_matrix(inputs, gradients)
+        pairs = zip(inputs.split(1), gradients.split(1), strict=True)
+        return torch.stack([self.sum_of_matrices(*pair) for pair in pairs])
+
+    def made_of(self, call: Call) -> int:
+        shape, _ = call.outputs[0]
+        return 0 if self._singly(shape[1:]) else super().made_of(call)
+
+    def _singly(self, outputs: torch.Size) -> bool:
+        """Whether torch's own gradient of the kernel, one example after the other, is cheaper than unfolded inputs.
+
+        It is where the operations outweigh the calls, on a CPU, whose convolutions unfold nothing in float32.
+        """
+        weight = self.of_weight()
+        if weight is None or self.strategy != "auto" or weight.device.type != "cpu" or weight.dtype is torch.float64:
+            return False
+        return outputs.numel() * weight[0].numel() >= _LARGE
 
     def sum_of_matrices(self, inputs: Tensor, gradients: Tensor) -> Tensor:
         """The ordinary gradient of the kernel, in one convolution."""

@@ -103,6 +103,11 @@ class Tape:
         found = {name: self._empty().sum(1).to(value.dtype) for name, value in self._values.items()}
         with self._computing():
             for unit, call in self._alone():
+                if unit.explicit(call) and unit.is_small(call, self._batch()):
+                    call.kept = self._formed(unit, call, _ALL)
+                    for slot, gradient in call.kept.items():
+                        found[unit.slots[slot]] = squares_of(gradient)
+                    continue
                 for part in self._chunks(unit.chunk(call)):
                     for slot, squares in unit.squares(call, part).items():
                         found[unit.slots[slot]][part] = squares
@@ -119,13 +124,16 @@ class Tape:
         """
         if factors.shape != (self._batch(),):
             raise ValueError(f"{self._batch()} examples need as many factors, got {tuple(factors.shape)}")
-        found = {name: torch.zeros_like(value) for name, value in self._values.items()}
+        found: dict[str, Tensor] = {}
         with self._computing():
             for unit in self._units:
                 for call in self._reached(unit):
-                    for slot, total in unit.weighted_sums(call, factors).items():
-                        found[unit.slots[slot]] += total
-        return found
+                    if call.kept is None:
+                        _add(found, unit, unit.weighted_sums(call, factors))
+                    else:
+                        kept = call.kept.items()
+                        _add(found, unit, {slot: torch.tensordot(factors.to(part), part, 1) for slot, part in kept})
+        return {name: found[name] if name in found else torch.zeros_like(value) for name, value in self._values.items()}
 
     def gradients(self, examples: slice = _ALL) -> dict[str, Tensor]:
         """Each example's gradient, ``(b, ...)`` by name.
@@ -134,14 +142,25 @@ class Tape:
             examples: which of the batch.
         """
         count = len(range(*examples.indices(self._batch())))
-        found = {name: value.new_zeros(count, *value.shape) for name, value in self._values.items()}
+        found: dict[str, Tensor] = {}
         with self._computing():
             if count:
                 for unit in self._units:
                     for call in self._reached(unit):
-                        for slot, gradient in unit.gradients(call, examples).items():
-                            found[unit.slots[slot]] += gradient
-        return found
+                        _add(found, unit, self._formed(unit, call, examples))
+        for name, value in self._values.items():
+            if name not in found:
+                found[name] = value.new_zeros(count, *value.shape)
+        return {name: found[name] for name in self._values}
+
+    def _formed(self, unit: Unit, call: Call, examples: slice) -> dict[str, Tensor]:
+        """A call's gradients, of as many examples at a time as memory for what they are made from is meant for."""
+        if call.kept is not None:
+            return {slot: gradient[examples] for slot, gradient in call.kept.items()}
+        start, stop, _ = examples.indices(self._batch())
+        step = unit.together(call)
+        parts = [unit.gradients(call, slice(first, min(first + step, stop))) for first in range(start, stop, step)]
+        return parts[0] if len(parts) == 1 else {slot: torch.cat([part[slot] for part in parts]) for slot in parts[0]}
 
     def _alone(self) -> Iterator[tuple[Unit, Call]]:
         """The calls that alone make the gradients of their parameters."""
@@ -164,9 +183,7 @@ class Tape:
         found: dict[str, Tensor] = {}
         for unit in self._joined_units():
             for call in self._reached(unit):
-                for slot, gradient in unit.gradients(call, examples).items():
-                    name = unit.slots[slot]
-                    found[name] = found[name] + gradient if name in found else gradient
+                _add(found, unit, unit.gradients(call, examples))
         return found
 
     def _chunk_of_joined(self) -> int:
@@ -313,6 +330,13 @@ def _check_recordable(model: nn.Module) -> None:
         if compiled or isinstance(module, torch.jit.ScriptModule):
             raise TypeError(f"{name or 'the network'} is compiled; gradients of examples need the module itself")
     check_separable(model)
+
+
+def _add(totals: dict[str, Tensor], unit: Unit, parts: Mapping[str, Tensor]) -> None:
+    """Adds up by name; the first is taken as it is, since memory is what large layers cost."""
+    for slot, part in parts.items():
+        name = unit.slots[slot]
+        totals[name] = totals[name] + part if name in totals else part
 
 
 def _tensors(tree: Any) -> list[Tensor]:

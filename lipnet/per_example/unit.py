@@ -16,7 +16,7 @@ from lipnet.per_example.products import squares_of
 
 STRATEGIES = ("auto", "crb", "unfold", "ghost")  # of a unit: how it computes
 
-_AT_ONCE = 2**23  # numbers of explicit gradients, and of what they are made from, that are held at a time
+_AT_ONCE = 2**20  # numbers of gradients, and of what they are made from, at a time: a processor's cache holds them
 
 
 @dataclass
@@ -75,6 +75,20 @@ class Unit:
         """How many examples to take at once, so that their gradients need little memory."""
         numbers = sum(self.values[name].numel() for name in self.slots.values()) + self.made_of(call)
         return max(1, _AT_ONCE // max(1, numbers))
+
+    def together(self, call: Call) -> int:
+        """The same where all gradients are kept: what they are made from is not."""
+        return max(1, _AT_ONCE // max(1, self.made_of(call)))
+
+    def explicit(self, call: Call) -> bool:
+        """Whether norms are those of gradients that were formed."""
+        return True
+
+    def is_small(self, call: Call, examples: int) -> bool:
+        """Whether the gradients of all examples take no more memory than what the call was given and returned."""
+        numbers = examples * sum(self.values[name].numel() for name in self.slots.values())
+        inputs = sum(part.numel() for part in call.arguments if isinstance(part, Tensor))
+        return numbers <= inputs + sum(shape.numel() for shape, _ in call.outputs)
 
     def made_of(self, call: Call) -> int:
         """Numbers in memory for one example beside its gradients."""

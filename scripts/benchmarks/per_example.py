@@ -189,7 +189,7 @@ def of_opacus(network: nn.Module, inputs: Tensor, targets: Tensor, ghost: bool) 
     except ImportError:
         print("opacus is not installed: left out")
         return {}
-    module = GradSampleModule(not_in_place(network), loss_reduction="sum")
+    module = GradSampleModule(for_opacus(network), loss_reduction="sum")
 
     def gradients() -> dict[str, Tensor]:
         losses(module(inputs), targets).sum().backward()
@@ -200,7 +200,7 @@ def of_opacus(network: nn.Module, inputs: Tensor, targets: Tensor, ghost: bool) 
     if not ghost:
         return {"opacus": gradients}
     fast = GradSampleModuleFastGradientClipping(
-        not_in_place(network), loss_reduction="sum", max_grad_norm=1.0, use_ghost_clipping=True
+        for_opacus(network), loss_reduction="sum", max_grad_norm=1.0, use_ghost_clipping=True
     )
 
     def two_passes() -> None:
@@ -216,12 +216,14 @@ def of_opacus(network: nn.Module, inputs: Tensor, targets: Tensor, ghost: bool) 
     return {"opacus": lambda: clipped(gradients()), "opacus, ghost": two_passes}
 
 
-def not_in_place(network: nn.Module) -> nn.Module:
-    """A copy; opacus's hooks stand no operations in place."""
-    network = copy.deepcopy(network)
+def for_opacus(network: nn.Module) -> nn.Module:
+    """A copy as opacus takes it: in training mode, without dropout all the same, and nothing in place."""
+    network = copy.deepcopy(network).train()
     for module in network.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = False
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     return network
 
 

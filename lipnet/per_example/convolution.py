@@ -81,8 +81,9 @@ class ConvUnit(MatrixUnit):
         geometry, weight = self.geometry, self.of_weight()
         assert weight is not None
         _, summed, _ = torch.ops.aten.convolution_backward(
-            gradients, padded(self.module, inputs), weight.detach(), None, geometry.stride, geometry.zeros,
-            geometry.dilation, False, [0] * len(geometry.kernel), geometry.groups, (False, True, False),
+            gradients, padded(self.module, inputs), weight.detach().to(gradients), None, geometry.stride,
+            geometry.zeros, geometry.dilation, False, [0] * len(geometry.kernel), geometry.groups,
+            (False, True, False),
         )  # fmt: skip
         found: Tensor = summed
         return found

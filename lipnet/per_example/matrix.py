@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lipnet.layers.learned_shuffle import LearnedShuffle
 from lipnet.per_example.products import ghost_operations, ghost_squares, outer_operations, outer_products
-from lipnet.per_example.unit import Call, Unit
+from lipnet.per_example.unit import Call, Unit, computed_in
 
 
 class MatrixUnit(Unit):
@@ -18,8 +18,8 @@ class MatrixUnit(Unit):
         raise NotImplementedError
 
     def pair(self, call: Call, examples: slice) -> tuple[Tensor, Tensor]:
-        """Inputs, and gradients of the outputs, in the type of the parameters."""
-        dtype = next(self.values[name].dtype for name in self.slots.values())
+        """Inputs, and gradients of the outputs, in the type that is computed in."""
+        dtype = computed_in(self.values[next(iter(self.slots.values()))])
         (gradient,), inputs = call.gradients, first_tensor(call)
         assert gradient is not None
         return inputs[examples].to(dtype), gradient[examples].to(dtype)

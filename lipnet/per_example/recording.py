@@ -14,7 +14,7 @@ from lipnet.layers.given import given_weights
 from lipnet.per_example.effective import effective_parameters, given, leaves
 from lipnet.per_example.kinds import check_separable, units_of
 from lipnet.per_example.products import squares_of
-from lipnet.per_example.unit import STRATEGIES, Call, Unit
+from lipnet.per_example.unit import STRATEGIES, Call, Unit, computed_in
 
 _ALL = slice(None)
 
@@ -83,24 +83,23 @@ class Tape:
         if not calls or self.examples is None:
             raise ValueError("no module that learns has been called while this was recorded")
         self._check_accounted(loss)
-        edges = [edge for call in calls for edge in call.edges]
+        edges = [edge for call in calls for edge in call.edges if edge is not None]
         self._listens, listens = False, self._listens
         try:
             gradients = iter(torch.autograd.grad(loss.sum(), edges, allow_unused=True) if edges else ())
         finally:
             self._listens = listens
         for call in calls:
-            call.gradients, call.kept = [next(gradients) for _ in call.edges], None
+            call.gradients, call.kept = [None if edge is None else next(gradients) for edge in call.edges], None
         self._ran = True
 
     def norms(self) -> Tensor:
         """The norm of each example's gradient, ``(B,)``: of all parameters together."""
-        squares = self.squared_norms()
-        return torch.stack(list(squares.values())).sum(0).sqrt() if squares else self._empty().sum(1)
+        return torch.stack([*self.squared_norms().values()]).sum(0).sqrt()
 
     def squared_norms(self) -> dict[str, Tensor]:
         """The squared norm of each example's gradient of each parameter, ``(B,)`` by name."""
-        found = {name: self._empty().sum(1).to(value.dtype) for name, value in self._values.items()}
+        found = {name: value.new_zeros(self._batch(), dtype=computed_in(value)) for name, value in self._values.items()}
         with self._computing():
             for unit, call in self._alone():
                 if unit.explicit(call) and unit.is_small(call, self._batch()):
@@ -205,11 +204,6 @@ class Tape:
             raise RuntimeError("no gradients before backward(loss)")
         return self.examples
 
-    def _empty(self) -> Tensor:
-        """No number for each example, where the parameters are."""
-        like = next(iter(self._values.values()), torch.empty(0))
-        return like.new_zeros(self._batch(), 0)
-
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """Without gradients and autocast, and with nothing recorded; refuses what has been changed since."""
@@ -294,20 +288,20 @@ class Tape:
         outputs = [part for part in _tensors(output) if part.is_floating_point()]
         for part in outputs:
             self._count(part.shape[0] if part.dim() else 1, f"the output of {unit}")
-        if all(part.requires_grad for part in outputs):
-            behind = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
-            own, named = tree_map(_detached, (arguments, dict(keywords)))
-            watched = _tensors((own, named)) + [self._values[name] for name in unit.slots.values()]
-            edges = [get_gradient_edge(part) for part in outputs]
-            shapes = [(part.shape, part.dtype) for part in outputs]
-            unit.calls.append(Call(own, named, edges, shapes, _versions(watched), behind))
+        behind = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+        own, named = tree_map(_detached, (arguments, dict(keywords)))
+        watched = _tensors((own, named)) + [self._values[name] for name in unit.slots.values()]
+        edges = [get_gradient_edge(part) if part.requires_grad else None for part in outputs]
+        shapes = [(part.shape, part.dtype) for part in outputs]
+        unit.calls.append(Call(own, named, edges, shapes, _versions(watched), behind))
         return output
 
     def _check_accounted(self, loss: Tensor) -> None:
         """Refuses a loss that depends on parameters otherwise: those gradients would be missing."""
-        named = {id(value): name for name, value in self._values.items()}
+        named = {id(parameter): name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        named |= {id(value): name for name, value in self._values.items()}
         calls = self._calls()
-        seen = {edge.node for call in calls for edge in call.edges}
+        seen = {edge.node for call in calls for edge in call.edges if edge is not None}
         waiting = [node for node in (loss.grad_fn, *(part for call in calls for part in call.behind)) if node]
         while waiting:
             node = waiting.pop()

@@ -25,14 +25,14 @@ class Call:
 
     Attributes:
         arguments, keywords: what the module was called with, without history.
-        edges: where the gradient of each output arrives in the backward pass.
+        edges: where the gradient of each output arrives in the backward pass, of those that have any.
         outputs: of each output a shape and a type.
         gradients: of the outputs, once a backward pass was run; ``None`` of one that the loss does not depend on.
     """
 
     arguments: tuple
     keywords: Mapping[str, Any]
-    edges: list[GradientEdge]
+    edges: list[GradientEdge | None]
     outputs: list[tuple[torch.Size, torch.dtype]]
     versions: list[tuple[Tensor, int]]
     behind: list[Any]
@@ -42,6 +42,11 @@ class Call:
     def reached(self) -> bool:
         """Whether the loss depends on any output."""
         return any(gradient is not None for gradient in self.gradients)
+
+
+def computed_in(parameter: Tensor) -> torch.dtype:
+    """What norms and sums are computed in: no less than float32, whose range squares need."""
+    return torch.promote_types(parameter.dtype, torch.float32)
 
 
 class Unit:

@@ -58,7 +58,8 @@ class ConvUnit(MatrixUnit):
         if self.strategy == "crb":
             return convolved(padded(self.module, inputs), gradients, self.geometry)
         if not self._singly(gradients.shape[1:]):
-            return super().of_matrix(inputs, gradients)
+            products = super().of_matrix(inputs, gradients).flatten(1, 2)
+            return products.unflatten(2, (*self.geometry.kernel, -1)).movedim(-1, 2)
         pairs = zip(inputs.split(1), gradients.split(1), strict=True)
         return torch.stack([self.sum_of_matrices(*pair) for pair in pairs])
 
@@ -116,18 +117,38 @@ def _pads(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
 
 
 def unfolded(inputs: Tensor, geometry: Geometry, outputs: torch.Size) -> Tensor:
-    """The patches that the kernel sees, ``(b, groups, in / groups · kernel, positions)``, of padded inputs."""
+    """The patches that the kernel sees, ``(b, groups, kernel · in / groups, positions)``, of padded inputs.
+
+    They are copied in the order in which more of a patch, or of its neighbours, is one piece of memory.
+    """
     if any(geometry.zeros):
         inputs = functional.pad(inputs, [amount for amount in reversed(geometry.zeros) for _ in range(2)])
-    inputs = inputs.contiguous()
     batch, channels, *_ = inputs.shape
+    groups, positions = geometry.groups, math.prod(outputs)
+    inside = channels // groups
+    by_patch = groups == 1 and _run_of_patch(geometry, channels) > _run_of_places(geometry, outputs)
+    inputs = inputs.movedim(1, -1).contiguous().movedim(-1, 1) if by_patch else inputs.contiguous()
     of_example, of_channel, *steps = inputs.stride()
-    size = (batch, channels, *geometry.kernel, *outputs)
-    taps = (step * spread for step, spread in zip(steps, geometry.dilation, strict=True))
-    places = (step * stride for step, stride in zip(steps, geometry.stride, strict=True))
-    windows = inputs.as_strided(size, (of_example, of_channel, *taps, *places))
-    inside = channels // geometry.groups * math.prod(geometry.kernel)
-    return windows.reshape(batch, geometry.groups, inside, math.prod(outputs))
+    taps = [step * spread for step, spread in zip(steps, geometry.dilation, strict=True)]
+    places = [step * stride for step, stride in zip(steps, geometry.stride, strict=True)]
+    if by_patch:
+        size, strides = (*outputs, *geometry.kernel, inside), (*places, *taps, of_channel)
+        patches = inputs.as_strided((batch, *size), (of_example, *strides))
+        return patches.reshape(batch, 1, positions, -1).mT
+    size = (groups, *geometry.kernel, inside, *outputs)
+    strides = (inside * of_channel, *taps, of_channel, *places)
+    patches = inputs.as_strided((batch, *size), (of_example, *strides))
+    return patches.reshape(batch, groups, -1, positions)
+
+
+def _run_of_patch(geometry: Geometry, channels: int) -> int:
+    """How many numbers of a patch lie beside each other, with channels last."""
+    return channels * (geometry.kernel[-1] if geometry.dilation[-1] == 1 else 1)
+
+
+def _run_of_places(geometry: Geometry, outputs: torch.Size) -> int:
+    """How many numbers that one tap meets lie beside each other, with channels first."""
+    return outputs[-1] if geometry.stride[-1] == 1 else 1
 
 
 def convolved(inputs: Tensor, gradients: Tensor, geometry: Geometry) -> Tensor:

@@ -77,9 +77,9 @@ class Unit:
         """
 
     def chunk(self, call: Call) -> int:
-        """How many examples to take at once, so that their gradients need little memory."""
-        numbers = sum(self.values[name].numel() for name in self.slots.values()) + self.made_of(call)
-        return max(1, _AT_ONCE // max(1, numbers))
+        """How many examples to take at once for norms, so that what is formed of them needs little memory."""
+        formed = sum(self.values[name].numel() for name in self.slots.values()) if self.explicit(call) else 0
+        return max(1, _AT_ONCE // max(1, formed + self.made_of(call)))
 
     def together(self, call: Call) -> int:
         """The same where all gradients are kept: what they are made from is not."""

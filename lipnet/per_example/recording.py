@@ -107,7 +107,7 @@ class Tape:
                     for slot, gradient in call.kept.items():
                         found[unit.slots[slot]] = squares_of(gradient)
                     continue
-                for part in self._chunks(unit.chunk(call)):
+                for part in self._chunks(unit.chunk(call, unit.explicit(call))):
                     for slot, squares in unit.squares(call, part).items():
                         found[unit.slots[slot]][part] = squares
             for part in self._chunks(self._chunk_of_joined()):
@@ -186,7 +186,7 @@ class Tape:
         return found
 
     def _chunk_of_joined(self) -> int:
-        return min((unit.chunk(call) for unit in self._joined_units() for call in self._reached(unit)), default=1)
+        return min((unit.chunk(call, True) for unit in self._joined_units() for call in self._reached(unit)), default=1)
 
     def _chunks(self, size: int) -> Iterator[slice]:
         for start in range(0, self._batch(), size):

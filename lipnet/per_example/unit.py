@@ -76,9 +76,9 @@ class Unit:
             ValueError: with the unit's name.
         """
 
-    def chunk(self, call: Call) -> int:
+    def chunk(self, call: Call, forms: bool) -> int:
         """How many examples to take at once for norms, so that what is formed of them needs little memory."""
-        formed = sum(self.values[name].numel() for name in self.slots.values()) if self.explicit(call) else 0
+        formed = sum(self.values[name].numel() for name in self.slots.values()) if forms else 0
         return max(1, _AT_ONCE // max(1, formed + self.made_of(call)))
 
     def together(self, call: Call) -> int:

@@ -42,8 +42,9 @@ def test_norms_and_sums_are_those_of_the_gradients(name, strategy):
 
 
 @pytest.mark.parametrize("strategy", ["auto", "ghost"])
-def test_little_memory_gives_the_same(monkeypatch, strategy):
-    network, inputs, targets = built("network")
+@pytest.mark.parametrize("name", ["network", "twice", "tied", "conv2d_rectangular"])
+def test_little_memory_gives_the_same(monkeypatch, name, strategy):
+    network, inputs, targets = built(name)
     whole = taped(network, inputs, targets, strategy).squared_norms()
     monkeypatch.setattr("lipnet.per_example.unit._AT_ONCE", 1)
     monkeypatch.setattr("lipnet.per_example.products._AT_ONCE", 1)

@@ -288,7 +288,7 @@ class Tape:
         outputs = [part for part in _tensors(output) if part.is_floating_point()]
         for part in outputs:
             self._count(part.shape[0] if part.dim() else 1, f"the output of {unit}")
-        behind = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+        behind = [get_gradient_edge(tensor).node for tensor in tensors if tensor.requires_grad]
         own, named = tree_map(_detached, (arguments, dict(keywords)))
         watched = _tensors((own, named)) + [self._values[name] for name in unit.slots.values()]
         edges = [get_gradient_edge(part) if part.requires_grad else None for part in outputs]

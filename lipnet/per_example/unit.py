@@ -27,6 +27,9 @@ class Call:
         arguments, keywords: what the module was called with, without history.
         edges: where the gradient of each output arrives in the backward pass, of those that have any.
         outputs: of each output a shape and a type.
+        versions: of all tensors that the gradients are computed from, which must not be changed meanwhile.
+        behind: the nodes of autograd that the arguments come from.
+        kept: the gradients of all examples by slot, where they were formed and are small.
         gradients: of the outputs, once a backward pass was run; ``None`` of one that the loss does not depend on.
     """
 

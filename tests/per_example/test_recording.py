@@ -213,6 +213,17 @@ class Reused(nn.Module):
         return self.linear(inputs) @ self.linear.raw_weight
 
 
+class Fed(nn.Module):
+    """Gives a module a parameter for examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.inputs = nn.Linear(3, 2), nn.ParameterList([torch.zeros(4, 3)])
+
+    def forward(self, inputs):
+        return self.linear(self.inputs[0])
+
+
 class Rows(nn.Module):
     """Takes rows of examples for examples."""
 
@@ -247,6 +258,7 @@ REFUSED = {
         "called without gradients",
     ),
     "used twice": (Reused, IMAGES, "linear.raw_weight is used outside of the module that it belongs to"),
+    "parameter as an input": (Fed, IMAGES, "inputs.0 is used outside of the module that it belongs to"),
     "compiled": (lambda: torch.compile(nn.Linear(3, 2)), IMAGES, "is compiled"),
 }  # fmt: skip
 

@@ -17,6 +17,8 @@ from lipnet.per_example.unit import Call
 Convolve = Callable[..., Tensor]
 _CONVOLVE: dict[int, Convolve] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
+_LARGE = 2**23  # multiply-adds of one example
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -55,15 +57,34 @@ class ConvUnit(MatrixUnit):
     def of_matrix(self, inputs: Tensor, gradients: Tensor) -> Tensor:
         if self.strategy == "crb":
             return convolved(padded(self.module, inputs), gradients, self.geometry)
-        return super().of_matrix(inputs, gradients)
+        if not self._singly(gradients.shape[1:]):
+            products = super().of_matrix(inputs, gradients).flatten(1, 2)
+            return products.unflatten(2, (*self.geometry.kernel, -1)).movedim(-1, 2)
+        pairs = zip(inputs.split(1), gradients.split(1), strict=True)
+        return torch.stack([self.sum_of_matrices(*pair) for pair in pairs])
+
+    def made_of(self, call: Call) -> int:
+        shape, _ = call.outputs[0]
+        return 0 if self._singly(shape[1:]) else super().made_of(call)
+
+    def _singly(self, outputs: torch.Size) -> bool:
+        """Whether torch's own gradient of the kernel, one example after the other, is cheaper than unfolded inputs.
+
+        It is where the operations outweigh the calls, on a CPU, whose convolutions unfold nothing in float32.
+        """
+        weight = self.of_weight()
+        if weight is None or self.strategy != "auto" or weight.device.type != "cpu" or weight.dtype is torch.float64:
+            return False
+        return outputs.numel() * weight[0].numel() >= _LARGE
 
     def sum_of_matrices(self, inputs: Tensor, gradients: Tensor) -> Tensor:
         """The ordinary gradient of the kernel, in one convolution."""
         geometry, weight = self.geometry, self.of_weight()
         assert weight is not None
         _, summed, _ = torch.ops.aten.convolution_backward(
-            gradients, padded(self.module, inputs), weight.detach(), None, geometry.stride, geometry.zeros,
-            geometry.dilation, False, [0] * len(geometry.kernel), geometry.groups, (False, True, False),
+            gradients, padded(self.module, inputs), weight.detach().to(gradients), None, geometry.stride,
+            geometry.zeros, geometry.dilation, False, [0] * len(geometry.kernel), geometry.groups,
+            (False, True, False),
         )  # fmt: skip
         found: Tensor = summed
         return found
@@ -96,18 +117,38 @@ def _pads(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
 
 
 def unfolded(inputs: Tensor, geometry: Geometry, outputs: torch.Size) -> Tensor:
-    """The patches that the kernel sees, ``(b, groups, in / groups · kernel, positions)``, of padded inputs."""
+    """The patches that the kernel sees, ``(b, groups, kernel · in / groups, positions)``, of padded inputs.
+
+    They are copied in the order in which more of a patch, or of its neighbours, is one piece of memory.
+    """
     if any(geometry.zeros):
         inputs = functional.pad(inputs, [amount for amount in reversed(geometry.zeros) for _ in range(2)])
-    inputs = inputs.contiguous()
     batch, channels, *_ = inputs.shape
+    groups, positions = geometry.groups, math.prod(outputs)
+    inside = channels // groups
+    by_patch = groups == 1 and _run_of_patch(geometry, channels) > _run_of_places(geometry, outputs)
+    inputs = inputs.movedim(1, -1).contiguous().movedim(-1, 1) if by_patch else inputs.contiguous()
     of_example, of_channel, *steps = inputs.stride()
-    size = (batch, channels, *geometry.kernel, *outputs)
-    taps = (step * spread for step, spread in zip(steps, geometry.dilation, strict=True))
-    places = (step * stride for step, stride in zip(steps, geometry.stride, strict=True))
-    windows = inputs.as_strided(size, (of_example, of_channel, *taps, *places))
-    inside = channels // geometry.groups * math.prod(geometry.kernel)
-    return windows.reshape(batch, geometry.groups, inside, math.prod(outputs))
+    taps = [step * spread for step, spread in zip(steps, geometry.dilation, strict=True)]
+    places = [step * stride for step, stride in zip(steps, geometry.stride, strict=True)]
+    if by_patch:
+        size, strides = (*outputs, *geometry.kernel, inside), (*places, *taps, of_channel)
+        patches = inputs.as_strided((batch, *size), (of_example, *strides))
+        return patches.reshape(batch, 1, positions, -1).mT
+    size = (groups, *geometry.kernel, inside, *outputs)
+    strides = (inside * of_channel, *taps, of_channel, *places)
+    patches = inputs.as_strided((batch, *size), (of_example, *strides))
+    return patches.reshape(batch, groups, -1, positions)
+
+
+def _run_of_patch(geometry: Geometry, channels: int) -> int:
+    """How many numbers of a patch lie beside each other, with channels last."""
+    return channels * (geometry.kernel[-1] if geometry.dilation[-1] == 1 else 1)
+
+
+def _run_of_places(geometry: Geometry, outputs: torch.Size) -> int:
+    """How many numbers that one tap meets lie beside each other, with channels first."""
+    return outputs[-1] if geometry.stride[-1] == 1 else 1
 
 
 def convolved(inputs: Tensor, gradients: Tensor, geometry: Geometry) -> Tensor:

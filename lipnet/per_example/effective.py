@@ -107,7 +107,7 @@ def _pulled_back(model: nn.Module, gradients: Mapping[str, Tensor], batched: boo
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             found = pulled.get(id(parameter), gradients.get(name))
-            result[name] = parameter.new_zeros(count + parameter.shape) if found is None else found
+            result[name] = parameter.new_zeros(count + parameter.shape) if found is None else found.to(parameter.dtype)
     return result
 
 

@@ -9,7 +9,7 @@ from torch.func import vjp, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lipnet.per_example.effective import Source, call_with
-from lipnet.per_example.unit import Call, Unit
+from lipnet.per_example.unit import Call, Unit, computed_in
 
 
 class GenericUnit(Unit):
@@ -70,7 +70,7 @@ class GenericUnit(Unit):
                 f"{self} cannot be called with one example at a time by torch.func; it may be random, change its "
                 f"buffers, or have functions of its own for its backward pass: {error}"
             ) from error
-        return {slot: gradient.detach() for slot, gradient in found.items()}
+        return {slot: gradient.detach().to(computed_in(gradient)) for slot, gradient in found.items()}
 
 
 def _gradients(call: Call) -> list[Tensor]:

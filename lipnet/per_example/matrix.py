@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lipnet.layers.learned_shuffle import LearnedShuffle
 from lipnet.per_example.products import ghost_operations, ghost_squares, outer_operations, outer_products
-from lipnet.per_example.unit import Call, Unit
+from lipnet.per_example.unit import Call, Unit, computed_in
 
 
 class MatrixUnit(Unit):
@@ -18,8 +18,8 @@ class MatrixUnit(Unit):
         raise NotImplementedError
 
     def pair(self, call: Call, examples: slice) -> tuple[Tensor, Tensor]:
-        """Inputs, and gradients of the outputs, in the type of the parameters."""
-        dtype = next(self.values[name].dtype for name in self.slots.values())
+        """Inputs, and gradients of the outputs, in the type that is computed in."""
+        dtype = computed_in(self.values[next(iter(self.slots.values()))])
         (gradient,), inputs = call.gradients, first_tensor(call)
         assert gradient is not None
         return inputs[examples].to(dtype), gradient[examples].to(dtype)
@@ -32,11 +32,13 @@ class MatrixUnit(Unit):
         """Groups, and inputs, outputs and positions of each."""
         raise NotImplementedError
 
-    def by_gram(self, call: Call) -> bool:
-        """Whether the norm is computed without the gradient."""
+    def explicit(self, call: Call) -> bool:
+        if self.of_weight() is None or self.strategy == "ghost":
+            return False
+        if self.strategy in ("crb", "unfold"):
+            return True
         sizes = self.sizes(call)
-        positions = sizes[-1]
-        return self.strategy == "ghost" or positions == 1 or ghost_operations(*sizes) < outer_operations(*sizes)
+        return outer_operations(*sizes) <= ghost_operations(*sizes)
 
     def made_of(self, call: Call) -> int:
         groups, inside, outside, positions = self.sizes(call)
@@ -57,10 +59,12 @@ class MatrixUnit(Unit):
         return outer_products(*self.factors(inputs, gradients))
 
     def squares(self, call: Call, examples: slice) -> dict[str, Tensor]:
-        if self.of_weight() is None or not self.by_gram(call):
+        if self.explicit(call):
             return super().squares(call, examples)
         inputs, gradients = self.pair(call, examples)
-        found = {"weight": ghost_squares(*self.factors(inputs, gradients))}
+        found = {}
+        if self.of_weight() is not None:
+            found["weight"] = ghost_squares(*self.factors(inputs, gradients))
         if "bias" in self.slots:
             found["bias"] = self.of_bias(gradients).square().sum(1)
         return found

@@ -18,11 +18,8 @@ def outer_products(inputs: Tensor, gradients: Tensor) -> Tensor:
 
 def squares_of(gradients: Tensor) -> Tensor:
     """The squared norm of each example's gradient, ``(b, ...) -> (b,)``."""
-    return (
-        gradients.reshape(len(gradients), -1).square().sum(1)
-        if gradients.numel()
-        else gradients.new_zeros(len(gradients))
-    )
+    squares = gradients.square()
+    return squares.sum(tuple(range(1, squares.dim()))) if squares.dim() > 1 else squares
 
 
 def ghost_squares(inputs: Tensor, gradients: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from lipnet.layers.given import given_weights
 from lipnet.per_example.effective import effective_parameters, given, leaves
 from lipnet.per_example.kinds import check_separable, units_of
 from lipnet.per_example.products import squares_of
-from lipnet.per_example.unit import STRATEGIES, Call, Unit
+from lipnet.per_example.unit import STRATEGIES, Call, Unit, computed_in
 
 _ALL = slice(None)
 
@@ -83,27 +83,31 @@ class Tape:
         if not calls or self.examples is None:
             raise ValueError("no module that learns has been called while this was recorded")
         self._check_accounted(loss)
-        edges = [edge for call in calls for edge in call.edges]
+        edges = [edge for call in calls for edge in call.edges if edge is not None]
         self._listens, listens = False, self._listens
         try:
             gradients = iter(torch.autograd.grad(loss.sum(), edges, allow_unused=True) if edges else ())
         finally:
             self._listens = listens
         for call in calls:
-            call.gradients, call.kept = [next(gradients) for _ in call.edges], None
+            call.gradients, call.kept = [None if edge is None else next(gradients) for edge in call.edges], None
         self._ran = True
 
     def norms(self) -> Tensor:
         """The norm of each example's gradient, ``(B,)``: of all parameters together."""
-        squares = self.squared_norms()
-        return torch.stack(list(squares.values())).sum(0).sqrt() if squares else self._empty().sum(1)
+        return torch.stack([*self.squared_norms().values()]).sum(0).sqrt()
 
     def squared_norms(self) -> dict[str, Tensor]:
         """The squared norm of each example's gradient of each parameter, ``(B,)`` by name."""
-        found = {name: self._empty().sum(1).to(value.dtype) for name, value in self._values.items()}
+        found = {name: value.new_zeros(self._batch(), dtype=computed_in(value)) for name, value in self._values.items()}
         with self._computing():
             for unit, call in self._alone():
-                for part in self._chunks(unit.chunk(call)):
+                if unit.explicit(call) and unit.is_small(call, self._batch()):
+                    call.kept = self._formed(unit, call, _ALL)
+                    for slot, gradient in call.kept.items():
+                        found[unit.slots[slot]] = squares_of(gradient)
+                    continue
+                for part in self._chunks(unit.chunk(call, unit.explicit(call))):
                     for slot, squares in unit.squares(call, part).items():
                         found[unit.slots[slot]][part] = squares
             for part in self._chunks(self._chunk_of_joined()):
@@ -119,13 +123,16 @@ class Tape:
         """
         if factors.shape != (self._batch(),):
             raise ValueError(f"{self._batch()} examples need as many factors, got {tuple(factors.shape)}")
-        found = {name: torch.zeros_like(value) for name, value in self._values.items()}
+        found: dict[str, Tensor] = {}
         with self._computing():
             for unit in self._units:
                 for call in self._reached(unit):
-                    for slot, total in unit.weighted_sums(call, factors).items():
-                        found[unit.slots[slot]] += total
-        return found
+                    if call.kept is None:
+                        _add(found, unit, unit.weighted_sums(call, factors))
+                    else:
+                        kept = call.kept.items()
+                        _add(found, unit, {slot: torch.tensordot(factors.to(part), part, 1) for slot, part in kept})
+        return {name: found[name] if name in found else torch.zeros_like(value) for name, value in self._values.items()}
 
     def gradients(self, examples: slice = _ALL) -> dict[str, Tensor]:
         """Each example's gradient, ``(b, ...)`` by name.
@@ -134,14 +141,25 @@ class Tape:
             examples: which of the batch.
         """
         count = len(range(*examples.indices(self._batch())))
-        found = {name: value.new_zeros(count, *value.shape) for name, value in self._values.items()}
+        found: dict[str, Tensor] = {}
         with self._computing():
             if count:
                 for unit in self._units:
                     for call in self._reached(unit):
-                        for slot, gradient in unit.gradients(call, examples).items():
-                            found[unit.slots[slot]] += gradient
-        return found
+                        _add(found, unit, self._formed(unit, call, examples))
+        for name, value in self._values.items():
+            if name not in found:
+                found[name] = value.new_zeros(count, *value.shape)
+        return {name: found[name] for name in self._values}
+
+    def _formed(self, unit: Unit, call: Call, examples: slice) -> dict[str, Tensor]:
+        """A call's gradients, of as many examples at a time as memory for what they are made from is meant for."""
+        if call.kept is not None:
+            return {slot: gradient[examples] for slot, gradient in call.kept.items()}
+        start, stop, _ = examples.indices(self._batch())
+        step = unit.together(call)
+        parts = [unit.gradients(call, slice(first, min(first + step, stop))) for first in range(start, stop, step)]
+        return parts[0] if len(parts) == 1 else {slot: torch.cat([part[slot] for part in parts]) for slot in parts[0]}
 
     def _alone(self) -> Iterator[tuple[Unit, Call]]:
         """The calls that alone make the gradients of their parameters."""
@@ -164,13 +182,11 @@ class Tape:
         found: dict[str, Tensor] = {}
         for unit in self._joined_units():
             for call in self._reached(unit):
-                for slot, gradient in unit.gradients(call, examples).items():
-                    name = unit.slots[slot]
-                    found[name] = found[name] + gradient if name in found else gradient
+                _add(found, unit, unit.gradients(call, examples))
         return found
 
     def _chunk_of_joined(self) -> int:
-        return min((unit.chunk(call) for unit in self._joined_units() for call in self._reached(unit)), default=1)
+        return min((unit.chunk(call, True) for unit in self._joined_units() for call in self._reached(unit)), default=1)
 
     def _chunks(self, size: int) -> Iterator[slice]:
         for start in range(0, self._batch(), size):
@@ -187,11 +203,6 @@ class Tape:
         if not self._ran or self.examples is None:
             raise RuntimeError("no gradients before backward(loss)")
         return self.examples
-
-    def _empty(self) -> Tensor:
-        """No number for each example, where the parameters are."""
-        like = next(iter(self._values.values()), torch.empty(0))
-        return like.new_zeros(self._batch(), 0)
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -277,20 +288,20 @@ class Tape:
         outputs = [part for part in _tensors(output) if part.is_floating_point()]
         for part in outputs:
             self._count(part.shape[0] if part.dim() else 1, f"the output of {unit}")
-        if all(part.requires_grad for part in outputs):
-            behind = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
-            own, named = tree_map(_detached, (arguments, dict(keywords)))
-            watched = _tensors((own, named)) + [self._values[name] for name in unit.slots.values()]
-            edges = [get_gradient_edge(part) for part in outputs]
-            shapes = [(part.shape, part.dtype) for part in outputs]
-            unit.calls.append(Call(own, named, edges, shapes, _versions(watched), behind))
+        behind = [get_gradient_edge(tensor).node for tensor in tensors if tensor.requires_grad]
+        own, named = tree_map(_detached, (arguments, dict(keywords)))
+        watched = _tensors((own, named)) + [self._values[name] for name in unit.slots.values()]
+        edges = [get_gradient_edge(part) if part.requires_grad else None for part in outputs]
+        shapes = [(part.shape, part.dtype) for part in outputs]
+        unit.calls.append(Call(own, named, edges, shapes, _versions(watched), behind))
         return output
 
     def _check_accounted(self, loss: Tensor) -> None:
         """Refuses a loss that depends on parameters otherwise: those gradients would be missing."""
-        named = {id(value): name for name, value in self._values.items()}
+        named = {id(parameter): name for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        named |= {id(value): name for name, value in self._values.items()}
         calls = self._calls()
-        seen = {edge.node for call in calls for edge in call.edges}
+        seen = {edge.node for call in calls for edge in call.edges if edge is not None}
         waiting = [node for node in (loss.grad_fn, *(part for call in calls for part in call.behind)) if node]
         while waiting:
             node = waiting.pop()
@@ -313,6 +324,13 @@ def _check_recordable(model: nn.Module) -> None:
         if compiled or isinstance(module, torch.jit.ScriptModule):
             raise TypeError(f"{name or 'the network'} is compiled; gradients of examples need the module itself")
     check_separable(model)
+
+
+def _add(totals: dict[str, Tensor], unit: Unit, parts: Mapping[str, Tensor]) -> None:
+    """Adds up by name; the first is taken as it is, since memory is what large layers cost."""
+    for slot, part in parts.items():
+        name = unit.slots[slot]
+        totals[name] = totals[name] + part if name in totals else part
 
 
 def _tensors(tree: Any) -> list[Tensor]:

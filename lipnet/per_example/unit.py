@@ -16,7 +16,7 @@ from lipnet.per_example.products import squares_of
 
 STRATEGIES = ("auto", "crb", "unfold", "ghost")  # of a unit: how it computes
 
-_AT_ONCE = 2**23  # numbers of explicit gradients, and of what they are made from, that are held at a time
+_AT_ONCE = 2**20  # numbers of gradients, and of what they are made from, at a time: a processor's cache holds them
 
 
 @dataclass
@@ -25,14 +25,17 @@ class Call:
 
     Attributes:
         arguments, keywords: what the module was called with, without history.
-        edges: where the gradient of each output arrives in the backward pass.
+        edges: where the gradient of each output arrives in the backward pass, of those that have any.
         outputs: of each output a shape and a type.
+        versions: of all tensors that the gradients are computed from, which must not be changed meanwhile.
+        behind: the nodes of autograd that the arguments come from.
+        kept: the gradients of all examples by slot, where they were formed and are small.
         gradients: of the outputs, once a backward pass was run; ``None`` of one that the loss does not depend on.
     """
 
     arguments: tuple
     keywords: Mapping[str, Any]
-    edges: list[GradientEdge]
+    edges: list[GradientEdge | None]
     outputs: list[tuple[torch.Size, torch.dtype]]
     versions: list[tuple[Tensor, int]]
     behind: list[Any]
@@ -42,6 +45,11 @@ class Call:
     def reached(self) -> bool:
         """Whether the loss depends on any output."""
         return any(gradient is not None for gradient in self.gradients)
+
+
+def computed_in(parameter: Tensor) -> torch.dtype:
+    """What norms and sums are computed in: no less than float32, whose range squares need."""
+    return torch.promote_types(parameter.dtype, torch.float32)
 
 
 class Unit:
@@ -71,10 +79,24 @@ class Unit:
             ValueError: with the unit's name.
         """
 
-    def chunk(self, call: Call) -> int:
-        """How many examples to take at once, so that their gradients need little memory."""
-        numbers = sum(self.values[name].numel() for name in self.slots.values()) + self.made_of(call)
-        return max(1, _AT_ONCE // max(1, numbers))
+    def chunk(self, call: Call, forms: bool) -> int:
+        """How many examples to take at once for norms, so that what is formed of them needs little memory."""
+        formed = sum(self.values[name].numel() for name in self.slots.values()) if forms else 0
+        return max(1, _AT_ONCE // max(1, formed + self.made_of(call)))
+
+    def together(self, call: Call) -> int:
+        """The same where all gradients are kept: what they are made from is not."""
+        return max(1, _AT_ONCE // max(1, self.made_of(call)))
+
+    def explicit(self, call: Call) -> bool:
+        """Whether norms are those of gradients that were formed."""
+        return True
+
+    def is_small(self, call: Call, examples: int) -> bool:
+        """Whether the gradients of all examples take no more memory than what the call was given and returned."""
+        numbers = examples * sum(self.values[name].numel() for name in self.slots.values())
+        inputs = sum(part.numel() for part in call.arguments if isinstance(part, Tensor))
+        return numbers <= inputs + sum(shape.numel() for shape, _ in call.outputs)
 
     def made_of(self, call: Call) -> int:
         """Numbers in memory for one example beside its gradients."""

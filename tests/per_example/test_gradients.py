@@ -36,6 +36,15 @@ def test_every_strategy_is_autograd_of_one_example(name, effective):
         torch.testing.assert_close(found, {key: squares_of(part).sqrt() for key, part in exact.items()}, **CLOSE)
 
 
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "conv" in name or "bcop" in name or name == "network"])
+def test_convolutions_of_one_example_after_the_other(name, monkeypatch):
+    monkeypatch.setattr("lipnet.per_example.convolution._LARGE", 0)
+    network, inputs, targets = (part.float() for part in built(name))
+    exact = per_example_gradients(network, losses, inputs, targets, "unfold", effective=True)
+    found = per_example_gradients(network, losses, inputs, targets, "auto", effective=True)
+    torch.testing.assert_close(found, exact, rtol=1e-4, atol=1e-4)
+
+
 def test_the_gradients_of_a_batch_are_their_sum():
     network, inputs, targets = built("network")
     found = per_example_gradients(network, losses, inputs, targets)

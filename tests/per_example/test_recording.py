@@ -1,5 +1,6 @@
 """One backward pass, from which norms, sums and gradients follow; and a network that is left as it was."""
 
+import copy
 import threading
 
 import pytest
@@ -10,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lipnet.layers import LinearSpline, OrthogonalLinear
 from lipnet.layers.given import given_weight
-from lipnet.per_example import per_example_gradients, recording
+from lipnet.per_example import per_example_gradients, pull_back, recording
 from lipnet.per_example.products import squares_of
 
 CLOSE = {"rtol": 0, "atol": 1e-10}
@@ -41,8 +42,9 @@ def test_norms_and_sums_are_those_of_the_gradients(name, strategy):
 
 
 @pytest.mark.parametrize("strategy", ["auto", "ghost"])
-def test_little_memory_gives_the_same(monkeypatch, strategy):
-    network, inputs, targets = built("network")
+@pytest.mark.parametrize("name", ["network", "twice", "tied", "conv2d_rectangular"])
+def test_little_memory_gives_the_same(monkeypatch, name, strategy):
+    network, inputs, targets = built(name)
     whole = taped(network, inputs, targets, strategy).squared_norms()
     monkeypatch.setattr("lipnet.per_example.unit._AT_ONCE", 1)
     monkeypatch.setattr("lipnet.per_example.products._AT_ONCE", 1)
@@ -145,6 +147,39 @@ def test_half_precision_is_computed_in_the_precision_of_the_parameters():
     torch.testing.assert_close(norms, exact.norms(), rtol=0.05, atol=0)
 
 
+def test_parameters_of_low_precision():
+    exact = nn.Sequential(nn.Conv2d(2, 3, 3), nn.PReLU(), nn.Flatten(), OrthogonalLinear(12, 4))
+    inputs, targets = torch.randn(3, 2, 4, 4), torch.zeros(3)
+    low, factors = copy.deepcopy(exact).bfloat16(), torch.ones(3)
+    tapes = taped(exact, inputs, targets), taped(low, inputs.bfloat16(), targets.bfloat16())
+    expected, found = (tape.norms() for tape in tapes)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0)
+    pulled = pull_back(low, tapes[1].weighted_sums(factors))
+    assert {part.dtype for part in pulled.values()} == {torch.bfloat16}
+
+
+class TwoOutputs(nn.Module):
+    """One of its outputs has no gradient, and nothing depends on another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(3))
+
+    def forward(self, inputs):
+        return inputs.detach().sin(), self.factor * inputs, self.factor.cos() * inputs
+
+
+def test_outputs_that_the_loss_does_not_depend_on():
+    module, inputs = TwoOutputs(), torch.randn(4, 3)
+    with recording(module) as tape:
+        first, second, _ = module(inputs)
+        loss = (first * second).sum()
+    tape.backward(loss)
+    torch.testing.assert_close(tape.gradients()["factor"], inputs.sin() * inputs)
+    torch.testing.assert_close(tape.weighted_sums(torch.ones(4))["factor"], (inputs.sin() * inputs).sum(0))
+
+
 class Squashing(nn.Module):
     """Changes its input."""
 
@@ -165,6 +200,28 @@ class Bypassed(nn.Module):
 
     def forward(self, inputs):
         return self.called(inputs @ self.linear.weight)
+
+
+class Reused(nn.Module):
+    """Uses a free parameter of a constrained layer besides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = OrthogonalLinear(3, 3)
+
+    def forward(self, inputs):
+        return self.linear(inputs) @ self.linear.raw_weight
+
+
+class Fed(nn.Module):
+    """Gives a module a parameter for examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.inputs = nn.Linear(3, 2), nn.ParameterList([torch.zeros(4, 3)])
+
+    def forward(self, inputs):
+        return self.linear(self.inputs[0])
 
 
 class Rows(nn.Module):
@@ -200,6 +257,8 @@ REFUSED = {
         lambda: nn.Sequential(Checkpointed(nn.Linear(3, 2))), IMAGES.clone().requires_grad_(),
         "called without gradients",
     ),
+    "used twice": (Reused, IMAGES, "linear.raw_weight is used outside of the module that it belongs to"),
+    "parameter as an input": (Fed, IMAGES, "inputs.0 is used outside of the module that it belongs to"),
     "compiled": (lambda: torch.compile(nn.Linear(3, 2)), IMAGES, "is compiled"),
 }  # fmt: skip
 

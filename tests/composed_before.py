@@ -4,6 +4,7 @@ A third of all tests' time was Hydra reading and merging the same files. What is
 see ``lipnet.cli.composing.composing_once``; ``cli/test_composing.py`` compares it with what Hydra composes each time.
 """
 
+import contextlib
 import os
 import pickle
 from collections.abc import Iterator
@@ -57,11 +58,18 @@ def load(file: Any) -> Any:
     return pickle.loads(_LOADED[known])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def composed_before() -> Iterator[None]:
-    """For every file of tests but those that count what is composed, which have a fixture of this name instead."""
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Within it, what is composed is kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(composing, "_Composed", lambda: _COMPOSED)
         patch.setattr(composing, "_sources", searched_files)
         patch.setattr(OmegaConf, "load", staticmethod(load))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def composed_before() -> Iterator[None]:
+    """For every file of tests but those that count what is composed, which have a fixture of this name instead."""
+    with kept():
         yield

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from composed_before import composed_before  # noqa: F401  a fixture
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from made_runs import make_run  # noqa: F401  a fixture
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
 from lipnet.certify.plain import to_plain
-from lipnet.options.folder import config_dir
+from lipnet.cli.composing import hydra_ready
 from lipnet.options.parse import Config, parse
 from lipnet.tasks.session import Session
 
@@ -79,8 +80,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @functools.cache
 def _composed(overrides: tuple[str, ...], data_folder: str | None) -> Config:
     """Composing takes a tenth of a second, and many tests ask for the same; the folder is part of what is composed."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with hydra_ready():
         return parse(compose("config", overrides=list(overrides)))
 
 

@@ -1,11 +1,8 @@
-import copy
-import functools
 import logging
 import subprocess
 import sys
 from pathlib import Path
 
-import hydra
 import pytest
 import torch
 from launching import launch
@@ -13,7 +10,7 @@ from launching import launch
 import lipnet
 from lipnet import app
 from lipnet.cli import arguments as commandline
-from lipnet.cli import composing, mistakes
+from lipnet.cli import mistakes
 from lipnet.cli.arguments import prepare
 from lipnet.errors import UserError
 from lipnet.options import GROUPS, folder
@@ -409,11 +406,6 @@ GOOD = [
 ]
 
 
-@functools.cache
-def compose_once(name, overrides):
-    return hydra.compose(name, overrides=list(overrides), return_hydra_config=True)
-
-
 def arguments(row):
     return row.split() if isinstance(row, str) else row
 
@@ -421,10 +413,6 @@ def arguments(row):
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
     """A folder with run directories (``evaluated`` is one of task=evaluate), an empty directory and a file."""
-    # The defaults are part of nearly every row, and composing is what takes the time.
-    monkeypatch.setattr(
-        composing, "compose", lambda name, overrides, **_: copy.deepcopy(compose_once(name, tuple(overrides)))
-    )
     monkeypatch.chdir(tmp_path)
     for name, overrides in {
         "done": ["resume=null", *SAVED],
@@ -562,7 +550,6 @@ OWN_FILES = {
 def test_a_configuration_file_of_one_s_own(tmp_path, monkeypatch, what, place):
     content, message = OWN_FILES[what]
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(composing, "compose", hydra.compose)  # other files under one name
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / ("it.yml" if what == "it.yml" else "it.yaml")).write_bytes(content)
     line = [f"--config-dir={place}", "experiment=it"]

@@ -47,6 +47,11 @@ LINES = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def composed_before():
+    """Nothing: here each command composes by itself."""
+
+
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
     """An empty folder with saved runs; programs end where a run would start, and every launch has the same name."""

@@ -55,6 +55,11 @@ ARGUMENTS = {
         "dataset.limit_train=60", "dataset.limit_test=16", "model.channels=[4,4]", "model.hidden=[8]", "attack.steps=2",
         "attack.ddn_steps=10", "singular_values_every=1", "eval_radii=[36/255,0.3]", *COMMON,
     ),
+    "private": (
+        "task=private", "task.public_validation=true", "task.noise_seed=3", "task.accountant=rdp",
+        "dataset.limit_train=60", "dataset.limit_test=16", "model.channels=[4,4]", "model.hidden=[8]",
+        "attack.names=[fgsm]", *COMMON,
+    ),
     "wasserstein": (
         "task=wasserstein", "dataset=three_cones", "dataset.steps_per_epoch=8", "dataset.selection_samples=200",
         "dataset.evaluation_samples=300", "estimate.transport_samples=100", "model.hidden=[8,8]",

@@ -79,7 +79,8 @@ def main(words: Sequence[str] | None = None) -> dict:
     torch.manual_seed(arguments.seed)
     environment = {
         "torch": torch.__version__, "machine": platform.machine(), "threads": arguments.threads,
-        "device": arguments.device, "images": arguments.images, "rounds": arguments.rounds, "processor_time": arguments.processor_time,
+        "device": arguments.device, "images": arguments.images, "rounds": arguments.rounds,
+        "processor_time": arguments.processor_time,
     }  # fmt: skip
     print("  ".join(f"{key} {value}" for key, value in environment.items()))
     report: dict = {"environment": environment}
@@ -266,7 +267,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--processor-time",
         action="store_true",
-        help="not of the clock: for a machine that does other work, with 1 thread",
+        help="not the clock's: for a machine that does other work, 1 thread",
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

@@ -5,12 +5,14 @@ see ``lipnet.cli.composing.composing_once``; ``cli/test_composing.py`` compares 
 """
 
 import contextlib
+import functools
 import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import omegaconf.base
 import pytest
 from hydra._internal.config_repository import IConfigRepository
 from omegaconf import OmegaConf
@@ -20,6 +22,7 @@ from lipnet.cli import composing
 _COMPOSED = composing._Composed()
 _LOADED: dict[tuple[str, "State"], bytes] = {}
 _load = OmegaConf.load
+_parse = functools.cache(omegaconf.base.parse)
 
 
 class State(NamedTuple):
@@ -59,12 +62,20 @@ def load(file: Any) -> Any:
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """Within it, what is composed is kept."""
+def files_kept() -> Iterator[None]:
+    """Within it, no file is read again, and no interpolation parsed again; what they make is composed each time."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", staticmethod(load))
+        patch.setattr(omegaconf.base, "parse", _parse)
+        yield
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Within it, what is composed is kept as well."""
+    with files_kept(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(composing, "_Composed", lambda: _COMPOSED)
         patch.setattr(composing, "_sources", searched_files)
-        patch.setattr(OmegaConf, "load", staticmethod(load))
         yield
 
 

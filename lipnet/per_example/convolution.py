@@ -64,8 +64,8 @@ class ConvUnit(MatrixUnit):
         return torch.stack([self.sum_of_matrices(*pair) for pair in pairs])
 
     def made_of(self, call: Call) -> int:
-        shape, _ = call.outputs[0]
-        return 0 if self._singly(shape[1:]) else super().made_of(call)
+        (shape, _), (groups, inside, _, positions) = call.outputs[0], self.sizes(call)
+        return 0 if self._singly(shape[1:]) else groups * inside * positions
 
     def _singly(self, outputs: torch.Size) -> bool:
         """Whether torch's own gradient of the kernel, one example after the other, is cheaper than unfolded inputs.

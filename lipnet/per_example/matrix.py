@@ -40,10 +40,6 @@ class MatrixUnit(Unit):
         sizes = self.sizes(call)
         return outer_operations(*sizes) <= ghost_operations(*sizes)
 
-    def made_of(self, call: Call) -> int:
-        groups, inside, outside, positions = self.sizes(call)
-        return groups * positions * (inside + outside)
-
     def gradients(self, call: Call, examples: slice) -> dict[str, Tensor]:
         inputs, gradients = self.pair(call, examples)
         found = {}

@@ -291,7 +291,12 @@ def _forward(model: nn.Module, images: Tensor, batch: int) -> None:
 
 
 def interleave(
-    runs: Mapping[str, Callable[[], object]], rounds: int, seconds: float, warm_ups: int = 2, least: int = 5
+    runs: Mapping[str, Callable[[], object]],
+    rounds: int,
+    seconds: float,
+    warm_ups: int = 2,
+    least: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Times:
     """A B C A B C ...: at least ``least`` rounds, at most ``rounds``, and no new round after ``seconds``."""
     for run in runs.values():
@@ -304,10 +309,10 @@ def interleave(
             break
         for name, run in runs.items():
             _synchronize()
-            started = time.perf_counter()
+            started = clock()
             run()
             _synchronize()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(clock() - started)
     return times
 
 

@@ -22,6 +22,7 @@ import gc
 import json
 import platform
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -79,6 +80,7 @@ def main(words: Sequence[str] | None = None) -> dict:
     environment = {
         "torch": torch.__version__, "machine": platform.machine(), "threads": arguments.threads,
         "device": arguments.device, "images": arguments.images, "rounds": arguments.rounds,
+        "processor_time": arguments.processor_time,
     }  # fmt: skip
     print("  ".join(f"{key} {value}" for key, value in environment.items()))
     report: dict = {"environment": environment}
@@ -99,7 +101,9 @@ def _row(suite: str, row: str, make: Callable[[int], nn.Module], batch: int, arg
     runs = SUITES[suite](network, inputs, targets)
     taken = {name: run for name, run in runs.items() if not arguments.only or name == "auto" or name in arguments.only}
     memory = {name: peak_memory(run) for name, run in taken.items()}
-    measured = table(f"{suite}, {row}", interleave(taken, arguments.rounds, arguments.seconds, warm_ups=0, least=3))
+    clock = time.process_time if arguments.processor_time else time.perf_counter
+    times = interleave(taken, arguments.rounds, arguments.seconds, warm_ups=0, least=3, clock=clock)
+    measured = table(f"{suite}, {row}", times)
     for name, numbers in measured.items():
         numbers["MiB"] = memory[name] / 2**20
     print("  MiB: " + ", ".join(f"{name} {numbers / 2**20:.0f}" for name, numbers in memory.items()))
@@ -260,6 +264,11 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=256, help="side of the images, in pixels")
     parser.add_argument("--rounds", type=int, default=5, help="at most this many rounds")
     parser.add_argument("--seconds", type=float, default=20, help="no new round of a row after this time")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="not the clock's: for a machine that does other work, 1 thread",
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--seed", type=int, default=0)

@@ -18,6 +18,7 @@ import argparse
 import collections
 import contextlib
 import csv
+import gc
 import hashlib
 import itertools
 import json
@@ -470,6 +471,7 @@ def main() -> int:
     torch.set_num_threads(1)
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of each restart
     git_commit()  # kept by the process: children need not ask git
+    gc.freeze()  # children whose garbage collections went through all of it would copy its memory
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name, small_file_system(Path(name)) as mounted:
         os.chmod(name, 0o755)

@@ -8,6 +8,7 @@ import secrets
 from collections import Counter
 
 import pytest
+from composed_before import files_kept
 from hydra._internal import config_loader_impl as loading
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
@@ -49,7 +50,9 @@ LINES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def composed_before():
-    """Nothing: here each command composes by itself."""
+    """Here each command composes by itself."""
+    with files_kept():
+        yield
 
 
 @pytest.fixture(autouse=True)

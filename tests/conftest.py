@@ -101,6 +101,7 @@ def make_session(make_config, tmp_path) -> Callable[..., Session]:
 def without_figures() -> Iterator[None]:
     """Figures are half of a tiny run's time; for files whose runs are about something else."""
     from lipnet.display.canvas import blank_figure
+    from lipnet.tasks import activations
     from lipnet.tasks.robustness import task as robustness
     from lipnet.tasks.wasserstein import task as wasserstein
 
@@ -112,6 +113,8 @@ def without_figures() -> Iterator[None]:
             (wasserstein, "wasserstein_figure"),
         ):
             patched.setattr(task, name, lambda *_: empty)
+        splines = activations.linear_regions
+        patched.setattr(activations, "activations_figure", lambda network, _: empty if splines(network) else None)
         yield
 
 

@@ -26,6 +26,7 @@ from lipnet import app  # noqa: F401
 from lipnet.cli.arguments import prepare
 from lipnet.display.canvas import blank_figure
 from lipnet.runs import checkpoint
+from lipnet.tasks import activations
 from lipnet.tasks.robustness import task as robustness
 from lipnet.training import tracker
 
@@ -65,6 +66,7 @@ def run(job: dict[str, Any]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     for name in ("accuracy_against_radius", "adversarial_examples"):  # half of a tiny run's time, and no matter here
         setattr(robustness, name, lambda *_: EMPTY)
+    activations.activations_figure = lambda network, _: EMPTY if activations.linear_regions(network) else None
     if job.get("moment"):
         stop_after(job["moment"], job["count"], signal.Signals[job["signal"]])
     sys.argv = [str(TRAIN), *job["arguments"]]

@@ -40,7 +40,7 @@ RADII = "must be a list of different radii > 0, numbers or fractions such as [0.
 LR = "must be a finite number > 0 and <= 100."
 SWEEPS = (
     "area, area_relu, area_tradeoff, learning_rates, margins, methods, mnist, paper_cifar10, paper_mnist, "
-    "paper_wasserstein, quick_cifar10, quick_mnist, quick_wasserstein, seeds, shufflenet, tune, "
+    "paper_wasserstein, private, quick_cifar10, quick_mnist, quick_wasserstein, seeds, shufflenet, tune, "
     "wasserstein_benchmark, wasserstein_minfunnel"
 )
 SWEEP = "several values make a sweep; add -m, or write a list as [1,2]."

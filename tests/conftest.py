@@ -30,12 +30,12 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 # Files that take longest, in this order first: two processes take file after file, and should end together.
 LONG = (
-    "test_resume", "scripts/benchmarks/test_benchmark", "export/test_assured_export", "test_shared_runs",
-    "runs/test_occupied", "cli/test_pins", "cli/sweeps/test_launchers", "scripts/test_scripts",
-    "layers/test_long_training", "tasks/wasserstein/test_task", "cli/sweeps/test_sweep", "test_app",
-    "scripts/stress/test_stress", "tasks/test_evaluate", "test_docs", "layers/test_transforms", "test_conf_files",
-    "cli/test_arguments", "layers/test_staleness", "tasks/test_export", "test_install", "export/test_onnx_file",
-    "layers/test_drop_in", "training/test_processes", "test_help",
+    "export/test_assured_export", "test_resume", "test_shared_runs", "test_conf_files", "cli/sweeps/test_launchers",
+    "layers/test_transforms", "layers/test_harness", "scripts/test_scripts", "test_docs", "cli/test_arguments",
+    "models/test_build", "scripts/benchmarks/test_benchmark", "test_how_to", "certify/test_rounding",
+    "export/test_onnx_file", "test_app", "layers/test_long_training", "cli/test_composing",
+    "tasks/wasserstein/test_task", "cli/sweeps/test_sweep", "scripts/stress/test_stress", "runs/test_occupied",
+    "layers/test_orthogonal", "certify/test_bound_properties", "layers/test_staleness", "test_install",
 )  # fmt: skip
 TESTS = Path(__file__).parent
 

@@ -13,10 +13,27 @@ class Robustness(Named):
     select_by: str = checked(one_of("certified_accuracy", "certified_accuracy_per_pair", "clean_accuracy", "loss"))
 
 
+# What a predictor is compared with; those that need River are marked.
+OF_RIVER = ("snarimax", "holt_winters", "adaptive_tree")
+BASELINES = ("last_value", "ridge", "network", *OF_RIVER)
+
+
 @dataclass(frozen=True)
 class GanTraining(Named):
     critic_steps: int = checked(whole(1))
     samples_every: int = checked(whole(0))
+
+
+@dataclass(frozen=True)
+class Online(Named):
+    aggregator: str = checked(one_of("weak", "hedge", "leader", "uniform"))
+    rate: float = checked(number(above=0))
+    window: int = checked(whole(1))
+    updates: float = checked(number(at_least=0, at_most=100))
+    penalty: float = checked(number(at_least=0))
+    radius: float = checked(number(above=0))
+    attack_every: int = checked(whole(0))
+    baselines: list[str] = checked(some_of(*BASELINES))
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,11 @@ register(
 register(
     "task", "gan", GanTraining, "lipnet.tasks.gan.task:GenerativeAdversarial", data="images", losses=("kantorovich",),
     reads=("generator",), network="lipnet.models:build_gan", numbers="lipnet.tasks.gan.results:numbers",
+)  # fmt: skip
+register(
+    "task", "online", Online, "lipnet.tasks.online.task:predict", data="stream", by_rounds=True,
+    unread=("epochs", "amp", "compile", "profile", "singular_values_every"),
+    numbers="lipnet.tasks.online.results:numbers",
 )  # fmt: skip
 register(
     "task", "evaluate", code="lipnet.tasks.evaluate:evaluate", shared=True,

@@ -80,7 +80,8 @@ class StackedNetwork(nn.Module):
 
     def weights(self) -> Weights:
         """The effective weights as they are now."""
-        return [(layer.weight, layer.bias) for layer in self.layers]  # type: ignore[misc]
+        layers = [of_kind(layer, StackedLinear) for layer in self.layers]
+        return [(layer.weight, layer.bias) for layer in layers]
 
     def forward(self, inputs: Tensor, weights: Weights) -> Tensor:
         """``(networks, batch, features) -> (networks, batch, outputs)``."""
@@ -139,7 +140,7 @@ class Experts(nn.Module):
 
     def weights(self) -> list[Weights]:
         """The effective weights of each bank as they are now."""
-        return [bank.weights() for bank in self.banks]  # type: ignore[operator]
+        return [of_kind(bank, StackedNetwork).weights() for bank in self.banks]
 
     def forward(self, contexts: Tensor, weights: list[Weights]) -> Tensor:
         """Predictions ``(experts, batch, dimension)``.
@@ -157,9 +158,9 @@ class Experts(nn.Module):
     @torch.no_grad()
     def bounds(self, weights: list[Weights]) -> Bounds:
         """Upper bounds that hold in floating point, with the rounding of a forward pass."""
-        found = [
-            self._bounds_of(bank.factors.flatten(), of_bank) for bank, of_bank in zip(self.banks, weights, strict=True)
-        ]  # type: ignore[union-attr,operator]
+        found = []
+        for bank, of_bank in zip(self.banks, weights, strict=True):
+            found.append(self._bounds_of(of_kind(bank, StackedNetwork).factors.flatten(), of_bank))
         return Bounds(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
     def _bounds_of(self, factors: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:

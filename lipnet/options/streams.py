@@ -52,6 +52,11 @@ class Series(Stream):
     column: str | None = checked(optional(text))
 
 
+@dataclass(frozen=True)
+class Live(Stream):
+    """It comes in while it is predicted, and every prediction goes out: standard output holds nothing else."""
+
+
 def _register(name: str, keys: type, place: str) -> None:
     register("dataset", name, keys, f"lipnet.data.streams.{place}", data="stream")
 
@@ -62,7 +67,7 @@ _register("logistic_map", LogisticMap, "processes:logistic_map")
 _register("hidden_markov", HiddenMarkov, "hidden_markov:hidden_markov")
 _register("change_point", ChangePoint, "processes:change_point")
 _register("series", Series, "series:series")
-_register("stdin", Stream, "stdin:stdin")
+_register("stdin", Live, "stdin:stdin")
 _register("sunspots", Stream, "packaged:sunspots")
 _register("airline_passengers", Stream, "packaged:airline_passengers")
 _register("water_flow", Stream, "packaged:water_flow")

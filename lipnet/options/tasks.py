@@ -30,6 +30,7 @@ class Online(Named):
     rate: float = checked(number(above=0))
     window: int = checked(whole(1))
     updates: float = checked(number(at_least=0, at_most=100))
+    examples: int = checked(whole(1))
     penalty: float = checked(number(at_least=0))
     radius: float = checked(number(above=0))
     attack_every: int = checked(whole(0))
@@ -100,7 +101,7 @@ register(
 )  # fmt: skip
 register(
     "task", "online", Online, "lipnet.tasks.online.task:predict", data="stream", by_rounds=True,
-    unread=("epochs", "amp", "compile", "profile", "singular_values_every"),
+    unread=("epochs", "batch_size", "amp", "compile", "profile", "singular_values_every"),
     numbers="lipnet.tasks.online.results:numbers",
 )  # fmt: skip
 register(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lipnet.options.registry import load
 from lipnet.options.streams import Stream
@@ -16,8 +16,8 @@ class Goal:
 
     Attributes:
         level: of the quantile; ``None``: the mean, by the squared loss.
-        factor: the loss over that of Koenker & Bassett (1978), ``max(level * e, (level - 1) * e)``: the absolute loss is
-            twice it.
+        factor: the loss over that of Koenker & Bassett (1978), ``max(level * e, (level - 1) * e)``; the absolute loss
+            is twice it.
     """
 
     level: float | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from lipnet.data.streams.series import numbers
 from lipnet.data.streams.source import Goal, Observation, Source, Values
-from lipnet.options.streams import Stream
+from lipnet.options.streams import Live
 
 log = logging.getLogger("lipnet")
 
@@ -17,7 +17,7 @@ _WAIT = 0.5  # seconds without a line after which the run may look after itself
 _WARNINGS = 10
 
 
-def stdin(option: Stream, goal: Goal, seed: int) -> Source:
+def stdin(option: Live, goal: Goal, seed: int) -> Source:
     """Numbers separated by commas or blanks, a line an observation.
 
     An observation without numbers stands for a line that holds no such, and ``None`` for the wait for the next one.

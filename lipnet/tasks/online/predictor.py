@@ -53,12 +53,16 @@ def goal_of(config: Config) -> Goal:
 class Predictor:
     """Predicts one observation after the other, and learns from each once it is seen.
 
-    ``predict()`` before ``learn(outcome)``, round by round; the first ``dataset.warmup`` outcomes are only learned from.
+    ``predict()`` before ``learn(outcome)``, round by round; nothing is said of the first ``dataset.warmup`` outcomes.
     Inside, observations are shifted and divided by one number for all coordinates, which changes no Lipschitz constant.
 
     Args:
         dimension: numbers in an observation.
     """
+
+    _prediction: Prediction | None
+    _weights: list[Weights] | None
+    _bounds: Bounds | None
 
     def __init__(self, config: Config, dimension: int, device: torch.device) -> None:
         self.config, self.option, self.device = config, of_kind(config.task, Online), device
@@ -132,7 +136,7 @@ class Predictor:
 
     def _update(self, number: int) -> None:
         random = stream(self.config.seed, "examples of a window", self.seen, number)
-        contexts, outcomes = self._examples(self.config.batch_size, random)
+        contexts, outcomes = self._examples(self.option.examples, random)
         losses, excess = self._losses(contexts, outcomes)
         total = losses.sum() + self.option.penalty * excess
         self.optimizer.zero_grad()
@@ -197,9 +201,7 @@ class Predictor:
         return self._weights
 
     def _forget(self) -> None:
-        self._weights: list[Weights] | None = None
-        self._bounds: Bounds | None = None
-        self._prediction: Prediction | None = None
+        self._weights = self._bounds = self._prediction = None
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain types: all that the following rounds depend on."""
@@ -228,7 +230,7 @@ class Predictor:
 
 
 def _local_constants(predictions: Tensor, contexts: Tensor) -> Tensor:
-    """The Frobenius norms of Jacobians, ``(experts, batch)``: at least their spectral norms, and the same of one row."""
+    """The Frobenius norms of Jacobians, ``(experts, batch)``; of one row they are the spectral norms."""
     squares = torch.zeros_like(predictions[..., 0])
     for row in range(predictions.shape[-1]):
         (gradient,) = torch.autograd.grad(predictions[..., row].sum(), contexts, create_graph=True)

@@ -277,8 +277,8 @@ class Rounds:
         bound = self.started.regret_bound()
         if bound is not None and self.done and self.regret > bound + _ROUNDING * (1 + self.totals["loss"]):
             raise CertificateViolation(
-                f"round {self.done}: the regret {self.regret!r} exceeds its proved bound {bound!r}. This is an error in "
-                "lipnet; please report it with the run directory."
+                f"round {self.done}: the regret {self.regret!r} exceeds its proved bound {bound!r}. This is an error "
+                "in lipnet; please report it with the run directory."
             )
 
     @property

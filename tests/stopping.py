@@ -21,6 +21,7 @@ import sklearn.datasets  # noqa: F401
 from lipnet import app  # noqa: F401
 from lipnet.display.canvas import blank_figure
 from lipnet.runs import checkpoint
+from lipnet.tasks.online import rounds
 from lipnet.tasks.robustness import task as robustness
 from lipnet.training import tracker
 
@@ -34,6 +35,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "row": (tracker.Tracker, "epoch"),  # in metrics.csv and TensorBoard, not yet in last.pt
     "last": (checkpoint, "save"),  # last.pt: the first time before any step, then after every epoch
     "attack": (robustness, "certify_and_attack"),
+    "round": (rounds.Rounds, "_charge"),  # written in stream.csv, and learned by nobody yet
     "report": (robustness, "closing_table"),  # everything but results.json is written
 }
 

@@ -1,4 +1,4 @@
-"""A bank of networks, one for each memory and Lipschitz constant; those of one memory are stacked and run as one."""
+"""A bank of networks, one for each memory and Lipschitz constant, stacked and run as one."""
 
 import functools
 import math
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
-from lipnet.certify.norm import EPS, norm_bound, up
+from lipnet.certify.norm import EPS, norm_bound, small_gram, up
 from lipnet.errors import UserError
 from lipnet.layers.orthogonal import ORTHOGONALIZERS, Orthogonalizer, apply_map, bjorck, start_orthogonal
 from lipnet.models.choices import activation
@@ -18,7 +18,14 @@ from lipnet.options.config import Config
 from lipnet.options.models import Experts as ExpertsModel
 from lipnet.options.option import of_kind
 
-Weights = list[tuple[Tensor, Tensor]]  # of each layer, (networks, outputs, inputs) and (networks, 1, outputs)
+Layer = tuple[Tensor, Tensor]  # weights (networks, outputs, inputs) and biases (networks, 1, outputs)
+
+
+class Weights(NamedTuple):
+    """Effective weights of a bank: of the first layers of each memory, and of the layers of all networks after it."""
+
+    first: list[Layer]
+    rest: list[Layer]
 
 
 class Expert(NamedTuple):
@@ -60,39 +67,6 @@ class StackedLinear(nn.Module):
         return self.raw_weight if self.orthogonalize is None else apply_map(self.orthogonalize, self.raw_weight)
 
 
-class StackedNetwork(nn.Module):
-    """The networks of one memory: the same layers, each with its own weights and its own factor after them."""
-
-    factors: Tensor
-
-    def __init__(
-        self,
-        widths: Sequence[int],
-        factors: Sequence[float],
-        orthogonalize: Orthogonalizer | None,
-        make_activation: Callable[[int], nn.Module],
-    ) -> None:
-        super().__init__()
-        count = len(factors)
-        self.layers = nn.ModuleList(StackedLinear(count, *sizes, orthogonalize) for sizes in pairwise(widths))
-        self.activations = nn.ModuleList(make_activation(width) for width in widths[1:-1])
-        self.register_buffer("factors", torch.tensor(factors)[:, None, None])
-
-    def weights(self) -> Weights:
-        """The effective weights as they are now."""
-        layers = [of_kind(layer, StackedLinear) for layer in self.layers]
-        return [(layer.weight, layer.bias) for layer in layers]
-
-    def forward(self, inputs: Tensor, weights: Weights) -> Tensor:
-        """``(networks, batch, features) -> (networks, batch, outputs)``."""
-        values = inputs
-        for place, (weight, bias) in enumerate(weights):
-            values = torch.baddbmm(bias, values, weight.mT)
-            if place < len(self.activations):
-                values = self.activations[place](values.flatten(0, 1)).view_as(values)
-        return self.factors * values
-
-
 class Bounds(NamedTuple):
     """What is proved of each expert, ``(experts,)`` each, in the order of the bank.
 
@@ -107,7 +81,9 @@ class Bounds(NamedTuple):
 
 
 class Experts(nn.Module):
-    """A network for each memory and each budget, in float64; those of one memory are one ``StackedNetwork``.
+    """A network for each memory and each budget, in float64.
+
+    The first layers of one memory are stacked, which see as many observations; all layers after them are one stack.
 
     Args:
         dimension: numbers in an observation; a prediction has as many.
@@ -117,6 +93,8 @@ class Experts(nn.Module):
     Raises:
         UserError: activations learn something, or have no proved Lipschitz constant.
     """
+
+    factors: Tensor
 
     def __init__(
         self,
@@ -130,71 +108,89 @@ class Experts(nn.Module):
         super().__init__()
         self.memories, self.dimension, self.constrained = list(memories), dimension, orthogonalize is not None
         self.list = [Expert(memory, budget) for memory in memories for budget in budgets]
-        factors = list(budgets) if self.constrained else [1.0] * len(budgets)
-        self.banks = nn.ModuleList(
-            StackedNetwork([memory * dimension, *hidden, dimension], factors, orthogonalize, make_activation)
-            for memory in memories
+        widths = [*hidden, dimension]
+        self.first = nn.ModuleList(
+            StackedLinear(len(budgets), memory * dimension, widths[0], orthogonalize) for memory in memories
         )
+        self.rest = nn.ModuleList(StackedLinear(len(self.list), *sizes, orthogonalize) for sizes in pairwise(widths))
+        self.activations = nn.ModuleList(make_activation(width) for width in hidden)
+        factors = [expert.budget if self.constrained else 1.0 for expert in self.list]
+        self.register_buffer("factors", torch.tensor(factors))
         self.double()
         self._slopes = [_slope(make_activation(width), width) for width in hidden]
 
-    def weights(self) -> list[Weights]:
-        """The effective weights of each bank as they are now."""
-        return [of_kind(bank, StackedNetwork).weights() for bank in self.banks]
+    def weights(self) -> Weights:
+        """The effective weights as they are now."""
+        return Weights(*(list(map(_layer, layers)) for layers in (self.first, self.rest)))
 
-    def forward(self, contexts: Tensor, weights: list[Weights]) -> Tensor:
+    def forward(self, contexts: Tensor, weights: Weights) -> Tensor:
         """Predictions ``(experts, batch, dimension)``.
 
         Args:
             contexts: last observations, the latest last, ``(batch, largest memory, dimension)``; or those of each
                 expert, with the experts as a first axis.
         """
-        own = contexts.expand(len(self.list), *contexts.shape[-3:]).tensor_split(len(self.banks))
-        outputs = []
-        for memory, part, bank, of_bank in zip(self.memories, own, self.banks, weights, strict=True):
-            outputs.append(bank(part[:, :, -memory:].flatten(2), of_bank))
-        return torch.cat(outputs)
+        own = contexts.expand(len(self.list), *contexts.shape[-3:]).tensor_split(len(self.memories))
+        begun = []
+        for memory, part, (weight, bias) in zip(self.memories, own, weights.first, strict=True):
+            begun.append(torch.baddbmm(bias, part[:, :, -memory:].flatten(2), weight.mT))
+        values = torch.cat(begun)
+        for activate, (weight, bias) in zip(self.activations, weights.rest, strict=True):
+            values = activate(values.flatten(0, 1)).view_as(values)
+            values = torch.baddbmm(bias, values, weight.mT)
+        return self.factors[:, None, None] * values
 
     @torch.no_grad()
-    def bounds(self, weights: list[Weights]) -> Bounds:
-        """Upper bounds that hold in floating point, with the rounding of a forward pass."""
-        found = []
-        for bank, of_bank in zip(self.banks, weights, strict=True):
-            found.append(self._bounds_of(of_kind(bank, StackedNetwork).factors.flatten(), of_bank))
-        return Bounds(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+    def bounds(self, weights: Weights) -> Bounds:
+        """Upper bounds that hold in floating point, with the rounding of a forward pass.
 
-    def _bounds_of(self, factors: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
-        """Norms of values and of their errors, layer by layer, as coefficients of ``|x|`` and constants.
-
-        An inner product of n terms and a sum round by at most ``(n + 2) eps`` of the sum of the absolute values, whose
-        norm is at most ``|W|_F |h| + |b|``.
+        Norms of values and of their errors, layer by layer, as coefficients of ``|x|`` and constants. An inner product
+        of n terms and a sum round by at most ``(n + 2) eps`` of the sum of the absolute values, whose norm is at most
+        ``|W|_F |h| + |b|``.
         """
-        ones, zeros = torch.ones_like(factors), torch.zeros_like(factors)
-        size, size_constant, error, error_constant = ones, zeros, zeros, zeros
-        for place, (weight, bias) in enumerate(weights):
-            norm = self._norms(weight)
-            frobenius, offset = torch.linalg.matrix_norm(weight), torch.linalg.vector_norm(bias.flatten(1), dim=1)
-            rounding = (weight.shape[-1] + 4) * EPS
+        of_first = [self._sizes(layer) for layer in weights.first]
+        layers = [[torch.cat(parts) for parts in zip(*of_first, strict=True)], *map(self._sizes, weights.rest)]
+        size, rest = torch.ones_like(self.factors), torch.zeros_like(self.factors)
+        error, error_rest = torch.zeros_like(self.factors), torch.zeros_like(self.factors)
+        for place, (norm, frobenius, offset, rounding) in enumerate(layers):
             error = norm * error + rounding * frobenius * (size + error)
-            error_constant = norm * error_constant + rounding * (frobenius * (size_constant + error_constant) + offset)
-            size, size_constant = norm * size, norm * size_constant + offset
+            error_rest = norm * error_rest + rounding * (frobenius * (rest + error_rest) + offset)
+            size, rest = norm * size, norm * rest + offset
             if place < len(self._slopes):
-                slope, rest = self._slopes[place]
-                error, error_constant = slope * error, slope * error_constant + slope * 4 * EPS * (size_constant + rest)
-                error = error + slope * 4 * EPS * size
-                size, size_constant = slope * size, slope * size_constant + rest
-        slack = 1 + 64 * len(weights) * EPS  # of the few sums and products above
-        return (
-            factors * size * slack,
-            factors * (error + EPS * size) * slack,
-            factors * (error_constant + EPS * size_constant) * slack,
-        )
+                slope, at_zero = self._slopes[place]
+                error = slope * (error + 4 * EPS * size)
+                error_rest = slope * (error_rest + 4 * EPS * rest) + 4 * EPS * at_zero
+                size, rest = slope * size, slope * rest + at_zero
+        factors = self.factors * (1 + 64 * len(layers) * EPS)  # for the few sums and products above
+        return Bounds(factors * size, factors * (error + EPS * size), factors * (error_rest + EPS * rest))
+
+    def _sizes(self, layer: Layer) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Spectral norms at most, Frobenius norms, those of the biases, and what a product rounds by."""
+        weight, bias = layer
+        rounding = weight.new_full((len(weight),), (weight.shape[-1] + 4) * EPS)
+        return self._norms(weight), torch.linalg.matrix_norm(weight), bias.flatten(1).norm(dim=1), rounding
 
     def _norms(self, weight: Tensor) -> Tensor:
-        """Upper bounds on spectral norms; one for all where all are orthonormal."""
+        """Upper bounds on spectral norms.
+
+        Near orthonormal matrices ``|W|² <= 1 + |WᵀW - 1|_F``, which takes no eigenvalues; the rounding of the product is
+        counted as ``norm_bound`` counts it.
+        """
         if self.constrained:
-            return weight.new_full((len(weight),), norm_bound(weight))
+            gram = small_gram(weight)
+            deviation = gram - torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+            excess = torch.linalg.matrix_norm(deviation) + 8 * (max(weight.shape[1:]) + 4) * EPS * 2 * gram.shape[-1]
+            if float(excess.max()) < _NEAR:
+                return (1 + excess).sqrt() * (1 + 4 * EPS)
         return weight.new_tensor([norm_bound(matrix) for matrix in weight])
+
+
+_NEAR = 1e-6  # what a Gram matrix may differ from the identity by for a bound by that to be as good as any
+
+
+def _layer(layer: nn.Module) -> Layer:
+    stack = of_kind(layer, StackedLinear)
+    return stack.weight, stack.bias
 
 
 def experts(config: Config, dimension: int) -> Experts:

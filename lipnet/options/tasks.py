@@ -31,6 +31,7 @@ class Online(Named):
     window: int = checked(whole(1))
     updates: float = checked(number(at_least=0, at_most=100))
     examples: int = checked(whole(1))
+    averaging: float = checked(number(at_least=0, below=1))
     penalty: float = checked(number(at_least=0))
     radius: float = checked(number(above=0))
     attack_every: int = checked(whole(0))

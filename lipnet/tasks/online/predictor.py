@@ -1,5 +1,6 @@
 """The predictor itself: experts, their weights, and the window on which they learn. It knows no run and no file."""
 
+import copy
 import math
 from typing import Any, NamedTuple
 
@@ -56,23 +57,31 @@ class Predictor:
     ``predict()`` before ``learn(outcome)``, round by round; nothing is said of the first ``dataset.warmup`` outcomes.
     Inside, observations are shifted and divided by one number for all coordinates, which changes no Lipschitz constant.
 
+    Networks that learn at a constant rate never come to rest; so those that predict are means of their parameters over
+    the last steps, and constrained networks are as constrained with means of free matrices.
+
     Args:
         dimension: numbers in an observation.
+
+    Attributes:
+        experts: the networks that predict.
+        learners: those that learn.
     """
 
     _prediction: Prediction | None
-    _weights: list[Weights] | None
+    _weights: Weights | None
     _bounds: Bounds | None
 
     def __init__(self, config: Config, dimension: int, device: torch.device) -> None:
         self.config, self.option, self.device = config, of_kind(config.task, Online), device
         self.loss = regression_loss(config)
-        self.experts: Experts = experts(config, dimension).to(device)
+        self.learners = experts(config, dimension).to(device)
+        self.experts: Experts = copy.deepcopy(self.learners).requires_grad_(False)
         self.memory = max(self.experts.memories)
-        self.optimizer = build_optimizer(config.optimizer, self.experts.parameters())
+        self.optimizer = build_optimizer(config.optimizer, self.learners.parameters())
         self.aggregation = Aggregation(len(self.experts.list), self.option.aggregator, self.option.rate)
         self.window = Window(max(self.option.window + self.memory, config.stream.warmup), dimension)
-        self.seen = 0
+        self.seen = self.steps = 0
         self.shift = torch.full((dimension,), config.stream.shift or 0.0, dtype=torch.float64)
         self.scale = config.stream.scale or 1.0
         self._forget()
@@ -147,14 +156,23 @@ class Predictor:
                 f"the experts diverged after {self.seen} observations: their loss is not finite. A smaller "
                 f"optimizer.lr (it is {self.config.optimizer.lr:g}) usually avoids it."
             )
+        self._average()
         self._forget()
+
+    def _average(self) -> None:
+        """At first over few steps, a tenth of all, since the first weights are none to be kept."""
+        self.steps += 1
+        kept = min(self.option.averaging, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            for mean, latest in zip(self.experts.parameters(), self.learners.parameters(), strict=True):
+                mean.lerp_(latest, 1 - kept)
 
     def _losses(self, contexts: Tensor, outcomes: Tensor) -> tuple[Tensor, Tensor]:
         """Each expert's loss, and the sum of what local constants exceed budgets by, where that is penalised."""
         penalised = self.option.penalty > 0
         if penalised:
             contexts = self._for_each_expert(contexts)
-        predictions = self.experts(contexts, self.experts.weights())
+        predictions = self.learners(contexts, self.learners.weights())
         losses = self.loss(predictions, outcomes).mean(1)
         if not penalised:
             return losses, losses.new_zeros(())
@@ -192,12 +210,11 @@ class Predictor:
         bound = self.aggregation.regret_bound()
         return None if bound is None else bound * self.unit
 
-    def _current(self) -> list[Weights]:
+    def _current(self) -> Weights:
         """The weights since the last update, each made once."""
         if self._weights is None:
             with torch.no_grad():
-                made = self.experts.weights()
-            self._weights = [[(weight.detach(), bias.detach()) for weight, bias in bank] for bank in made]
+                self._weights = self.experts.weights()
         return self._weights
 
     def _forget(self) -> None:
@@ -207,10 +224,12 @@ class Predictor:
         """Tensors and plain types: all that the following rounds depend on."""
         return {
             "model": self.experts.state_dict(),
+            "learners": self.learners.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "aggregation": self.aggregation.state_dict(),
             "window": self.window.state_dict(),
             "seen": self.seen,
+            "steps": self.steps,
             "shift": self.shift,
             "scale": self.scale,
         }
@@ -222,10 +241,11 @@ class Predictor:
             LookupError, RuntimeError, TypeError, ValueError: it is not of such a predictor.
         """
         self.experts.load_state_dict(state["model"])
+        self.learners.load_state_dict(state["learners"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.aggregation.load_state_dict(state["aggregation"])
         self.window.load_state_dict(state["window"])
-        self.seen, self.shift, self.scale = state["seen"], state["shift"], state["scale"]
+        self.seen, self.steps, self.shift, self.scale = (state[name] for name in ("seen", "steps", "shift", "scale"))
         self._forget()
 
 

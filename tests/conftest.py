@@ -100,6 +100,7 @@ def make_session(make_config, tmp_path) -> Callable[..., Session]:
 def without_figures() -> Iterator[None]:
     """Figures are half of a tiny run's time; for files whose runs are about something else."""
     from lipnet.display.canvas import blank_figure
+    from lipnet.tasks.online import task as online
     from lipnet.tasks.robustness import task as robustness
     from lipnet.tasks.wasserstein import task as wasserstein
 
@@ -109,6 +110,7 @@ def without_figures() -> Iterator[None]:
             (robustness, "accuracy_against_radius"),
             (robustness, "adversarial_examples"),
             (wasserstein, "wasserstein_figure"),
+            (online, "stream_figure"),
         ):
             patched.setattr(task, name, lambda *_: empty)
         yield

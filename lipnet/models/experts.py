@@ -173,8 +173,8 @@ class Experts(nn.Module):
     def _norms(self, weight: Tensor) -> Tensor:
         """Upper bounds on spectral norms.
 
-        Near orthonormal matrices ``|W|² <= 1 + |WᵀW - 1|_F``, which takes no eigenvalues; the rounding of the product is
-        counted as ``norm_bound`` counts it.
+        Near orthonormal matrices ``|W|² <= 1 + |WᵀW - 1|_F``, which takes no eigenvalues; the rounding of the product
+        is counted as ``norm_bound`` counts it.
         """
         if self.constrained:
             gram = small_gram(weight)

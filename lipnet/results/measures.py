@@ -39,11 +39,15 @@ _OF_DISTANCES: Final = (
 )  # fmt: skip
 DISTANCE = (*_OF_DISTANCES, "cosine")
 GENERATED: Final = ("transport_of_generated", "transport_of_training")
+PREDICTED: Final = (
+    "average_loss", "last_half_loss", "optimal_loss", "best_expert_loss", "regret", "regret_bound",
+)  # fmt: skip
 
 
 _ATTACKS = ""  # stands for all of them
 _ORDER = (
-    "clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *DISTANCE, *GENERATED, *_SHORT,
+    "clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *DISTANCE, *GENERATED, *PREDICTED,
+    *_SHORT,
 )  # fmt: skip
 
 
@@ -120,6 +124,10 @@ def measures(results: Recorded) -> dict[Measure, float]:
             found[Measure(name)] = bounds[norm]
     for name, value in _of_distance(results).items():
         found[Measure(name)] = value
+    predicted = results.get("online", {})
+    for name in PREDICTED:
+        if name in predicted:
+            found[Measure(name)] = predicted[name]
     generated = results.get("gan", {})
     for key in GENERATED:
         if key in generated:

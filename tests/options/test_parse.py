@@ -543,8 +543,8 @@ PROBLEMS = [
             f"task.penalty=-1: {NUMBER} >= 0.",
             f"task.radius=0: {NUMBER} > 0.",
             "task.attack_every=-1: must be a whole number >= 0.",
-            "task.baselines=[rigde]: rigde is not there; did you mean ridge? it must be a list of different names among "
-            "last_value, ridge, network, snarimax, holt_winters, adaptive_tree.",
+            "task.baselines=[rigde]: rigde is not there; did you mean ridge? it must be a list of different names "
+            "among last_value, ridge, network, snarimax, holt_winters, adaptive_tree.",
         ],
     ),
     (

@@ -16,7 +16,7 @@ from lipnet.tasks.online.sensitivity import certified_sensitivity
 _Regressor: Any = packaged("river.base", "lipnet.tasks.online.estimator", "river").Regressor
 
 
-class LipschitzRegressor(_Regressor):  # type: ignore[misc]
+class LipschitzRegressor(_Regressor):
     """Predicts the next target from the last ones, as ``task=online`` does; it reads no features.
 
     It stands wherever River takes a regressor: in pipelines, in ``evaluate.progressive_val_score``, and in

@@ -51,7 +51,7 @@ class Results(Header):
 
     status: str
     parameters: int
-    train_seconds: float
+    train_seconds: float | None
     rounds_per_second: float
     online: Predicted
     peak_memory_bytes: int | None

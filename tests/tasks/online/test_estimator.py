@@ -1,3 +1,4 @@
+import itertools
 import math
 import sys
 
@@ -17,7 +18,7 @@ STREAM = [({"time": float(place)}, math.sin(place / 2)) for place in range(120)]
 def test_it_learns_in_progressive_validation():
     model, last = LipschitzRegressor(**SMALL, lr=0.01), metrics.MAE()
     found = evaluate.progressive_val_score(STREAM, model, metrics.MAE())
-    for (_, before), (_, now) in zip(STREAM, STREAM[1:], strict=False):
+    for (_, before), (_, now) in itertools.pairwise(STREAM):
         last.update(now, before)
     assert found.get() < last.get()
     assert model.certified_sensitivity(0.1) <= 0.1 * 2.0 * (1 + 1e-9)

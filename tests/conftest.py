@@ -102,6 +102,7 @@ def without_figures() -> Iterator[None]:
     """Figures are half of a tiny run's time; for files whose runs are about something else."""
     from lipnet.display.canvas import blank_figure
     from lipnet.tasks import activations
+    from lipnet.tasks.online import task as online
     from lipnet.tasks.robustness import task as robustness
     from lipnet.tasks.wasserstein import task as wasserstein
 
@@ -111,6 +112,7 @@ def without_figures() -> Iterator[None]:
             (robustness, "accuracy_against_radius"),
             (robustness, "adversarial_examples"),
             (wasserstein, "wasserstein_figure"),
+            (online, "stream_figure"),
         ):
             patched.setattr(task, name, lambda *_: empty)
         splines = activations.linear_regions

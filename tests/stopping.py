@@ -27,6 +27,7 @@ from lipnet.cli.arguments import prepare
 from lipnet.display.canvas import blank_figure
 from lipnet.runs import checkpoint
 from lipnet.tasks import activations
+from lipnet.tasks.online import rounds
 from lipnet.tasks.robustness import task as robustness
 from lipnet.training import tracker
 
@@ -40,6 +41,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "row": (tracker.Tracker, "epoch"),  # in metrics.csv and TensorBoard, not yet in last.pt
     "last": (checkpoint, "save"),  # last.pt: the first time before any step, then after every epoch
     "attack": (robustness, "certify_and_attack"),
+    "round": (rounds.Rounds, "_charge"),  # written in stream.csv, and learned by nobody yet
     "report": (robustness, "closing_table"),  # everything but results.json is written
 }
 

@@ -22,7 +22,7 @@ from lipnet.tasks.session import Session
 from lipnet.tasks.wasserstein.task import Wasserstein
 from lipnet.training.schedules import build_optimizer
 
-PAIRS = names_for("dataset", "pair")
+PAIRS, STREAMS = names_for("dataset", "pair"), names_for("dataset", "stream")
 
 FOLDER = config_dir()
 FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
@@ -45,7 +45,9 @@ NEEDS = {
     "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
     "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
     "model=shufflenet": ["dataset=cifar10"],
-    "task=gan": ["model=gan_critic", "dataset=mnist"],
+    "task=gan": ["model=gan_critic", "dataset=mnist"], "task=online": ["dataset=setar"],
+    "model=experts": ["task=online", "dataset=setar"], "dataset=series": ["dataset.file=series.csv"],
+    **{f"loss={name}": ["task=online", "dataset=setar"] for name in names_for("loss", "stream")},
     **{f"shuffle={name}": ["model=large", "conv.groups=4"] for name in GROUPS["shuffle"] if name != "none"},
 }  # fmt: skip
 OF_OPTIONS = ("activation", "optimizer", "scheduler")  # groups to whose options conf/usual has files
@@ -244,6 +246,7 @@ def test_an_option_composes(file, make_config):
     group, option = chosen(file).split("=")
     needs = NEEDS.get(chosen(file), [])
     task = ["task=wasserstein"] if chosen(file) != "task=gan" and option in (*PAIRS, "kantorovich") else []
+    task = ["task=online"] if option in STREAMS else task
     assert getattr(make_config(chosen(file), *needs, *task), group).name == option
 
 

@@ -8,6 +8,7 @@ from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
 from lipnet.options.option import Named, of_kind
 from lipnet.options.pairs import Estimate, Pair
+from lipnet.options.streams import Stream
 from lipnet.options.tasks import Attack
 from lipnet.options.training import Optimizer
 
@@ -24,7 +25,7 @@ class Config:
     loss: Named
     optimizer: Optimizer
     scheduler: Named
-    dataset: Dataset | Pair
+    dataset: Dataset | Pair | Stream
     task: Named
     attack: Attack
     estimate: Estimate
@@ -58,6 +59,11 @@ class Config:
     def pair(self) -> Pair:
         """The data set, of a run that the checks allow a pair of distributions alone."""
         return of_kind(self.dataset, Pair)
+
+    @property
+    def stream(self) -> Stream:
+        """The data set, of a run that the checks allow a stream alone."""
+        return of_kind(self.dataset, Stream)
 
     @property
     def bars_hidden(self) -> bool | None:

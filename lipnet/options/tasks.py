@@ -13,6 +13,11 @@ class Robustness(Named):
     select_by: str = checked(one_of("certified_accuracy", "certified_accuracy_per_pair", "clean_accuracy", "loss"))
 
 
+# What a predictor is compared with; those that need River are marked.
+OF_RIVER = ("snarimax", "holt_winters", "adaptive_tree")
+BASELINES = ("last_value", "ridge", "network", *OF_RIVER)
+
+
 @dataclass(frozen=True)
 class Private(Robustness):
     """``task=private`` certifies as ``task=robustness`` does."""
@@ -32,6 +37,20 @@ class Private(Robustness):
 class GanTraining(Named):
     critic_steps: int = checked(whole(1))
     samples_every: int = checked(whole(0))
+
+
+@dataclass(frozen=True)
+class Online(Named):
+    aggregator: str = checked(one_of("weak", "hedge", "leader", "uniform"))
+    rate: float = checked(number(above=0))
+    window: int = checked(whole(1))
+    updates: float = checked(number(at_least=0, at_most=100))
+    examples: int = checked(whole(1))
+    averaging: float = checked(number(at_least=0, below=1))
+    penalty: float = checked(number(at_least=0))
+    radius: float = checked(number(above=0))
+    attack_every: int = checked(whole(0))
+    baselines: list[str] = checked(some_of(*BASELINES))
 
 
 @dataclass(frozen=True)
@@ -102,6 +121,11 @@ register(
     "task", "private", Private, "lipnet.tasks.private.task:Private", data="images",
     reads=("attack", "certify_dtype", "eval_radii"), numbers="lipnet.tasks.private.results:numbers",
     evaluation=_EVALUATION,
+)  # fmt: skip
+register(
+    "task", "online", Online, "lipnet.tasks.online.task:predict", data="stream", by_rounds=True,
+    unread=("epochs", "batch_size", "amp", "compile", "profile", "singular_values_every"),
+    numbers="lipnet.tasks.online.results:numbers",
 )  # fmt: skip
 register(
     "task", "evaluate", code="lipnet.tasks.evaluate:evaluate", shared=True,

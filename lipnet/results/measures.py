@@ -40,12 +40,15 @@ _OF_DISTANCES: Final = (
 DISTANCE = (*_OF_DISTANCES, "cosine")
 SPENT: Final = "epsilon"  # of a private run
 GENERATED: Final = ("transport_of_generated", "transport_of_training")
+PREDICTED: Final = (
+    "average_loss", "last_half_loss", "optimal_loss", "best_expert_loss", "regret", "regret_bound",
+)  # fmt: skip
 
 
 _ATTACKS = ""  # stands for all of them
 _ORDER = (
     "clean_accuracy", SPENT, "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *DISTANCE, *GENERATED,
-    *_SHORT,
+    *PREDICTED, *_SHORT,
 )  # fmt: skip
 
 
@@ -124,6 +127,10 @@ def measures(results: Recorded) -> dict[Measure, float]:
         found[Measure(name)] = value
     if "privacy" in results:
         found[Measure(SPENT)] = results["privacy"][SPENT]
+    predicted = results.get("online", {})
+    for loss in PREDICTED:
+        if loss in predicted:
+            found[Measure(loss)] = predicted[loss]
     generated = results.get("gan", {})
     for key in GENERATED:
         if key in generated:

@@ -40,7 +40,7 @@ log = logging.getLogger("lipnet")
 def carry_out(session: Session) -> None:
     """Does what the session's task is: trains a network and evaluates it, or reads a finished run."""
     option = GROUPS["task"][session.config.task.name]
-    if option.trains:
+    if option.trains and not option.by_rounds:
         fit(option.load()(session), session)
     else:
         option.load()(session)

@@ -118,7 +118,8 @@ BAD = [
     ),
     (
         "loss=hinge",
-        "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy, kantorovich.",
+        "loss=hinge: no such option; see --help for the names. loss takes "
+        "margin, cross_entropy, kantorovich, squared, absolute, pinball.",
     ),
     (
         "optimizer=adan",

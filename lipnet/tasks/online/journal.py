@@ -16,40 +16,47 @@ class Journal:
 
     Args:
         columns: its header.
-        position: bytes of it that are right, where a run goes on from a checkpoint; what is behind them is cut off.
+        position: bytes of it that are right, where a run goes on from a checkpoint.
+        replayed: whether the rows behind them will be written once more, as they are: they stay until one differs, so
+            that a run that is killed meanwhile has them still. Without it they are cut off.
 
     Raises:
         UserError: it is shorter than that.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], position: int = 0) -> None:
-        self.path = path
+    def __init__(self, path: Path, columns: Sequence[str], position: int = 0, replayed: bool = False) -> None:
+        self.path, self.position = path, position
         there = path.stat().st_size if path.exists() else 0
         if there < position:
             raise UserError(
                 f"{path}: {there} bytes, and the checkpoint was written after {position}; put it back, or start anew."
             )
-        self._file = open(path, "ab")  # noqa: SIM115
-        os.truncate(path, position)
-        self._file.seek(0, os.SEEK_END)
+        self._file = open(path, "a+b")  # noqa: SIM115
+        self._kept = there if replayed else position
+        if not replayed:
+            os.truncate(path, position)
         if not position:
             self.write(columns)
 
     def write(self, cells: Sequence[Any]) -> None:
         """One row; floats with nine digits, texts as they are."""
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow([_cell(cell) for cell in cells])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow([_cell(cell) for cell in cells])
+        line = text.getvalue().encode()
+        if self.position < self._kept:
+            self._file.seek(self.position)
+            if self._file.read(len(line)) == line:
+                self.position += len(line)
+                return
+            os.truncate(self.path, self.position)
+            self._kept = self.position
         try:
-            self._file.write(line.getvalue().encode())
+            self._file.write(line)
             self._file.flush()
         except OSError as error:
             error.filename = str(self.path)
             raise
-
-    @property
-    def position(self) -> int:
-        """Bytes so far."""
-        return self._file.tell()
+        self.position += len(line)
 
     def sync(self) -> None:
         """Onto the disk, before a checkpoint that counts on it."""
@@ -64,19 +71,23 @@ def exact(value: float) -> str:
     return repr(value)
 
 
-def rows(path: Path, position: int = 0) -> Iterator[dict[str, str]]:
+def rows(path: Path, position: int = 0, end: float = math.inf) -> Iterator[dict[str, str]]:
     """The whole rows of a journal, one at a time.
 
     Args:
-        position: bytes that are passed over behind the header.
+        position: bytes that are passed over, header and all.
+        end: where to stop.
     """
     if not path.is_file():
         return
     with open(path, "rb") as file:
         header = file.readline().decode().rstrip("\n").split(",")
-        if position:
-            file.seek(position)
+        place = max(position, file.tell())
+        file.seek(place)
         for line in file:
+            place += len(line)
+            if place > end:
+                return
             cells = line.decode(errors="replace").rstrip("\n").split(",")
             if line.endswith(b"\n") and len(cells) == len(header):
                 yield dict(zip(header, cells, strict=True))

@@ -133,9 +133,9 @@ class Rounds:
             except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise UserError(f"{self.last}: its state does not fit this run ({reason}).") from error
-        self.journal = Journal(self.path, self._columns(dimension), position)
+        self.journal = Journal(self.path, self._columns(dimension), position, replayed=bool(self._pending))
         if saved is not None and self.baselines:
-            for row in journal.rows(self.path):
+            for row in journal.rows(self.path, end=position):
                 self._teach(torch.tensor(_outcome(row), dtype=torch.float64))
 
     def _columns(self, dimension: int) -> list[str]:
@@ -163,15 +163,16 @@ class Rounds:
         saved = self._clock = time.perf_counter()
         with bar, logging_redirect_tqdm(), StopRequest() as stop:
             self._save()
-            for observation, comes_again in self._coming():
-                if self.done == limit:
-                    break
+            coming = self._coming()
+            while self.done != limit and (come := next(coming, None)) is not None:
+                observation, answered = come
+                first = self.predictor is None
                 if observation is not None:
                     before = self.done
-                    self._round(observation, comes_again, tracker)
+                    self._round(observation, answered, tracker)
                     if bar.update(self.done - before) and self.done:
                         bar.set_postfix({"loss": f"{self.totals['loss'] / self.done:.4g}"}, refresh=False)
-                if stop.number or time.perf_counter() - saved > _CHECKPOINT_SECONDS:
+                if stop.number or first or time.perf_counter() - saved > _CHECKPOINT_SECONDS:
                     self._save()
                     saved = time.perf_counter()
                 if stop.number:

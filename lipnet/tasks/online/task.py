@@ -7,7 +7,7 @@ from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.models.summary import count_parameters
 from lipnet.runs.files import remove_parts
 from lipnet.runs.machine import peak_memory_bytes
-from lipnet.runs.record import write_results
+from lipnet.runs.record import without_missing, write_results
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.online.figures import stream_figure
 from lipnet.tasks.online.predictor import goal_of
@@ -78,7 +78,7 @@ def _predicted(rounds: Rounds, summary: Summary) -> Predicted:
     best = min(range(len(expert_losses)), key=expert_losses.__getitem__)
     known = rounds.source.optimal_loss is not None
     compared = rounds.option.baselines
-    return {
+    found: Predicted = {
         "average_loss": totals["loss"] / done,
         "last_half_loss": half["loss"],
         "optimal_loss": rounds.source.optimal_loss,
@@ -99,11 +99,12 @@ def _predicted(rounds: Rounds, summary: Summary) -> Predicted:
         "baselines_last_half": {name: half[f"loss_{name}"] for name in compared},
         "sensitivity": _sensitivity(rounds),
     }
+    return without_missing(found)
 
 
 def _sensitivity(rounds: Rounds) -> Sensitivity:
     totals, attacks = rounds.totals, int(rounds.totals["attacks"])
-    return {
+    found: Sensitivity = {
         "radius": rounds.option.radius,
         "certified_mean": totals["certified"] / rounds.done,
         "certified_largest": totals["certified_largest"],
@@ -112,6 +113,7 @@ def _sensitivity(rounds: Rounds) -> Sensitivity:
         "attacks": attacks,
         "violations": 0,  # the first ends the run
     }
+    return without_missing(found)
 
 
 def _show(rounds: Rounds, summary: Summary, results: Results, tracker: Tracker) -> None:

@@ -35,6 +35,23 @@ def test_it_goes_on_where_the_checkpoint_was(tmp_path):
     assert [row["round"] for row in rows(path)] == ["0", "1", "0"]
 
 
+def test_rows_that_are_written_once_more_stay_until_one_differs(tmp_path):
+    path = tmp_path / "stream.csv"
+    position = written(path, 2)
+    journal = Journal(path, COLUMNS, position)
+    for row in (["a", "1", "2"], ["b", "3", "4"], ["c", "5", "6"]):
+        journal.write(row)
+    whole = path.read_text()
+    again = Journal(path, COLUMNS, position, replayed=True)
+    assert path.read_text() == whole
+    again.write(["a", "1", "2"])
+    assert (path.read_text(), again.position) == (whole, position + len("a,1,2\n"))
+    again.write(["b", "3", "5"])
+    assert [row["loss"] for row in rows(path, position)] == ["2", "5"]
+    assert again.position == path.stat().st_size
+    assert [row["round"] for row in rows(path, end=position)] == ["0", "1"]
+
+
 def test_a_shorter_file_is_none_of_the_checkpoint_s(tmp_path):
     path = tmp_path / "stream.csv"
     position = written(path, 3)

@@ -18,6 +18,7 @@ def make(make_config):
 
     def build(*overrides, dimension=1):
         config = make_config("task=online", "dataset=setar", *SMALL, "dataset.warmup=5", *overrides)
+        torch.manual_seed(0)  # of initial weights
         return Predictor(config, dimension, CPU)
 
     return build

@@ -116,8 +116,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(Rounds, "_charge", stopping)
         directory = tmp_path / "stopped"
-        with pytest.raises(MemoryError):
-            launch(*SMALL, *ROUNDS, f"hydra.run.dir={directory}")
+        assert launch(*SMALL, *ROUNDS, f"hydra.run.dir={directory}").code == 1
     last = directory / "checkpoints" / "last.pt"
     last.write_bytes(last.read_bytes()[:-100])
     outcome = launch(f"resume={directory}")

@@ -9,6 +9,7 @@ _LISTED = {
     "results.json": "all numbers", "metrics.csv": "a row an epoch", "certificates.csv": "a row a test example",
     "certified_accuracy.png": "accuracy against radius", "wasserstein.png": "the estimate and its critic",
     "activations.png": "the learned activations",
+    "per_example.png": "gradients of single examples",
     "profile.json.gz": "the trace, for ui.perfetto.dev", "checkpoints/best.pt": "the network",
 }  # fmt: skip
 

@@ -155,7 +155,7 @@ def gradients_figure(norms: Norms, bounds: Mapping[str, float | None], title: st
     for axes, (name, values) in zip(histograms, norms.inputs.items(), strict=True):
         _histogram(axes, name, values, bounds[name])
     fractions = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
-    draw_bars(through, {layer: values.quantile(fractions).tolist() for layer, values in norms.weights.items()})
+    draw_bars(through, list(norms.weights), [values.quantile(fractions).tolist() for values in norms.weights.values()])
     through.set_title(f"{list(norms.inputs)[-1]}, by each layer's weight", fontsize=9)
     through.set_ylabel("norm of the gradient")
     least, greatest = (float(end) for end in torch.cat(list(norms.weights.values())).aminmax())

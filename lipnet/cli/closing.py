@@ -11,6 +11,7 @@ _LISTED = {
     "certified_accuracy.png": "accuracy against radius", "wasserstein.png": "the estimate and its critic",
     "stream.png": "losses, weights and predictions",
     "activations.png": "the learned activations",
+    "per_example.png": "gradients of single examples",
     "profile.json.gz": "the trace, for ui.perfetto.dev", "checkpoints/best.pt": "the network",
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lipnet.options import checks
 from lipnet.options.checks import boolean, checked, one_of, optional, path, radii_or_none, text, whole
+from lipnet.options.diagnostics import Diagnostics
 from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
 from lipnet.options.option import Named, of_kind
@@ -30,6 +31,7 @@ class Config:
     attack: Attack
     estimate: Estimate
     generator: Generator
+    diagnostics: Diagnostics
     seed: int = checked(checks.seed(bits=64))
     epochs: int = checked(whole(1))
     batch_size: int = checked(whole(1))

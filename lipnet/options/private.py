@@ -31,5 +31,7 @@ def check_private(config: Any) -> Iterator[str]:
         )
     if config.compile or config.amp == "bf16":
         yield "compile=true or amp=bf16: task=private does not read them; leave them out."
+    if config.diagnostics is not None and config.diagnostics.per_example:
+        yield "diagnostics.per_example=true: shows gradients of single examples, which no noise protects; leave it out."
     if config.profile:
         yield "profile=true: writes the sizes of batches, which no noise protects; leave it out."

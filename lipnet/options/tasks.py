@@ -105,17 +105,17 @@ _EVALUATION = ("eval_radii", "certify_dtype", *(f"attack.{field.name}" for field
 
 register(
     "task", "robustness", Robustness, "lipnet.tasks.robustness.task:Robustness", data="images", shared=True,
-    reads=("attack", "certify_dtype", "eval_radii"), numbers="lipnet.tasks.robustness.results:numbers",
+    reads=("attack", "certify_dtype", "eval_radii", "diagnostics"), numbers="lipnet.tasks.robustness.results:numbers",
     evaluation=_EVALUATION,
 )  # fmt: skip
 register(
     "task", "wasserstein", code="lipnet.tasks.wasserstein.task:Wasserstein", data="pair", shared=True,
-    reads=("estimate",), numbers="lipnet.tasks.wasserstein.results:numbers",
+    reads=("estimate", "diagnostics"), numbers="lipnet.tasks.wasserstein.results:numbers",
     evaluation=("dataset.evaluation_samples", "estimate.confidence", "estimate.transport_samples"),
 )  # fmt: skip
 register(
     "task", "gan", GanTraining, "lipnet.tasks.gan.task:GenerativeAdversarial", data="images", losses=("kantorovich",),
-    reads=("generator",), network="lipnet.models:build_gan", numbers="lipnet.tasks.gan.results:numbers",
+    reads=("generator", "diagnostics"), network="lipnet.models:build_gan", numbers="lipnet.tasks.gan.results:numbers",
 )  # fmt: skip
 register(
     "task", "private", Private, "lipnet.tasks.private.task:Private", data="images",

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from torch import Tensor, nn
 
 from lipnet.options.facts import inputs_and_outputs
+from lipnet.tasks.per_example import Probe
 from lipnet.tasks.results import Start
 from lipnet.tasks.session import Session
 from lipnet.training.protocols import Batches, Validation
@@ -87,6 +88,10 @@ class Task(ABC, Generic[Results]):
     def proved(self, model: nn.Module) -> nn.Module | None:
         """The part of the network whose singular values are tracked; ``None`` where none has a proved constant."""
         return model
+
+    def probe(self, model: nn.Module, count: int) -> Probe | None:
+        """What the gradients of so many single examples are taken of; ``None`` where they may not be shown."""
+        return None
 
     @abstractmethod
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from lipnet.options.tasks import Private as Option
 from lipnet.randomness import Secret
 from lipnet.runs.recorded import recorded_config
 from lipnet.runs.storage import dispensable
+from lipnet.tasks.per_example import Probe
 from lipnet.tasks.private.accountant import Accountant
 from lipnet.tasks.private.results import Clip, Privacy, Results
 from lipnet.tasks.results import Start
@@ -132,6 +133,10 @@ class Private(Robustness):
         if longest is not None:
             return Inputs(torch.zeros(shape, device=device), longest)
         return Inputs(torch.full(shape, 0.5, device=device), math.sqrt(math.prod(shape)) / 2)
+
+    def probe(self, model: nn.Module, count: int) -> Probe | None:
+        """None: of single examples nothing is shown."""
+        return None
 
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Of a batch that may be empty."""

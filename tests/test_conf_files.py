@@ -32,7 +32,8 @@ GANS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("gan_")]
 GAN_CRITICS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("wasserstein_")]
 AREAS = [file for file in EXPERIMENTS if file.startswith("experiment/area/")]
 UNCONSTRAINED = ["experiment/quick/shufflenet.yaml"]
-OTHERS = [*CRITICS, *GANS, *GAN_CRITICS, *AREAS, *UNCONSTRAINED]
+PRIVATE = ["experiment/quick/mnist_private.yaml"]
+OTHERS = [*CRITICS, *GANS, *GAN_CRITICS, *AREAS, *UNCONSTRAINED, *PRIVATE]
 CLASSIFIERS = [file for file in EXPERIMENTS if file not in OTHERS]
 SWEEPS = [file for file in FILES if file.startswith("sweep/")]
 USUAL = [file for file in FILES if file.startswith("usual/")]
@@ -42,6 +43,7 @@ OPTIONS = [file for file in FILES if "/" in file and file not in (*EXPERIMENTS, 
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 NEEDS = {
     "task=evaluate": ["run=somewhere"], "task=export": ["run=somewhere"],
+    "task=private": ["task.public_validation=true"],
     "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
     "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
     "model=shufflenet": ["dataset=cifar10"],
@@ -276,6 +278,12 @@ def test_an_experiment_is_what_its_name_says(file, make_config):
         assert config.linear.name == ("bjorck" if kind == "paper" else "orthogonal")
     else:
         assert (method, config.conv.name) == ([], "bcop")
+
+
+def test_the_private_recipe(make_config):
+    config = make_config("experiment=quick/mnist_private")
+    assert (config.task.name, config.dataset.name, config.model.name) == ("private", "mnist", "small")
+    assert (config.conv.name, config.task.target_epsilon, config.task.noise_seed) == ("bcop", 3, None)
 
 
 def test_the_recipe_of_the_unconstrained_network(make_config):

@@ -20,7 +20,7 @@ IN_A_TABLE = {folder for folders in TABLES.values() for folder in folders}
 ELSEWHERE = {
     NO_CODE: (
         "results/results_file.py", "tasks/gan/results.py", "tasks/robustness/results.py",
-        "tasks/online/results.py", "tasks/wasserstein/results.py", "training/protocols.py",
+        "tasks/online/results.py", "tasks/private/results.py", "tasks/wasserstein/results.py", "training/protocols.py",
     ),
     # Declarations of options are tested by reading them, against conf/.
     "tests/options/test_parse.py": (
@@ -29,6 +29,7 @@ ELSEWHERE = {
     ),
     # A parser's parts, by the command lines that they are for.
     "tests/cli/test_arguments.py": ("cli/mistakes.py", "cli/own_files.py", "cli/saved.py"),
+    "tests/tasks/private/test_task.py": ("options/private.py",),
     "tests/cli/sweeps/test_sweep.py": ("cli/sweeps/job.py", "cli/sweeps/launch.py"),
     "tests/test_install.py": ("__main__.py", "options/folder.py"),
     "tests/test_app.py": ("tasks/driver.py", "tasks/task.py"),

@@ -40,7 +40,8 @@ def check_online(config: Any, learned: Option | None) -> Iterator[str]:
             f"be done again with task={config.task.name}."
         )
         return
-    if isinstance(config.model, Experts) and not isinstance(config.dataset, Stream):
+    known = config.dataset is not None  # of one with mistakes these are said, and that is enough
+    if isinstance(config.model, Experts) and known and not isinstance(config.dataset, Stream):
         yield "model=experts: predicts a stream; only task=online trains it."
     if not isinstance(config.task, Online) or not isinstance(config.dataset, Stream):
         return

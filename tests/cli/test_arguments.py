@@ -56,13 +56,13 @@ BAD = [
     (
         "task=wasserstein dataset=cone attack.steps=3 eval_radii=[0.5] certify_dtype=float32",
         *(
-            f"{key}: only task=robustness reads it, and dataset=cone is a pair of distributions; leave it out."
+            f"{key}: only task=robustness, private read it, and dataset=cone is a pair of distributions; leave it out."
             for key in ("attack.steps", "certify_dtype", "eval_radii")
         ),
     ),
     (
         "task=gan attack.steps=3 estimate.confidence=0.9",
-        "attack.steps: only task=robustness reads it; leave it out.",
+        "attack.steps: only task=robustness, private read it; leave it out.",
         "estimate.confidence: only task=wasserstein reads it, and dataset=digits holds labelled images; leave it out.",
     ),
     ("generator.latent=3", "generator.latent: only task=gan reads it; leave it out."),

@@ -12,7 +12,7 @@ from lipnet.options.defaults import leaves
 from lipnet.options.facts import image_facts, inputs_and_outputs
 from lipnet.options.folder import config_dir
 from lipnet.options.images import AugmentedDataset
-from lipnet.options.parse import NODES, Attack, Config, Estimate, Generator
+from lipnet.options.parse import NODES, Attack, Config, Diagnostics, Estimate, Generator
 from lipnet.options.registry import GROUPS, names_for
 from lipnet.runs.load import new_model
 from lipnet.runs.recorded import differences
@@ -81,11 +81,13 @@ def keys(schema):
 
 
 def key_lines(file):
-    """(key, value, comment) of every key that a user can set."""
-    text = read(file).partition("\nhydra:")[0]
-    found = [KEY.match(line) for line in text.splitlines()]
-    lines = [(match[1], match["value"].strip(), match["comment"] or "") for match in found if match]
-    return [line for line in lines if line[0] not in ("name", "defaults")]
+    """(key, value, comment) of every key that a user can set, and of every group of them: keys of two may be alike."""
+    found, group = [], ""
+    for match in filter(None, map(KEY.match, read(file).partition("\nhydra:")[0].splitlines())):
+        inside, value = match[0].startswith(" "), match["value"].strip()
+        found.append((f"{group}.{match[1]}" if inside and group else match[1], value, match["comment"] or ""))
+        group = group if inside or value else match[1]
+    return [line for line in found if line[0] not in ("name", "defaults")]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -109,10 +111,10 @@ def test_every_key_has_a_comment_with_its_range_in_the_words_of_its_check(file):
     """All of them, between ``: ``, ``; `` and the ends: no key allows more or less than its comment says."""
     group, _, option = chosen(file).partition("=")
     wanted: dict[str, str] = {}
-    for schema in [GROUPS[group][option].keys] if option else [Config, *NODES.values()]:
+    for node, schema in {"": GROUPS[group][option].keys if option else Config, **({} if option else NODES)}.items():
         fields = [field for field in dataclasses.fields(schema) if "check" in field.metadata and field.name != "name"]
-        assert not wanted.keys() & {field.name for field in fields}  # of two nodes
-        wanted |= {field.name: field.metadata["check"].wanted for field in fields}
+        prefix = f"{node}." if node else ""
+        wanted |= {prefix + field.name: field.metadata["check"].wanted for field in fields}
     comments = {key: comment for key, _, comment in key_lines(file)}
     assert comments.keys() == wanted.keys() | (set() if option else NODES.keys())
     for key, text in wanted.items():
@@ -140,6 +142,7 @@ def test_the_main_file_has_the_keys_of_its_dataclass():
     assert set(content["attack"]) == keys(Attack)
     assert set(content["estimate"]) == keys(Estimate)
     assert set(content["generator"]) == keys(Generator)
+    assert set(content["diagnostics"]) == keys(Diagnostics)
 
 
 def test_the_first_declared_option_is_the_default():

@@ -17,7 +17,7 @@ from lipnet.options import GROUPS, folder
 
 KEYS = (
     " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, "
-    "estimate, generator, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
+    "estimate, generator, diagnostics, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
     "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
@@ -64,6 +64,10 @@ BAD = [
         "task=gan attack.steps=3 estimate.confidence=0.9",
         "attack.steps: only task=robustness, private read it; leave it out.",
         "estimate.confidence: only task=wasserstein reads it, and dataset=digits holds labelled images; leave it out.",
+    ),
+    (
+        "task=private task.public_validation=true diagnostics.every=3",
+        "diagnostics.every: only task=robustness, wasserstein, gan read it; leave it out.",
     ),
     ("generator.latent=3", "generator.latent: only task=gan reads it; leave it out."),
     ("model=fc conv=rko", "conv: model=fc does not read it; leave it out."),

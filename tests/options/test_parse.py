@@ -331,6 +331,9 @@ PROBLEMS = [
             ("minfunnel", "degree", 0.5, "0.5", f"{NUMBER} >= 1"),
         )
     ),
+    ([], {"diagnostics.per_example": 1}, ["diagnostics.per_example=1: must be true or false."]),
+    ([], {"diagnostics.every": 0}, ["diagnostics.every=0: must be a whole number >= 1."]),
+    ([], {"diagnostics.examples": 0}, ["diagnostics.examples=0: must be a whole number >= 1."]),
     (
         ["task=wasserstein", "dataset=cone"],
         {"estimate.confidence": 1},
@@ -742,8 +745,8 @@ PROBLEMS = [
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
-            "seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
-            "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast.",
+            "diagnostics, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
+            "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "

@@ -190,6 +190,7 @@ REFUSED = {
     ),
     "compiled": (("compile=true",), "task=private does not read them"),
     "profiled": (("profile=true",), "writes the sizes of batches"),
+    "single examples": (("diagnostics.per_example=true",), "shows gradients of single examples, which no noise"),
     "a pair": (("dataset=cone",), "task=private classifies"),
     "mode": (("task.mode=clipped",), "task.mode=clipped: must be one of clip, clipless"),
 }

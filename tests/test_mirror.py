@@ -30,6 +30,8 @@ ELSEWHERE = {
     # A parser's parts, by the command lines that they are for.
     "tests/cli/test_arguments.py": ("cli/mistakes.py", "cli/own_files.py", "cli/saved.py"),
     "tests/tasks/private/test_task.py": ("options/private.py",),
+    "tests/tasks/test_per_example.py": ("options/diagnostics.py",),
+    "tests/results/test_run_figures.py": ("display/bars.py", "results/per_example_figure.py"),
     "tests/cli/sweeps/test_sweep.py": ("cli/sweeps/job.py", "cli/sweeps/launch.py"),
     "tests/test_install.py": ("__main__.py", "options/folder.py"),
     "tests/test_app.py": ("tasks/driver.py", "tasks/task.py"),

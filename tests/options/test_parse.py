@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from lipnet.errors import UserError
 from lipnet.options.folder import config_dir
-from lipnet.options.parse import Attack, Config, Estimate, Generator, examine, parse
+from lipnet.options.parse import Attack, Config, Diagnostics, Estimate, Generator, examine, parse
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, image_sets, names_for
 
@@ -39,6 +39,7 @@ OPTION_SETS = [
     else ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
     if f"{group}={option}" in FOR_PAIRS
     else ["task=gan", f"{group}={option}"] if f"{group}={option}" in FOR_GANS
+    else [f"{group}={option}", "task.public_validation=true"] if option == "private"
     else ["dataset=cifar10", f"{group}={option}"] if f"{group}={option}" in FOR_LARGER_IMAGES
     else [f"{group}={option}", "model=large", "conv.groups=4"] if group == "shuffle"
     else [f"{group}={option}"]
@@ -501,9 +502,9 @@ PROBLEMS = [
         {"dataset.rounds": None, "dataset.noise": 0, "dataset.shift": "x", "dataset.scale": 0},
         [
             "dataset.rounds=null: must be a whole number >= 1.",
-            f"dataset.noise=0: {NUMBER} > 0.",
             f"dataset.shift=x: {NUMBER}, or null.",
             f"dataset.scale=0: {NUMBER} > 0, or null.",
+            f"dataset.noise=0: {NUMBER} > 0.",
         ],
     ),
     (
@@ -890,4 +891,5 @@ def test_every_group_is_a_field():
     assert dataclasses.fields(Attack)
     assert dataclasses.fields(Estimate)
     assert dataclasses.fields(Generator)
-    assert all("check" in field.metadata for field in dataclasses.fields(Config)[len(GROUPS) + 3 :])
+    assert dataclasses.fields(Diagnostics)
+    assert all("check" in field.metadata for field in dataclasses.fields(Config)[len(GROUPS) + 4 :])

@@ -2,9 +2,10 @@
 
 import logging
 import math
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -88,7 +89,9 @@ def _epsilon(kind: str, rate: float, delta: float, noise_multiplier: float, step
 
 def _library() -> Any:
     try:
-        import dp_accounting
+        # Its logging keeps the stream that it finds, and closes it in the end unless that is the process's own.
+        with redirect_stderr(sys.__stderr__):
+            import dp_accounting
     except ImportError:
         raise UserError(
             "task=private counts epsilon with dp-accounting, which is not installed: pip install 'lipnet[private]'."

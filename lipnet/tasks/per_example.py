@@ -158,6 +158,7 @@ def gradients_figure(norms: Norms, bounds: Mapping[str, float | None], title: st
     draw_bars(through, list(norms.weights), [values.quantile(fractions).tolist() for values in norms.weights.values()])
     through.set_title(f"{list(norms.inputs)[-1]}, by each layer's weight", fontsize=9)
     through.set_ylabel("norm of the gradient")
+    through.tick_params(axis="y", which="both", labelsize=7)
     least, greatest = (float(end) for end in torch.cat(list(norms.weights.values())).aminmax())
     if greatest > 10 * least > 0:
         through.set_yscale("log")

@@ -106,7 +106,7 @@ def test_no_gradient_of_a_constrained_network_is_longer_than_its_bound(name):
 
 
 def test_the_gradient_of_an_orthogonal_critic_has_norm_1():
-    """Every layer widens or keeps, or narrows to where the gradient comes from."""
+    """No layer widens: one that does takes from a gradient on its way back what lies outside of its range."""
     critic = nn.Sequential(
         BCOPConv2d(2, 2, 3), MaxMin(), nn.Flatten(), OrthogonalLinear(72, 8), MaxMin(), OrthogonalLinear(8, 1)
     ).eval()

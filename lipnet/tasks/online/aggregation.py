@@ -47,7 +47,7 @@ class Aggregation:
         self.losses = self.losses + losses
         self.rounds += 1
         spread = float(losses.max() - losses.min())
-        self._slack += self._rate(self.rounds) * spread**2 / 8
+        self._slack += self._rate(self.rounds) * spread * spread / 8  # a power would raise where it is infinite
 
     def regret_bound(self) -> float | None:
         """What the total loss exceeds the best expert's by at most; ``None`` where nothing is proved."""

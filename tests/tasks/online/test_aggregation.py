@@ -71,6 +71,12 @@ def test_nothing_is_proved_of_the_others():
     assert Aggregation(3, "uniform", 1.0).regret_bound() is None
 
 
+def test_losses_that_are_no_numbers_any_more_raise_nothing():
+    """The experts have diverged, which is said where they learn."""
+    found, _ = played("weak", 1.0, torch.tensor([[1.0, 1e200], [1.0, float("inf")]], dtype=torch.float64))
+    assert found.regret_bound() == float("inf")
+
+
 def test_it_goes_on_where_it_was():
     losses = torch.rand(40, 3, dtype=torch.float64)
     whole, _ = played("weak", 1.0, losses)

@@ -26,7 +26,7 @@ def test_it_learns_in_progressive_validation():
 
 def test_it_stands_in_pipelines_and_gets_intervals():
     pipeline = compose.Pipeline(preprocessing.StandardScaler(), LipschitzRegressor(**SMALL))
-    wrapped = conf.RegressionJackknife(LipschitzRegressor(**SMALL), alpha=0.1)
+    wrapped = conf.RegressionJackknife(LipschitzRegressor(**SMALL))
     for x, y in STREAM[:60]:
         pipeline.learn_one(x, y)
         wrapped.learn_one(x, y)

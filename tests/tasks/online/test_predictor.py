@@ -1,5 +1,4 @@
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -112,22 +111,20 @@ def test_averaged_networks_are_as_constrained(make):
 
 
 def steep(make, *overrides):
-    """Local constants of unconstrained networks on a stream with slope 3."""
+    """Local constants of unconstrained networks of budget 0.5 on a tent map, whose slopes are 1.9 and -1.9."""
     predictor = make("linear=plain", "task.updates=3", "optimizer.lr=0.01", "task.averaging=0", *overrides)
     values = [0.1]
     noise = outcomes(300)[:, 0].tolist()
     for drawn in noise:
-        values.append(math.remainder(3 * values[-1], 2) + 0.01 * drawn)
+        values.append(1 - 1.9 * abs(values[-1]) + 0.01 * drawn)
     fed(predictor, torch.tensor(values, dtype=torch.float64)[:, None])
-    return predictor.local_constants()
+    return predictor.local_constants()[::2]
 
 
 def test_a_penalty_keeps_local_constants_near_their_budgets(make):
     free, soft = steep(make), steep(make, "task.penalty=10")
     assert min(free) > 1.0
-    assert soft[0] < 0.8
-    assert soft[2] < 0.8
-    assert max(soft[0], soft[2]) < min(free)
+    assert max(soft) < 0.8
 
 
 def test_it_goes_on_where_it_was(make):

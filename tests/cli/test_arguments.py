@@ -117,7 +117,8 @@ BAD = [
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
         "stl10, circle, s_shape, absolute_value, three_cones, cone, translation, "
         "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
-        "two_classes, gan.",
+        "two_classes, gan, autoregression, setar, logistic_map, hidden_markov, change_point, series, stdin, sunspots, "
+        "airline_passengers, water_flow.",
     ),
     (
         "loss=hinge",

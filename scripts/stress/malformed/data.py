@@ -128,7 +128,7 @@ SERIES: dict[str, bytes] = {
     "empty": b"",
     "names alone": b"a,b\n",
     "shorter than the warm-up": b"a\n1\n2\n3\n",
-    "a gap": b"a\n" + b"1\n" * 20 + b"\"\"\n" + b"1\n" * 20,
+    "a gap": b"a\n" + b"1\n" * 20 + b'""\n' + b"1\n" * 20,
     "NaN": b"1\n" * 30 + b"nan\n",
     "an infinity": b"1\n" * 30 + b"-inf\n",
     "a number too large for a float": b"1\n" * 30 + b"1e999\n",
@@ -176,7 +176,14 @@ def data_files() -> Iterator[Case]:
 
         def series(folder: Path, written: bytes = written) -> list[str]:
             (folder / "series.csv").write_bytes(written)
-            return ["task=online", "dataset=series", "dataset.file=series.csv", "threads=1", "device=cpu", "progress=off"]
+            return [
+                "task=online",
+                "dataset=series",
+                "dataset.file=series.csv",
+                "threads=1",
+                "device=cpu",
+                "progress=off",
+            ]
 
         yield Case("data files", f"series: {name}", series, lipnet)
     for name, wrong in {"no such column": "c", "a folder": None}.items():

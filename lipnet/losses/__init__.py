@@ -18,6 +18,13 @@ def build_loss(option: Any, lipschitz: float) -> Loss:
 
 
 def loss_slope(option: Any, classes: int) -> float:
-    """A bound on the L2 norm of a loss's gradient by the logits of one example."""
-    slope: float = load_code(GROUPS["loss"][option.name].slope)(option, classes)
+    """A bound on the L2 norm of a loss's gradient by the logits of one example.
+
+    Raises:
+        TypeError: its registration names none.
+    """
+    code = GROUPS["loss"][option.name].slope
+    if not code:
+        raise TypeError(f"loss={option.name}: it is registered without slope=, a bound on its gradient")
+    slope: float = load_code(code)(option, classes)
     return slope

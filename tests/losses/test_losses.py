@@ -7,7 +7,7 @@ import torch
 
 from lipnet.losses import build_loss, loss_slope
 from lipnet.losses.cross_entropy import offset_cross_entropy
-from lipnet.options.registry import names_for
+from lipnet.options.registry import GROUPS, names_for
 from lipnet.tasks.online.predictor import regression_loss
 
 LOGITS = torch.tensor([[2.0, 1.5, 0.0], [0.0, 1.0, 3.0], [1.0, 1.0, 1.0]])
@@ -101,6 +101,10 @@ def test_offset_cross_entropy_becomes_a_hinge_at_low_temperature():
 def test_no_gradient_is_steeper_than_the_slope(name, overrides, formula, make_config):
     """At random logits, and where the loss is steepest: the true class far behind all others."""
     option = make_config(f"loss={name}", *overrides).loss
+    if not GROUPS["loss"][name].slope:
+        with pytest.raises(TypeError, match="registered without slope="):
+            loss_slope(option, 3)
+        return
     torch.manual_seed(0)
     logits = torch.cat([3 * torch.randn(200, 3), torch.tensor([[-50.0, 50.0, 0.0], [-50.0, 0.0, 0.0]])]).double()
     logits.requires_grad_()

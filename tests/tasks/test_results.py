@@ -14,6 +14,7 @@ from lipnet.tasks.gan.results import ExportedGenerator, Generated
 from lipnet.tasks.gan.results import Results as OfGan
 from lipnet.tasks.online.results import Predicted, Sensitivity
 from lipnet.tasks.online.results import Results as OfStream
+from lipnet.tasks.private.results import Privacy
 from lipnet.tasks.results import Exported, Failed, Header, NotStarted, Start, write_failure
 from lipnet.tasks.robustness.results import ExportedClassifier
 from lipnet.tasks.robustness.results import Results as OfClassifier
@@ -162,6 +163,7 @@ SECTIONS = {
     "A run that failed": own(Failed, Header),
     "Every run that trains or evaluates": own(Start, Header),
     "A classifier": own(OfClassifier, Start),
+    "Its privacy": own(Privacy),
     "A critic": own(OfCritic, Start),
     "Its distance": own(Distance),
     "Its gradient": own(Gradient),

@@ -22,7 +22,8 @@ def hidden_markov(option: HiddenMarkov, goal: Goal, seed: int) -> Source:
 
     def observations() -> Iterator[Observation]:
         state, upper = 1.0, 0.5
-        moves, seen = Uniform(1.0).numbers(seed, "moves of a chain"), Gaussian(noise).numbers(seed, "noise of a chain")
+        moves = Uniform(1.0).numbers(lambda block: stream(seed, "moves of a chain", block))
+        seen = Gaussian(noise).numbers(lambda block: stream(seed, "noise of a chain", block))
         for move, drawn in zip(moves, seen, strict=True):
             state = state if (move + 1) / 2 < option.stay else -state
             best = 2 * upper - 1 if goal.level is None else _quantile(upper, noise, goal.level)

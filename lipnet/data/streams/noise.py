@@ -4,13 +4,12 @@ import itertools
 import math
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 
 from lipnet.data.streams.source import Goal
-from lipnet.randomness import stream
 
 _BLOCK = 1024  # numbers that are drawn at once, each block from a stream of its own
 
@@ -37,10 +36,10 @@ class Noise(ABC):
     def least_loss(self, goal: Goal) -> float:
         """The expected loss of that prediction."""
 
-    def numbers(self, seed: int, purpose: str) -> Iterator[float]:
-        """Without end."""
+    def numbers(self, random: Callable[[int], torch.Generator]) -> Iterator[float]:
+        """Without end; ``random`` gives the generator of each block of them."""
         for block in itertools.count():
-            yield from self.draw(_BLOCK, stream(seed, purpose, block)).tolist()
+            yield from self.draw(_BLOCK, random(block)).tolist()
 
 
 class Uniform(Noise):

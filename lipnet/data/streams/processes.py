@@ -3,9 +3,12 @@
 import math
 from collections.abc import Callable, Iterator
 
+import torch
+
 from lipnet.data.streams.noise import Gaussian, Noise, Uniform
 from lipnet.data.streams.source import Goal, Observation, Source
 from lipnet.options.streams import ChangePoint, LogisticMap, Process
+from lipnet.randomness import stream
 
 Rule = Callable[[float, float], float]  # (the last value, the one before it) -> the next without its noise
 
@@ -63,10 +66,13 @@ def _process(rule: Callable[[int], Rule], noise: Noise, goal: Goal, seed: int, s
         rule: by the number of the observation, from 0.
     """
 
+    def random(block: int) -> torch.Generator:
+        return stream(seed, "noise of a process", block)
+
     def observations() -> Iterator[Observation]:
         last = before = start
         shift = noise.best(goal)
-        for number, drawn in enumerate(noise.numbers(seed, "noise of a process"), start=-_SETTLING):
+        for number, drawn in enumerate(noise.numbers(random), start=-_SETTLING):
             expected = rule(number)(last, before)
             last, before = expected + drawn, last
             if number >= 0:

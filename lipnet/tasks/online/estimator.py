@@ -58,7 +58,7 @@ class LipschitzRegressor(_Regressor):
         self.loss, self.quantile, self.aggregator, self.rate = loss, quantile, aggregator, rate
         self.window, self.updates, self.warmup, self.lr, self.seed = window, updates, warmup, lr, seed
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream_seed(seed, "initial weights"))
+            torch.manual_seed(stream_seed(seed, "initial weights of an estimator"))
             self._predictor = Predictor(self._config(), 1, torch.device("cpu"))
 
     def learn_one(self, x: Mapping[Any, Any] | None, y: float) -> None:

@@ -10,6 +10,7 @@ from lipnet.data.streams import Goal, load_source
 from lipnet.data.streams.noise import Gaussian, Uniform
 from lipnet.errors import UserError
 from lipnet.options.registry import names_for
+from lipnet.randomness import stream
 from lipnet.tasks.online.predictor import goal_of, regression_loss
 
 # Stream -> options beside its default ones, and the number of its observations; None where it has no end.
@@ -99,7 +100,7 @@ def test_the_process_changes_once(load):
 @pytest.mark.parametrize("noise", [Uniform(0.5), Gaussian(0.3)])
 @pytest.mark.parametrize("goal", [Goal(), Goal(0.5, 2.0), Goal(0.9), Goal(0.2)])
 def test_noise_is_what_it_says(noise, goal):
-    drawn = torch.tensor(list(itertools.islice(noise.numbers(0, "test"), 100_000)))
+    drawn = torch.tensor(list(itertools.islice(noise.numbers(lambda block: stream(0, "test", block)), 100_000)))
     best = noise.best(goal)
     errors = drawn - best
     if goal.level is None:

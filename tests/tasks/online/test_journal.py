@@ -41,6 +41,7 @@ def test_rows_that_are_written_once_more_stay_until_one_differs(tmp_path):
     journal = Journal(path, COLUMNS, position)
     for row in (["a", "1", "2"], ["b", "3", "4"], ["c", "5", "6"]):
         journal.write(row)
+    journal.close()
     whole = path.read_text()
     again = Journal(path, COLUMNS, position, replayed=True)
     assert path.read_text() == whole
@@ -49,6 +50,7 @@ def test_rows_that_are_written_once_more_stay_until_one_differs(tmp_path):
     again.write(["b", "3", "5"])
     assert [row["loss"] for row in rows(path, position)] == ["2", "5"]
     assert again.position == path.stat().st_size
+    again.close()
     assert [row["round"] for row in rows(path, end=position)] == ["0", "1"]
 
 

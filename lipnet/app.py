@@ -28,6 +28,7 @@ from lipnet.options.facts import trained_on
 from lipnet.options.folder import config_dir
 from lipnet.options.models import ShuffleNet
 from lipnet.options.parse import parse
+from lipnet.options.plugins import used_plugins
 from lipnet.options.registry import GROUPS
 from lipnet.runs import commands, names
 from lipnet.runs.commands import on_run
@@ -56,6 +57,7 @@ def run(config: DictConfig) -> float | None:
     """
     hydra_config = HydraConfig.get()
     commands.given_config_dir = given_config_dir(hydra_config)
+    commands.given_plugins = tuple(map(str, config.get("plugins") or ()))
     _write_all_of_the_log()
     os.chdir(hydra_config.runtime.cwd)  # under hydra.job.chdir=true too, a path is meant where it was typed
     sweep = hydra_config.mode == RunMode.MULTIRUN
@@ -130,7 +132,7 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
     choices = {
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
-    config = apply_debug(config)
+    config = dataclasses.replace(apply_debug(config), plugins=used_plugins(config))
     start_clean(config.seed, config.threads)
     log_notices(config.threads)
     device = distributed.own_device(choose_device(config.device))
@@ -138,7 +140,7 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
     try:
         with silent_writers():
             if distributed.is_main():
-                _save_configuration(directory, composed, session.overrides)
+                _save_configuration(directory, _with(composed, plugins=config.plugins), session.overrides)
             carry_out(session)
     except Exception as error:
         distributed.outlive_the_others()
@@ -158,6 +160,15 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
     if config.bell and distributed.is_main():
         sys.stderr.write("\a")
     distributed.finish()
+
+
+def _with(composed: DictConfig, **values: Any) -> DictConfig:
+    """A copy of the composed configuration with other values of some keys."""
+    changed = composed.copy()
+    OmegaConf.set_readonly(changed, False)
+    for key, value in values.items():
+        OmegaConf.update(changed, key, value)
+    return changed
 
 
 def _save_configuration(directory: Path, config: DictConfig, overrides: list[str]) -> None:

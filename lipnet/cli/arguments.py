@@ -34,6 +34,7 @@ from lipnet.cli.mistakes import check_line, occupied_by_another, occupied_by_job
 from lipnet.cli.overrides import parse_overrides, radii_as_written, text_of, values_of, without_option
 from lipnet.cli.paths import as_meant, path_of, path_override
 from lipnet.cli.pins import key_pins, option_pins, recorded_keys
+from lipnet.cli.plugins import plugins_ready
 from lipnet.cli.saved import Origin, origin
 from lipnet.cli.sweeps.launch import Launch
 from lipnet.cli.sweeps.plan import Plan, plan_sweep
@@ -62,6 +63,7 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         sys.exit(0)
     argv = [radii_as_written(as_meant(argument)) for argument in argv]
     arguments = read_arguments(argv)
+    plugins_ready(arguments.overrides)
     if arguments.config_dir is not None:
         arguments.config_dir = os.path.expanduser(arguments.config_dir)
         argv = ["--config-dir", arguments.config_dir, *without_option(argv, "--config-dir", "-cd")]

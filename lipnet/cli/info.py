@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from lipnet.data.images import load_files
 from lipnet.errors import UserError
+from lipnet.options.plugins import loaded_plugins
 from lipnet.options.registry import image_sets
 from lipnet.runs.cores import available_cores
 from lipnet.runs.machine import git_commit, versions
@@ -28,6 +29,7 @@ def installation_report() -> str:
         "machine": dict(_machine()),
         f"data in {data_folder()} (dataset.root, $LIPNET_DATA)": dict(_data()),
         "extras": dict(_extras()),
+        "plugins": loaded_plugins(),
     }
     blocks = [_block(title, entries) for title, entries in sections.items() if entries]
     blocks += [f"note: {notice}" for notice in machine_notices()]

@@ -5,7 +5,7 @@ import difflib
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -30,9 +30,16 @@ class Check:
             raise ValueError(f"{error}must be {self.wanted}") from None
 
 
-def checked(check: Check) -> Any:
-    """A dataclass field whose value goes through ``check``."""
-    return dataclasses.field(metadata={"check": check})
+def checked(check: Check, default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field whose value goes through ``check``.
+
+    Args:
+        default: of a key of a plugin's option; those of lipnet's own have theirs in ``conf/``.
+    """
+    metadata = {"check": check}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def number(
@@ -125,8 +132,8 @@ def registered(wanted: str, names: Callable[[], Sequence[str]]) -> Check:
     return Check(wanted, convert)
 
 
-def some_of(*options: str) -> Check:
-    """A list of different texts among a few; it may be empty."""
+def some_of(options: Mapping[str, Any]) -> Check:
+    """A list of different texts among the keys of a table, as it is when it is checked; it may be empty."""
 
     def convert(value: Any) -> list[str]:
         if not isinstance(value, Sequence) or isinstance(value, str) or len(set(map(str, value))) < len(value):

@@ -2,7 +2,7 @@
 
 from lipnet.options.registry import GROUPS
 
-_OF_COMMANDS = ("task", "run", "device", "threads", "progress", "bell")
+_OF_COMMANDS = ("task", "run", "plugins", "device", "threads", "progress", "bell")
 _OF_DATA = ("dataset.root", "dataset.download", "dataset.limit_test")
 _OF_SWEEPS = ("objective", "fail_fast")
 # Of an evaluation's keys, those that a run keeps when it is continued: what chooses its data and its best epoch.

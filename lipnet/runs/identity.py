@@ -16,7 +16,7 @@ from lipnet.options.registry import GROUPS
 # Where a run is, how it is shown and what is read off it. Device and threads change results by rounding alone.
 NO_RESULT_KEYS = (
     "resume", "rerun", "progress", "profile", "bell", "device", "threads", "dataset.root", "dataset.download",
-    "objective", "fail_fast",
+    "objective", "fail_fast", "plugins",
 )  # fmt: skip
 
 

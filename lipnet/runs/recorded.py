@@ -14,6 +14,7 @@ from lipnet.options.config import Config
 from lipnet.options.defaults import completed
 from lipnet.options.messages import show
 from lipnet.options.parse import parse
+from lipnet.options.plugins import missing_plugins
 from lipnet.options.registry import GROUPS
 from lipnet.options.trust import read_configuration
 from lipnet.runs.identity import NO_RESULT_KEYS
@@ -40,6 +41,9 @@ def recorded_config(directory: Path) -> Config:
 
 
 def _completed(content: Mapping[str, Any]) -> Config:
+    missing = list(missing_plugins(content))
+    if missing:
+        raise UserError(*missing)
     whole = completed(content)
     named = {key: value for key, value in whole.items() if key in content or key not in GROUPS}  # no guess at a task
     try:

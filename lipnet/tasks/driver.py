@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify import singular_values
-from lipnet.certify.plain import hardened
+from lipnet.certify import lipschitz_bound, rounding_bound, singular_values
+from lipnet.certify.plain import hardened, to_plain
 from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.certify.walk import walk
+from lipnet.errors import UserError
 from lipnet.models import summarize
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
@@ -51,6 +52,7 @@ def fit(task: Task[Results], session: Session) -> Results:
     config, batches = session.config, task.batches()
     model = new_model(config).eval()
     task.prepare(model)
+    _refuse_unproved(task, model)
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     if len(batches) < config.batch_size:
@@ -84,6 +86,22 @@ def fit(task: Task[Results], session: Session) -> Results:
         return results
     finally:
         tracker.close()
+
+
+def _refuse_unproved(task: Task[Any], model: nn.Module) -> None:
+    """A network of somebody's own modules is refused before it is trained if nothing could be proved of it.
+
+    Raises:
+        UserError: naming the module without a rule, or without a rounding step, and what to register.
+    """
+    proved = task.proved(hardened(model)) if task.config.plugins else None
+    if proved is not None:
+        shape = inputs_and_outputs(task.config.dataset)[0]
+        try:
+            lipschitz_bound(proved, shape)
+            rounding_bound(to_plain(proved), shape, torch.float64)
+        except TypeError as error:
+            raise UserError(f"{error}.") from error
 
 
 def report(task: Task[Results], model: nn.Module, start: Start, tracker: Tracker) -> Results:

@@ -21,20 +21,21 @@ from lipnet.options import GROUPS, folder
 KEYS = (
     " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, "
     "estimate, generator, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
-    "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
+    "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
+    "plugins."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 _FOLDER = folder.config_dir() / "experiment"
 RECIPES = sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.yaml"))
 EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
-    "resume=DIR continues a run as it was; it can change resume, profile, device, threads, progress, bell, "
+    "resume=DIR continues a run as it was; it can change resume, profile, plugins, device, threads, progress, bell, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, dataset.root, dataset.download. "
     "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
-    "run=DIR evaluates a run as it is; it can change task, run, device, threads, progress, bell, eval_radii, "
+    "run=DIR evaluates a run as it is; it can change task, run, plugins, device, threads, progress, bell, eval_radii, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, dataset.evaluation_samples, estimate.confidence, estimate.transport_samples, "
     "dataset.root, dataset.download, dataset.limit_test, objective, fail_fast."

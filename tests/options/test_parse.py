@@ -591,7 +591,7 @@ PROBLEMS = [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
             "seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
-            "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast.",
+            "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, plugins.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "

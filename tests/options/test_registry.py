@@ -69,7 +69,7 @@ def test_data_sets_are_images_or_pairs():
         (
             "activation",
             "maxmin",
-            r"activation=maxmin is registered already \(lipnet.layers.activations.sorting:MaxMin\)",
+            "activation=maxmin is registered already, by lipnet",
         ),
         ("activations", "mine", "no group 'activations': options belong to model, conv, "),
     ],

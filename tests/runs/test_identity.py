@@ -23,7 +23,7 @@ def test_a_digest_leaves_out_what_changes_no_result(make_config):
     others = {
         "resume": "x", "rerun": "x", "progress": "off", "device": "cpu", "threads": "1", "dataset.root": "x",
         "dataset.download": "false", "objective": "clean_accuracy", "fail_fast": "true",
-        "profile": "true", "bell": "true",
+        "profile": "true", "bell": "true", "plugins": "[x]",
     }  # fmt: skip
     assert set(others) == set(NO_RESULT_KEYS)
     overrides = [f"{key}={value}" for key, value in others.items()]

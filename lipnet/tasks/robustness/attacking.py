@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lipnet.attacks import ATTACKS, InBall, Nearest
+from lipnet.attacks import InBall, Nearest, attack_named
 from lipnet.certify import margins
 from lipnet.certify.radius import model_logits
 from lipnet.errors import CertificateViolation
@@ -64,7 +64,7 @@ class Attacker:
         self.deployed, self.exact, self.config = deployed, exact, config
         self.images, self.labels, self.certified = images, labels, certified
         self.radii = sorted(config.eval_radii, key=radius_value)
-        in_ball = [name for name in config.attack.names if isinstance(ATTACKS[name], InBall)]
+        in_ball = [name for name in config.attack.names if isinstance(attack_named(name), InBall)]
         self.shown = in_ball[-1] if in_ball else None
         self.adversarial = images[:_SHOWN].clone()
         # Who is attacked though proved: the first in this order, the same for every attack.
@@ -90,7 +90,7 @@ class Attacker:
         if name in FOOLBOX_ATTACKS:
             correct = correct[: self.config.attack.foolbox_examples]
         measured = torch.zeros_like(correct)
-        if isinstance(ATTACKS[name], Nearest):
+        if isinstance(attack_named(name), Nearest):
             measured = self._drawn(correct, _MEASURED)
         distances = self._distances(name, correct, measured)
         self._check(name, distances)
@@ -106,7 +106,7 @@ class Attacker:
 
         Those of ``measured`` are searched to the end, the others until it is known on which side of the radii they lie.
         """
-        attack, sought = ATTACKS[name], self._sought(measured)
+        attack, sought = attack_named(name), self._sought(measured)
         radii = [radius_value(written) for written in self.radii]
         if isinstance(attack, Nearest):
             radii = radii[-1:]

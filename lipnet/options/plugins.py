@@ -163,8 +163,9 @@ def _check(option: Option) -> None:
 
 def _fields(option: Option) -> Iterable[Any]:
     if not issubclass(option.keys, Named) or "__dataclass_fields__" not in vars(option.keys):
+        chosen, kind = f"{option.group}={option.name}", option.keys.__name__
         raise ValueError(
-            f"{option.group}={option.name}: its keys, {option.keys.__name__}, are no dataclass that derives from Named; "
-            "write @dataclass(frozen=True) and class KEYS(Named)"
+            f"{chosen}: its keys, {kind}, are no dataclass that derives from Named; write @dataclass(frozen=True) and "
+            f"class {kind}(Named)"
         )
     return dataclasses.fields(option.keys)

@@ -24,7 +24,7 @@ from lipnet.cli.sweeps.job import run_job
 from lipnet.display.terminal import take_everything
 from lipnet.errors import UserError
 from lipnet.options.config import Config
-from lipnet.options.facts import trained_on
+from lipnet.options.facts import found_keys, trained_on, with_found
 from lipnet.options.folder import config_dir
 from lipnet.options.models import ShuffleNet
 from lipnet.options.parse import parse
@@ -133,6 +133,7 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
     config = dataclasses.replace(apply_debug(config), plugins=used_plugins(config))
+    config = dataclasses.replace(config, dataset=with_found(config.dataset))
     start_clean(config.seed, config.threads)
     log_notices(config.threads)
     device = distributed.own_device(choose_device(config.device))
@@ -140,7 +141,8 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
     try:
         with silent_writers():
             if distributed.is_main():
-                _save_configuration(directory, _with(composed, plugins=config.plugins), session.overrides)
+                found = {f"dataset.{key}": getattr(config.dataset, key) for key in found_keys(config.dataset)}
+                _save_configuration(directory, _with(composed, plugins=config.plugins, **found), session.overrides)
             carry_out(session)
     except Exception as error:
         distributed.outlive_the_others()

@@ -43,6 +43,10 @@ ELSEWHERE = {
     "tests/models/test_build.py": (
         "models/choices.py", "models/conv_net.py", "models/fully_connected.py",
     ),
+    "tests/data/own/test_own.py": (
+        "data/own/arrays.py", "data/own/image_folder.py", "data/own/parting.py", "data/own/samples.py",
+        "data/own/table.py", "data/rows.py",
+    ),
     "tests/tasks/gan/test_task.py": ("models/gan.py", "models/generator.py"),
     "tests/tasks/robustness/test_attacking.py": ("tasks/robustness/evaluation.py",),
     "tests/options/test_registry.py": ("options/readers.py",),

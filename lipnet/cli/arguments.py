@@ -40,6 +40,7 @@ from lipnet.cli.sweeps.launch import Launch
 from lipnet.cli.sweeps.plan import Plan, plan_sweep
 from lipnet.errors import UserError
 from lipnet.options.defaults import leaves
+from lipnet.options.facts import look_again
 from lipnet.options.registry import GROUPS
 from lipnet.runs.directory import escaping, unresolved, unusable, unwritable
 from lipnet.training.processes import rank, shared_by
@@ -63,6 +64,7 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         sys.exit(0)
     argv = [radii_as_written(as_meant(argument)) for argument in argv]
     arguments = read_arguments(argv)
+    look_again()
     plugins_ready(arguments.overrides)
     if arguments.config_dir is not None:
         arguments.config_dir = os.path.expanduser(arguments.config_dir)
@@ -143,8 +145,17 @@ def _as_recorded(run: Origin, overrides: list[Override]) -> Origin:
             text
             for text in pins(recorded, today, typed)
             if run.key != "rerun" or not {text.partition("=")[0], text.partition(".")[0]} & given
+            if not _found_anew(run.key, recorded.get("dataset.name"), text.partition("=")[0], given)
         ]
     return dataclasses.replace(run, texts=texts)
+
+
+def _found_anew(command: str, dataset: str | None, key: str, given: set[str]) -> bool:
+    """Whether a key is found from the data again, not taken from the run: of a rerun, and of data that are others."""
+    fields = dataclasses.fields(GROUPS["dataset"][dataset].keys) if dataset in GROUPS["dataset"] else ()
+    found = [f"dataset.{field.name}" for field in fields if field.metadata.get("found")]
+    elsewhere = key == "dataset.content" and bool({"dataset.root", "dataset.file", "dataset.labels"} & given)
+    return key in found and (command == "rerun" or (command == "run" and elsewhere))
 
 
 def _own(run: Origin, overrides: list[Override]) -> set[str]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from lipnet.errors import UserError
 from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
 from lipnet.options.layers import Spline
@@ -97,8 +98,7 @@ def check_between_keys(config: Any) -> Iterator[str]:
         yield from _check_task(config, learned)
     if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
         yield _no_gan(config.dataset.run)
-    elif config.dataset is not None:
-        shape, _ = inputs_and_outputs(config.dataset)
+    elif config.dataset is not None and (shape := _shape(config.dataset)) is not None:
         if isinstance(config.dataset, Dataset):
             yield from _check_normalisation(config.dataset, shape[0])
             if not is_image(shape):
@@ -119,6 +119,14 @@ def check_between_keys(config: Any) -> Iterator[str]:
         yield from _check_groups(config)
     if isinstance(config.model, ShuffleNet) and config.shuffle is not None:
         yield from _check_shuffle_of_units(config.model, config.shuffle)
+
+
+def _shape(dataset: Any) -> tuple[int, ...] | None:
+    """Of a network's inputs; ``None`` where it is found from data that cannot be used, or are not there any more."""
+    try:
+        return inputs_and_outputs(dataset)[0]
+    except UserError:
+        return None
 
 
 def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
@@ -194,7 +202,7 @@ def _check_doublings(key: str, channels: list[int], shape: tuple[int, ...]) -> I
 
 def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
     for key in ("mean", "std"):
-        count = len(getattr(dataset, key))
+        count = len(getattr(dataset, key) or [0] * channels)  # null: found
         if count != channels:
             yield f"dataset.{key} has {count} entries: {dataset.name} has {channels} channels, one entry each."
 
@@ -218,7 +226,7 @@ def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
             )
     # Below this number the range term of the empirical Bernstein bound alone exceeds the range.
     least = 2 + math.floor(7 * math.log(4 / (1 - estimate.confidence)) / 3)
-    if pair.evaluation_samples < least:
+    if pair.evaluation_samples is not None and pair.evaluation_samples < least:  # else found
         yield (
             f"dataset.evaluation_samples={pair.evaluation_samples}: too few to prove anything with "
             f"estimate.confidence={estimate.confidence}; use at least {least}."

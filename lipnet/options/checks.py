@@ -30,13 +30,14 @@ class Check:
             raise ValueError(f"{error}must be {self.wanted}") from None
 
 
-def checked(check: Check, default: Any = dataclasses.MISSING) -> Any:
+def checked(check: Check, default: Any = dataclasses.MISSING, found: bool = False) -> Any:
     """A dataclass field whose value goes through ``check``.
 
     Args:
         default: of a key of a plugin's option; those of lipnet's own have theirs in ``conf/``.
+        found: where it is null, a run finds it from its data and records it.
     """
-    metadata = {"check": check}
+    metadata = {"check": check, "found": found}
     if isinstance(default, list):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -116,6 +117,17 @@ def one_of(*options: str) -> Check:
         return value
 
     return Check(f"one of {', '.join(options)}", convert)
+
+
+def either(*numbers: int) -> Check:
+    """One of a few whole numbers."""
+
+    def convert(value: Any) -> int:
+        if isinstance(value, bool) or value not in numbers:
+            raise ValueError
+        return int(value)
+
+    return Check(" or ".join(map(str, numbers)), convert)
 
 
 def registered(wanted: str, names: Callable[[], Sequence[str]]) -> Check:

@@ -40,6 +40,8 @@ class Option:
         groups: of an activation, how many channels it takes together; ``None``: all of them.
         shape, classes: of labelled images, ``(channels, height, width)``, or of labelled points ``(dimensions,)``; and
             the number of classes.
+        found: of data of the user's, as ``code``: what its keys that are null are, ``option -> {key: value}``; it
+            imports no torch. The option itself says then by ``shape_and_classes`` what is registered of others.
         shared: of a task, whether several processes can share a run.
         network: of a task that trains, ``(config, input shape, outputs) -> network``, as ``code``.
         numbers: of a task, ``config -> Numbers``: those that ``results.json`` of such a run may hold, as ``code``; it
@@ -62,6 +64,7 @@ class Option:
     groups: Callable[[Any], int | None] | None = None
     shape: tuple[int, ...] | None = None
     classes: int = 1
+    found: str | Callable[..., Any] = ""
     shared: bool = False
     network: str = "lipnet.models:build_model"
     numbers: str = ""

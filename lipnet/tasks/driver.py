@@ -17,7 +17,7 @@ from lipnet.errors import UserError
 from lipnet.models import summarize
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
-from lipnet.options.facts import inputs_and_outputs
+from lipnet.options.facts import found_keys, inputs_and_outputs, with_found
 from lipnet.options.readers import resume_keys
 from lipnet.options.registry import GROUPS
 from lipnet.runs import checkpoint
@@ -169,5 +169,22 @@ def _restore(loop: Loop) -> None:
     if saved is not None:
         checkpoint.require(saved, loop.last, config=dict)
         refuse_changes(saved_config(saved), loop.config, resume_keys(), f"resume={loop.directory}")
+        _refuse_other_data(loop.config)
         loop.continue_from(saved)
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)
+
+
+def _refuse_other_data(config: Config) -> None:
+    """A run on data of the user's is continued on the same data, or it would not be the same run.
+
+    Raises:
+        UserError: files have changed.
+    """
+    dataset: Any = config.dataset
+    if "content" in found_keys(dataset):
+        now = with_found(dataclasses.replace(dataset, content=None))
+        if now.content != dataset.content:
+            raise UserError(
+                f"dataset={dataset.name}: its files are no longer those that the run in {config.resume} began with; "
+                "bring them back, or start a new run with rerun=DIR."
+            )

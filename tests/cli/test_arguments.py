@@ -31,14 +31,16 @@ EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, profile, plugins, device, threads, progress, bell, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
-    "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, dataset.root, dataset.download. "
+    "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, dataset.root, dataset.file, "
+    "dataset.labels, dataset.cache, dataset.download. "
     "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, plugins, device, threads, progress, bell, eval_radii, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, dataset.evaluation_samples, estimate.confidence, estimate.transport_samples, "
-    "dataset.root, dataset.download, dataset.limit_test, objective, fail_fast."
+    "dataset.root, dataset.file, dataset.labels, dataset.content, dataset.cache, dataset.download, dataset.limit_test, "
+    "objective, fail_fast."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
@@ -116,9 +118,9 @@ BAD = [
     (
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
-        "stl10, circle, s_shape, absolute_value, three_cones, cone, translation, "
-        "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
-        "two_classes, gan.",
+        "stl10, cifar100, svhn, emnist, circle, s_shape, image_folder, arrays, table, absolute_value, three_cones, "
+        "cone, translation, spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, "
+        "minfunnel, two_classes, gan, samples.",
     ),
     (
         "loss=hinge",

@@ -56,6 +56,9 @@ ELSEWHERE = {
     "tests/export/test_parts.py": (
         "export/deployed.py", "export/deployed_blocks.py", "export/part.py", "export/source.py",
     ),
+    "tests/export/test_judging.py": (
+        "export/onnx_graph.py", "export/reading.py", "export/torch_program.py", "certify/rules/graph.py",
+    ),
     "tests/export/test_assured_export.py": ("export/deployed_assured.py",),
     "tests/tasks/test_export.py": ("certify/__main__.py", "export/__main__.py", "tasks/robustness/deployment.py"),
     "tests/results/test_compare.py": ("results/__main__.py", "results/paper.py"),

@@ -57,7 +57,7 @@ def test_a_task_says_all_that_is_asked_of_it(option):
 def test_data_sets_are_images_or_pairs():
     images, pairs = names_for("dataset", "images"), names_for("dataset", "pair")
     assert [*images, *pairs] == list(GROUPS["dataset"])
-    assert all(GROUPS["dataset"][name].shape for name in images)
+    assert all(bool(GROUPS["dataset"][name].shape) != bool(GROUPS["dataset"][name].found) for name in images)
     assert is_for("images", "mnist")
     assert not is_for("images", "cone")
     assert not is_for("pair", "nothing of this name")

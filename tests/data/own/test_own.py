@@ -254,7 +254,9 @@ BAD = {
         lambda here: csv(f"p,q,kind\n{ROWS}"), "table", {"file": "x.csv", "target": "kin"}, "did you mean kind",
     ),
     "no header": (lambda here: csv(""), "table", {"file": "x.csv", "target": "kind"}, "its first line names 0 columns"),
-    "a column twice": (lambda here: csv("p,p,k\n1,2,3"), "table", {"file": "x.csv", "target": "k"}, "of their own: 'p'"),
+    "a column twice": (
+        lambda here: csv("p,p,k\n1,2,3"), "table", {"file": "x.csv", "target": "k"}, "name of their own: 'p'",
+    ),
     "texts among numbers": (
         lambda here: csv(f"p,q,kind\n{ROWS}\n1,,x\nnan,inf,y\n1,2\n"), "table", {"file": "x.csv", "target": "kind"},
         "4 cells are no finite numbers: line 62, q='', line 63, p='nan', line 63, q='inf', line 64, 2 cells where 3",

@@ -28,7 +28,7 @@ from lipnet.options.facts import found_keys, trained_on, with_found
 from lipnet.options.folder import config_dir
 from lipnet.options.models import ShuffleNet
 from lipnet.options.parse import parse
-from lipnet.options.plugins import used_plugins
+from lipnet.options.plugins import named_plugins, used_plugins
 from lipnet.options.registry import GROUPS
 from lipnet.runs import commands, names
 from lipnet.runs.commands import on_run
@@ -57,7 +57,7 @@ def run(config: DictConfig) -> float | None:
     """
     hydra_config = HydraConfig.get()
     commands.given_config_dir = given_config_dir(hydra_config)
-    commands.given_plugins = tuple(map(str, config.get("plugins") or ()))
+    commands.given_plugins = tuple(named_plugins(config))
     _write_all_of_the_log()
     os.chdir(hydra_config.runtime.cwd)  # under hydra.job.chdir=true too, a path is meant where it was typed
     sweep = hydra_config.mode == RunMode.MULTIRUN

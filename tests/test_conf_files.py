@@ -44,7 +44,7 @@ NEEDS = {
     "task=evaluate": ["run=somewhere"], "task=export": ["run=somewhere"],
     "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
     "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
-    "model=shufflenet": ["dataset=cifar10"],
+    "model=shufflenet": ["dataset=cifar10"], "model=module": ["model.build=my_module:build"],
     "task=gan": ["model=gan_critic", "dataset=mnist"],
     **{f"shuffle={name}": ["model=large", "conv.groups=4"] for name in GROUPS["shuffle"] if name != "none"},
 }  # fmt: skip

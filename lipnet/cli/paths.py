@@ -14,7 +14,7 @@ from lipnet.runs.commands import path_override
 
 _RUNS = ("resume", "run", "rerun")
 _OF_DATA = ("root", "file", "labels", "first", "second", "cache", "run")
-_KEYS = (*_RUNS, *(f"dataset.{name}" for name in _OF_DATA), "hydra.run.dir", "hydra.sweep.dir")
+_KEYS = (*_RUNS, "model.weights", *(f"dataset.{name}" for name in _OF_DATA), "hydra.run.dir", "hydra.sweep.dir")
 _HOME = re.compile(r"(?<![^,])~(?=[/,]|$)")  # at the start, or at the start of a value of a sweep
 
 

@@ -22,7 +22,12 @@ def plugins_ready(overrides: Sequence[str] = ()) -> None:
         UserError: one cannot be imported, or registers what it may not.
     """
     typed = [text for text in overrides if text.lstrip("+").partition("=")[0] == "plugins"]
-    load_plugins(_names(typed[-1]) if typed else ())
+    names = _names(typed[-1]) if typed else []
+    for text in overrides:
+        key, _, value = text.lstrip("+").partition("=")
+        if key == "model.build" and ":" in value:
+            names += [part.strip("'\"").partition(":")[0] for part in value.split(",")]
+    load_plugins(dict.fromkeys(names))
     store = ConfigStore.instance()
     for group, options in GROUPS.items():
         for option in options.values():

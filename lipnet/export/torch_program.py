@@ -18,8 +18,8 @@ from lipnet.layers.blocks.graph import Graph, Sorted
 _MOVING = (
     "alias", "channel_shuffle", "chunk", "clone", "constant_pad_nd", "contiguous", "detach", "expand", "flatten",
     "flip", "index_select", "movedim", "narrow", "pad", "permute", "pixel_shuffle", "pixel_unshuffle", "repeat",
-    "reshape", "roll", "select", "slice", "split", "split_with_sizes", "squeeze", "stack", "transpose", "unbind", "unflatten",
-    "unsqueeze", "upsample_nearest2d", "view", "_unsafe_view", "lift_fresh_copy",
+    "reshape", "roll", "select", "slice", "split", "split_with_sizes", "squeeze", "stack", "transpose", "unbind",
+    "unflatten", "unsqueeze", "upsample_nearest2d", "view", "_unsafe_view", "lift_fresh_copy",
 )  # fmt: skip
 _SAME = ("dropout", "feature_dropout", "alpha_dropout")
 _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
@@ -36,6 +36,21 @@ def read_program(path: Path) -> Graph:
         UserError: it cannot be read, or a node has no bound; the message names it.
     """
     return _Reader(path, load_program(path)).graph()
+
+
+def read_module(module: nn.Module, shape: tuple[int, ...]) -> Graph:
+    """The graph of a module of any code on inputs ``(batch, *shape)``, as torch follows it.
+
+    Raises:
+        UserError: torch cannot follow it, or a node has no bound; the message names it.
+    """
+    name = type(module).__name__
+    try:
+        with torch.no_grad():
+            program = torch.export.export(module.eval(), (torch.rand(2, *shape),), strict=False)
+    except Exception as error:  # of code that may do anything
+        raise UserError(f"{name}: torch.export cannot follow what it computes ({_first(error)}).") from None
+    return _Reader(name, program).graph()
 
 
 def load_program(path: Path) -> Any:
@@ -56,7 +71,7 @@ def load_program(path: Path) -> Any:
 
 
 class _Reader:
-    def __init__(self, path: Path, program: Any) -> None:
+    def __init__(self, path: object, program: Any) -> None:
         self.path, self.program = path, program
         signature = program.graph_signature
         names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}

@@ -9,14 +9,14 @@ from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
 from lipnet.options.layers import Spline
 from lipnet.options.messages import option_name, show
-from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, ShuffleNet
+from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, OwnModule, ShuffleNet
 from lipnet.options.pairs import Estimate, GanPair, Pair
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
 from lipnet.options.tasks import PACKAGES, Export
 
 
-def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None) -> Iterator[str]:
+def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None, model: Any = None) -> Iterator[str]:
     """Labelled images are classified, distributions are told apart: task, data set and loss must agree on which.
 
     Args:
@@ -26,7 +26,7 @@ def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None) -> Iterat
         return
     data = GROUPS["dataset"][dataset].data
     wanted = GROUPS["task"][task].data if task in GROUPS["task"] else ""
-    learned = trainer(task, run)
+    learned = trainer(task, run, model, dataset)
     losses = learned.losses if learned is not None else ()
     if data == "pair" and wanted == "images":
         others = f"dataset={', '.join(image_sets() if losses else names_for('dataset', 'images'))}"
@@ -65,7 +65,7 @@ def unread_keys(config: Any) -> dict[str, str]:
     """Keys (or groups of them) that a run of this configuration would not read, each with the reason."""
     task, dataset, model = (option_name(config.get(group)) for group in ("task", "dataset", "model"))
     unread = dict.fromkeys(unread_groups(model), f"model={model} does not read it")
-    learned = trainer(task, config.get("run"))
+    learned = trainer(task, config.get("run"), model, dataset)
     if learned is None:  # the checks say what is wrong with the task, or the run that it reads
         return unread
     readers: dict[str, list[Option]] = {}
@@ -93,7 +93,8 @@ def check_between_keys(config: Any) -> Iterator[str]:
             f"debug=overfit: needs labels, and dataset={config.dataset.name} is a pair of distributions; "
             "use debug=fast."
         )
-    learned = None if config.task is None else trainer(config.task.name, config.run)
+    names = [None if option is None else option.name for option in (config.model, config.dataset)]
+    learned = None if config.task is None else trainer(config.task.name, config.run, *names)
     if config.task is not None:
         yield from _check_task(config, learned)
     if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
@@ -136,7 +137,8 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
         learned: the task that trains the network, or has trained it.
     """
     task, readers = config.task.name, run_readers()
-    if task in readers and not config.run:
+    elsewhere = task == "evaluate" and isinstance(config.model, OwnModule) and config.model.weights is not None
+    if task in readers and not config.run and not elsewhere:
         yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
     if task in readers and config.resume:
         yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."
@@ -150,6 +152,9 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
             yield f"task.assured=true: a network of task={learned.name} predicts no class; leave it out."
         elif isinstance(config.model, ShuffleNet):
             yield "task.assured=true: of model=shufflenet nothing is proved that settles a prediction; leave it out."
+    if isinstance(config.model, OwnModule) and ":" not in (config.model.build or ""):
+        given = show(config.model.build)
+        yield f"model.build={given}: model=module needs the function that returns the network, as my_module:build."
     if isinstance(config.model, GanCritic) and learned is not None and learned.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
     if isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":

@@ -67,14 +67,21 @@ def trained_on(run: str | None) -> str | None:
     return dataset if task == "gan" else None
 
 
-def trainer(task: Any, run: Any) -> Option | None:
+def trainer(task: Any, run: Any, model: Any = None, dataset: Any = None) -> Option | None:
     """The task that trains, or has trained, the network: ``task`` itself, or that of the finished run that it reads.
 
+    Of a network of the user's own that was trained elsewhere, without a run: the first task for such data.
     ``None`` where there is no such task, or the run's saved configuration cannot be read: it may be gone.
+
+    Args:
+        model, dataset: the names of these options.
     """
     option = GROUPS["task"].get(task)
     if option is None or option.trains:
         return option
+    if run is None and model == "module" and dataset in GROUPS["dataset"]:
+        tasks = (option for option in GROUPS["task"].values() if option.trains)
+        return next((option for option in tasks if is_for(option.data, dataset)), None)
     found = GROUPS["task"].get(_saved_choices(run)[0] or "")
     return found if found is not None and found.trains else None
 

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lipnet.errors import UserError
 from lipnet.options.defaults import content_of
 from lipnet.options.messages import show
+from lipnet.options.models import OwnModule
 from lipnet.options.option import Named
 from lipnet.options.registry import GROUPS, Option, loading
 from lipnet.options.tasks import ATTACKS
@@ -59,10 +60,19 @@ def loaded_plugins() -> dict[str, str]:
     return dict.fromkeys(filter(None, owners), "import") | _LOADED
 
 
+def named_plugins(config: Any) -> list[str]:
+    """The modules that a configuration names: its plugins, and where its network's code is."""
+    names = [str(name) for name in config.get("plugins") or ()]
+    build = str((config.get("model") or {}).get("build") or "")
+    return list(dict.fromkeys([*names, *([build.partition(":")[0]] if build else [])]))
+
+
 def used_plugins(config: Any) -> list[str]:
     """The plugins that a checked configuration names, and those that registered what it chooses."""
     owners = [GROUPS[group][getattr(config, group).name].plugin for group in GROUPS]
     owners += [ATTACKS[name].plugin for name in config.attack.names]
+    if isinstance(config.model, OwnModule):
+        owners.append(config.model.module)
     return list(dict.fromkeys([*config.plugins, *filter(None, owners)]))
 
 

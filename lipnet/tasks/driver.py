@@ -15,6 +15,7 @@ from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.certify.walk import walk
 from lipnet.errors import UserError
 from lipnet.models import summarize
+from lipnet.models.own import begin_with_weights
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
 from lipnet.options.facts import found_keys, inputs_and_outputs, with_found
@@ -51,8 +52,9 @@ def fit(task: Task[Results], session: Session) -> Results:
     """Trains (or continues) the configuration's network and evaluates its best epoch."""
     config, batches = session.config, task.batches()
     model = new_model(config).eval()
+    begin_with_weights(model, config)
     task.prepare(model)
-    _refuse_unproved(task, model)
+    refuse_unproved(task, model)
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     if len(batches) < config.batch_size:
@@ -88,7 +90,7 @@ def fit(task: Task[Results], session: Session) -> Results:
         tracker.close()
 
 
-def _refuse_unproved(task: Task[Any], model: nn.Module) -> None:
+def refuse_unproved(task: Task[Any], model: nn.Module) -> None:
     """A network of somebody's own modules is refused before it is trained if nothing could be proved of it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The pages for one's own data and code: each is followed from an empty folder to its end, on few examples (``pytest -m slow``)."""
+"""The pages for one's own data and code: ``pytest -m slow`` follows each from an empty folder to its end, made small."""
 
 import os
 import re

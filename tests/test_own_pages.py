@@ -1,4 +1,4 @@
-"""The pages for one's own data and code: ``pytest -m slow`` follows each from an empty folder to its end, made small."""
+"""The pages for one's own data and code: ``pytest -m slow`` follows each from an empty folder to its end."""
 
 import os
 import re

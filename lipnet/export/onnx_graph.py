@@ -70,7 +70,10 @@ class _Reader:
         self.values[given[0].name] = self.builder.input
 
     def graph(self) -> Graph:
+        used = self._used()
         for number, node in enumerate(self.model.graph.node):
+            if not used & set(node.output):  # as the places of entries that nobody asks for
+                continue
             name = node.name or f"number {number}"
             try:
                 made = self._made(name, node)
@@ -83,6 +86,14 @@ class _Reader:
         if not isinstance(value, Value):
             raise UserError(f"{self.path}: its output does not depend on its input.")
         return self.builder.graph("output", value)
+
+    def _used(self) -> set[str]:
+        """The names of all values that the output is made of."""
+        used = {part.name for part in self.model.graph.output}
+        for node in reversed(self.model.graph.node):
+            if used & set(node.output):
+                used |= set(node.input)
+        return used
 
     def _made(self, name: str, node: Any) -> list[Any]:
         inputs = [self.values[part] for part in node.input]
@@ -102,6 +113,12 @@ class _Reader:
             return [builder.joined(name, inputs, given["axis"])]
         if operation in ("Max", "Min") and len(values) == len(inputs) == 2:
             return [builder.extreme(name, values[0], values[1], operation == "Max")]
+        if operation in ("ReduceMax", "ReduceMin"):
+            axes = given.get("axes") if len(inputs) < 2 or inputs[1] is None else inputs[1].tolist()
+            if axes is None or len(axes) != 1:
+                raise Refused("it compares entries of several axes")
+            kept = bool(given.get("keepdims", 1))
+            return [builder.extreme_along(name, inputs[0], axes[0], operation == "ReduceMax", kept)]
         if operation == "TopK":
             return [self._sorted(name, inputs, given)]
         if operation in ("Add", "Sub", "Mul", "Div", "Sum", "Neg"):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lipnet.certify.bound import Shape
 from lipnet.errors import UserError
-from lipnet.layers.blocks.graph import Affine, Graph, Node, Rearranged
+from lipnet.layers.blocks.graph import Affine, Graph, Node, Rearranged, Sorted
 from lipnet.layers.convolutions.padded import PaddedConv2d
 
 
@@ -130,6 +130,23 @@ class Builder:
             codes.append(1 + count + 2 * number + (not larger))
         kept = torch.tensor(codes, dtype=torch.float64).view(first.shape)
         return Value(first.origin, kept, tuple(numbers), whole=False)
+
+    def extreme_along(self, name: str, value: Value, axis: int, larger: bool, kept: bool) -> Value:
+        """The largest, or the smallest, of the entries along an axis of the batch.
+
+        Args:
+            kept: whether the axis stays, with one entry.
+        """
+        axis %= len(value.shape) + 1
+        if axis == 0:
+            raise Refused("it compares the examples of a batch")
+        if value.shape[axis - 1] == 2:
+            first, second = (self.moved(name, [value], lambda x, i=i: x.narrow(axis, i, 1))[0] for i in (0, 1))
+            found = self.extreme(name, first, second, larger)
+        else:
+            in_order = self.call(name, Sorted(axis, larger), value)
+            found = self.moved(name, [in_order], lambda x: x.narrow(axis, 0, 1))[0]
+        return found if kept else self.moved(name, [found], lambda x: x.squeeze(axis))[0]
 
     def moved(self, name: str, values: Sequence[Value], operation: Callable[..., Any]) -> list[Value]:
         """What an operation makes that moves, repeats and leaves out entries; it is run on their numbers."""

@@ -132,8 +132,10 @@ class _Reader:
             return self._moved(node, args, kwargs, values)
         if operation == "cat":
             return builder.joined(name, args[0], args[1] if len(args) > 1 else kwargs.get("dim", 0))
-        if operation in ("maximum", "minimum") and len(values) == 2:
-            return builder.extreme(name, values[0], values[1], operation == "maximum")
+        if operation in ("maximum", "minimum", "max", "min") and len(values) == 2:
+            return builder.extreme(name, values[0], values[1], operation.startswith("max"))
+        if operation in ("max", "min", "amax", "amin") and len(args) > 1:
+            return self._extreme_of_axis(name, operation, args)
         if operation == "sort":
             dim = args[1] if len(args) > 1 else kwargs.get("dim", -1)
             descending = args[2] if len(args) > 2 else kwargs.get("descending", False)
@@ -149,6 +151,14 @@ class _Reader:
             layer.weight.data.copy_(args[1].flatten())
             return builder.call(name, layer, args[0])
         return self._layer(name, operation, args, kwargs)
+
+    def _extreme_of_axis(self, name: str, operation: str, args: Any) -> Any:
+        axes = list(args[1]) if isinstance(args[1], list | tuple) else [args[1]]
+        if len(axes) != 1:
+            raise Refused("it compares entries of several axes")
+        kept = len(args) > 2 and bool(args[2])
+        found = self.builder.extreme_along(name, args[0], axes[0], "max" in operation, kept)
+        return found if operation.startswith("a") else (found, None)
 
     def _moved(self, node: fx.Node, args: Any, kwargs: Any, values: list[Value]) -> Any:
         padding = [*args, *kwargs.values()]
@@ -190,7 +200,7 @@ class _Reader:
             if not isinstance(args[0], Value):
                 raise Refused("one over a value has no Lipschitz constant")
             return builder.affine(name, value, quotient(constant), zero)
-        return builder.affine(name, value, constant, zero)
+        return value if bool((constant == 1).all()) else builder.affine(name, value, constant, zero)
 
     def _layer(self, name: str, operation: str, args: Any, kwargs: Any) -> Any:
         builder = self.builder

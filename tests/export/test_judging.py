@@ -71,6 +71,11 @@ WRITTEN = {
         Function(lambda x, a, b: torch.maximum(a(x.flatten(1)), b(x.flatten(1))), nn.Linear(128, 4), nn.Linear(128, 4)),
         None,
     ),
+    "by an axis of two": (
+        Function(lambda x: torch.cat((x.unflatten(1, (-1, 2)).amax(2), x.unflatten(1, (-1, 2)).amin(2)), 1)),
+        1.0,
+    ),
+    "largest of four": (Function(lambda x: x.unflatten(2, (2, 4)).max(3).values), 1.0),
     "identity": (Function(lambda x: x.clone()), 1.0),
 }
 

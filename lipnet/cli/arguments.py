@@ -35,13 +35,14 @@ from lipnet.cli.overrides import parse_overrides, radii_as_written, text_of, val
 from lipnet.cli.paths import as_meant, path_of, path_override
 from lipnet.cli.pins import key_pins, option_pins, recorded_keys
 from lipnet.cli.plugins import plugins_ready
-from lipnet.cli.saved import Origin, origin
+from lipnet.cli.saved import Origin, origin, remembered_config_dir
 from lipnet.cli.sweeps.launch import Launch
 from lipnet.cli.sweeps.plan import Plan, plan_sweep
 from lipnet.errors import UserError
 from lipnet.options.defaults import leaves
 from lipnet.options.facts import look_again
 from lipnet.options.registry import GROUPS
+from lipnet.options.trust import check_folder
 from lipnet.runs.directory import escaping, unresolved, unusable, unwritable
 from lipnet.training.processes import rank, shared_by
 
@@ -87,6 +88,13 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
     if arguments.multirun and any(override.key_or_group == "resume" for override in overrides):
         raise UserError(_RESUMED_SWEEP)
     run = origin(overrides)
+    folder = remembered_config_dir(run.directory) if run is not None and arguments.config_dir is None else None
+    if folder is not None:
+        arguments.config_dir = folder
+        argv = ["--config-dir", folder, *argv]
+        unusable_folder = list(check_folder(Path(folder)))
+        if unusable_folder:
+            raise UserError(*unusable_folder)
     with hydra_ready(arguments.config_dir):
         if run is not None:
             run = _as_recorded(run, overrides)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.types import Override
 
 from lipnet.cli.paths import path_of
@@ -108,6 +109,17 @@ def _read_overrides(key: str, directory: str) -> list[str]:
     if missing:
         raise UserError(f"{key}={directory}: {missing[0]}")
     return [text for text in texts if _key(text) not in ("resume", "objective", "fail_fast", "plugins")]
+
+
+def remembered_config_dir(directory: str) -> str | None:
+    """The folder of ``--config-dir`` that a run was started with, where it is still there."""
+    try:
+        content = yaml.safe_load((Path(directory) / ".hydra" / "hydra.yaml").read_bytes())
+        sources = content["hydra"]["runtime"]["config_sources"]
+        found = [str(source["path"]) for source in sources if source["provider"] == "command-line"]
+    except (OSError, ValueError, yaml.YAMLError, RecursionError, KeyError, TypeError):
+        return None
+    return found[0] if found and Path(found[0]).is_dir() else None
 
 
 def _plugins_of(directory: Path) -> Any:

@@ -27,6 +27,15 @@ class StoredDataset(Dataset):
 
 
 @dataclass(frozen=True)
+class UnpackedDataset(Dataset):
+    """Pictures in folders that somebody has unpacked: there is nothing to download."""
+
+    root: str = checked(path)
+    cache: str = checked(path)
+    augment: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
 class AugmentedDataset(StoredDataset):
     augment: bool = checked(boolean)
 
@@ -90,6 +99,7 @@ _register("stl10", AugmentedDataset, "stored", (3, 64, 64))
 _register("cifar100", AugmentedDataset, "stored", (3, 32, 32), classes=100)
 _register("svhn", AugmentedDataset, "stored", (3, 32, 32))
 _register("emnist", StoredDataset, "stored", (1, 28, 28), classes=47)
+_register("tiny_imagenet", UnpackedDataset, "tiny_imagenet", (3, 64, 64), classes=200)
 _register("circle", Points, "points", (2,), classes=2)
 _register("s_shape", Points, "points", (2,), classes=2)
 

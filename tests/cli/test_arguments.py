@@ -118,8 +118,8 @@ BAD = [
     (
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
-        "stl10, cifar100, svhn, emnist, circle, s_shape, image_folder, arrays, table, absolute_value, three_cones, "
-        "cone, translation, spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, "
+        "stl10, cifar100, svhn, emnist, tiny_imagenet, circle, s_shape, image_folder, arrays, table, absolute_value, "
+        "three_cones, cone, translation, spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, "
         "minfunnel, two_classes, gan, samples.",
     ),
     (
@@ -576,6 +576,27 @@ def test_a_configuration_file_of_one_s_own(tmp_path, monkeypatch, what, place):
         prepare(line)
     (problem,) = error.value.problems
     assert message in problem
+
+
+def test_a_run_remembers_its_folder_of_configurations(tmp_path, monkeypatch):
+    """Commands that start from it work without ``--config-dir``, and what the folder holds is checked again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(composing, "compose", hydra.compose)  # other files under one name
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "it.yaml").write_text("# @package _global_\nseed: 5\n")
+    saved = tmp_path / "run" / ".hydra"
+    saved.mkdir(parents=True)
+    (saved / "overrides.yaml").write_text("[experiment=it]")
+    source = f"{{path: {tmp_path / 'mine'}, provider: command-line, schema: file}}"
+    (saved / "hydra.yaml").write_text(f"hydra: {{runtime: {{config_sources: [{source}]}}}}")
+    folder = ["--config-dir", str(tmp_path / "mine")]
+    assert prepare(["rerun=run", "epochs=1"]) == [*folder, "experiment=it", "rerun=run", "epochs=1"]
+    (tmp_path / "mine" / "bad.yaml").write_text("_target_: os.system\n")
+    with pytest.raises(UserError, match="only plugins of Hydra are instantiated"):
+        prepare(["rerun=run"])
+    (tmp_path / "mine").rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="experiment=it: no such option"):
+        prepare(["rerun=run"])
 
 
 def test_several_problems_make_one_numbered_message():

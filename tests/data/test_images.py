@@ -28,6 +28,7 @@ SETS = {
     "cifar100": ("cifar100_files",),
     "svhn": ("svhn_files",),
     "emnist": ("emnist_files",),
+    "tiny_imagenet": ("tiny_files",),
     "image_folder": ("own_files", "image_folder"),
     "arrays": ("own_files", "arrays"),
     "table": ("own_files", "table"),
@@ -311,6 +312,28 @@ def emnist_files(tmp_path):
 
 
 @pytest.fixture
+def tiny_files(tmp_path):
+    """Writes two pictures of two of the classes for training, and one of each to test, as they are unpacked."""
+
+    def write():
+        folder, images = tmp_path / "tiny-imagenet-200", random_images(6, 64, 64, 3)
+        names = ["n02", "n01"]
+        for name in names:
+            (folder / "train" / name / "images").mkdir(parents=True)
+            (folder / "train" / name / f"{name}_boxes.txt").touch()
+        (folder / "val" / "images").mkdir(parents=True)
+        (folder / "wnids.txt").write_text("\n".join(names))
+        for number, image in enumerate(images[:4]):
+            name = names[number % 2]
+            Image.fromarray(image).save(folder / "train" / name / "images" / f"{name}_{number}.png")
+        for number, image in enumerate(images[4:]):
+            Image.fromarray(image).save(folder / "val" / "images" / f"val_{number}.png")
+        (folder / "val" / "val_annotations.txt").write_text("val_0.png\tn02\t0\t0\nval_1.png\tn01\t0\t0\n")
+
+    return write
+
+
+@pytest.fixture
 def own_files(tmp_path, monkeypatch):
     """Writes a user's own data; returns the keys that name them."""
 
@@ -367,6 +390,8 @@ def test_a_set_is_what_its_registration_says(name, request, make_config, tmp_pat
         written = request.getfixturevalue(fixture)(*given)
         if fixture == "own_files":
             option = with_found(dataclasses.replace(option, **written))
+    if name == "tiny_imagenet":
+        option = dataclasses.replace(option, root=str(tmp_path), cache=str(tmp_path))
     if hasattr(option, "download"):
         option = dataclasses.replace(option, root=str(tmp_path), download=False)
     parts, again = load_files(option), load_files(option)

@@ -1,6 +1,7 @@
 """What ``--info`` says: versions, the machine, the data that is there, the extras that are installed."""
 
 import configparser
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -14,7 +15,7 @@ from packaging.requirements import Requirement
 from lipnet.data.images import load_files
 from lipnet.errors import UserError
 from lipnet.options.plugins import loaded_plugins
-from lipnet.options.registry import image_sets
+from lipnet.options.registry import GROUPS, image_sets
 from lipnet.runs.cores import available_cores
 from lipnet.runs.machine import git_commit, versions
 from lipnet.training.notices import machine_notices
@@ -69,6 +70,8 @@ def _machine() -> Iterator[tuple[str, str]]:
 
 def _data() -> Iterator[tuple[str, str]]:
     for name in image_sets():  # others need no files
+        if any(field.name == "cache" for field in dataclasses.fields(GROUPS["dataset"][name].keys)):
+            continue  # to look at it would decode all of its pictures
         try:
             train, test = load_files(SimpleNamespace(name=name, root=data_folder(), download=False))
         except UserError as error:

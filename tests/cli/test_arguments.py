@@ -119,8 +119,8 @@ BAD = [
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
         "stl10, cifar100, svhn, emnist, tiny_imagenet, circle, s_shape, image_folder, arrays, table, absolute_value, "
-        "three_cones, cone, translation, spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, "
-        "minfunnel, two_classes, gan, samples.",
+        "three_cones, cone, translation, spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, "
+        "two_images, minfunnel, two_classes, gan, samples.",
     ),
     (
         "loss=hinge",

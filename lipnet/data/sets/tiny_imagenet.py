@@ -41,7 +41,9 @@ def tiny_imagenet(config: Any) -> tuple[Split, Split]:
             "tiny-imagenet-200.zip there."
         ) from None
     parts = [*map(_plain, train), _plain(val)]
-    pixels = torch.from_numpy(decoded(f"dataset.root={config.root}", parts, (_SIDE, _SIDE), False, 3, config.cache))
+    pixels = torch.from_numpy(
+        decoded(f"dataset.root={config.root}", parts, (_SIDE, _SIDE), False, 3, getattr(config, "cache", config.root))
+    )
     learned = torch.repeat_interleave(torch.arange(len(train)), torch.tensor([part.count for part in train]))
     first = len(learned)
     return (

@@ -9,6 +9,7 @@ from lipnet.attacks import table
 from lipnet.cli import plugins as stored
 from lipnet.options import plugins, tasks
 from lipnet.options.registry import GROUPS
+from lipnet.runs import commands
 
 CLAMP = """
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ def own_module(tmp_path, monkeypatch):
     monkeypatch.setenv(plugins.VARIABLE, "")
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(plugins, "_LOADED", {})
+    monkeypatch.setattr(commands, "given_plugins", ())  # a run sets it
     monkeypatch.setattr(stored, "_stored", set())
     groups = {group: dict(options) for group, options in GROUPS.items()}
     attacks, known = dict(tasks.ATTACKS), dict(table.ATTACKS)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import io
 import logging
 import os
@@ -30,6 +31,7 @@ from lipnet.options.models import ShuffleNet
 from lipnet.options.parse import parse
 from lipnet.options.plugins import named_plugins, used_plugins
 from lipnet.options.registry import GROUPS
+from lipnet.options.streams import Live
 from lipnet.runs import commands, names
 from lipnet.runs.commands import on_run
 from lipnet.runs.files import read_results
@@ -84,6 +86,13 @@ def _write_all_of_the_log() -> None:
             handler.stream.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
+def _log_to_stderr() -> None:
+    """Where standard output is for predictions alone."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+            handler.setStream(sys.stderr)
+
+
 def _alone(directory: Path) -> contextlib.AbstractContextManager[None]:
     """The run directory for this run alone; of processes that share a run, the first holds it."""
     return alone_in(directory) if processes.rank() == 0 else contextlib.nullcontext()
@@ -129,6 +138,8 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
         return
     if distributed.is_main():
         (directory / "results.json").unlink(missing_ok=True)  # of an attempt that failed
+    if isinstance(config.dataset, Live):
+        _log_to_stderr()
     choices = {
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
@@ -214,6 +225,8 @@ def main() -> None:
 
 def launch(program: Callable[[], Any]) -> None:
     """Runs a program of Hydra's on ``sys.argv``, once that holds no mistake."""
+    # What importing torch makes stays: to go through all of it again and again was an eighth of a start.
+    gc.set_threshold(*gc.get_threshold()[:2], 100)
     take_everything()
     with composing_once():
         sweep = main_arguments()

@@ -38,6 +38,10 @@ GAN = (
     "generator.hidden=[8]", "generator.channels=[4]", "model.channels=[4]", "model.kernel_sizes=[2]",
     "model.strides=[2]", "model.hidden=[8]", "progress=off", "threads=1",
 )  # fmt: skip
+ONLINE = (
+    "task=online", "dataset=autoregression", "model.memories=[1,2]", "model.budgets=[0.5,2.0]", "model.hidden=[8]",
+    "task.examples=16", "task.attack_every=10", "dataset.warmup=5", "progress=off", "threads=1", "dataset.rounds=20",
+)  # fmt: skip
 # What may differ between two runs of one configuration.
 VOLATILE = (
     "train_seconds", "eval_seconds", "attack_seconds", "seconds", "samples_per_second", "peak_memory_bytes",

@@ -2,10 +2,10 @@
 
 import argparse
 import contextlib
-import copy
 import dataclasses
 import functools
 import inspect
+import pickle
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -157,10 +157,10 @@ def leaf_keys(node: object, prefix: str = "") -> Iterator[str]:
 
 def without_hydra(config: DictConfig) -> DictConfig:
     """The program's own part of a configuration."""
-    config = config.copy()
-    OmegaConf.set_struct(config, False)
-    config.pop("hydra", None)
-    return config
+    plain: DictConfig = pickle.loads(pickle.dumps(config))  # a third of the time of OmegaConf's own copies
+    OmegaConf.set_struct(plain, False)
+    plain.pop("hydra", None)
+    return plain
 
 
 @contextlib.contextmanager
@@ -192,12 +192,12 @@ class _Composed:
     Attributes:
         searched: the configurations known to add no folder to those that are searched.
         lists: chosen options -> the files that they ask for.
-        merged: files -> the configuration that they make.
+        merged: files -> the configuration that they make, pickled, as each use needs a copy.
     """
 
     searched: set[object] = dataclasses.field(default_factory=set)
     lists: dict[object, DefaultsList] = dataclasses.field(default_factory=dict)
-    merged: dict[object, DictConfig] = dataclasses.field(default_factory=dict)
+    merged: dict[object, bytes] = dataclasses.field(default_factory=dict)
 
 
 class _Loader(ConfigLoaderImpl):
@@ -251,8 +251,9 @@ class _Loader(ConfigLoaderImpl):
         files = (_sources(repo), *map(dataclasses.astuple, defaults))
         merged = self._composed.merged
         if files not in merged:
-            merged[files] = super()._compose_config_from_defaults_list(defaults, repo)
-        return copy.deepcopy(merged[files])
+            merged[files] = pickle.dumps(super()._compose_config_from_defaults_list(defaults, repo))
+        config: DictConfig = pickle.loads(merged[files])
+        return config
 
 
 def _sources(repo: IConfigRepository) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from lipnet.options.config import Config
 from lipnet.options.messages import show
 from lipnet.options.pairs import Pair
+from lipnet.options.streams import Stream
 
 log = logging.getLogger("lipnet")
 
@@ -61,6 +62,8 @@ def _one_batch(config: Config, **others: Any) -> Any:
             "selection_samples": _SAMPLES,
             "evaluation_samples": 4 * _SAMPLES,
         }
+    elif isinstance(config.dataset, Stream):
+        wanted = {"rounds": _SAMPLES}
     else:
         wanted = {"limit_train": size, "limit_test": size, "validation": min(config.images.validation, _VALIDATION)}
     fields = {field.name for field in dataclasses.fields(config.dataset)}

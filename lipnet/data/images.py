@@ -75,10 +75,14 @@ class Split:
         order = torch.randperm(len(self), generator=stream(seed, "epoch order", epoch)).to(self.images.device)
         for number, rows in enumerate(order.split(batch_size)):
             if number >= first:
-                images = self.pixels(rows)
-                if self.augment is not None:
-                    images = self.augment(images, stream(seed, "augmentation", epoch, number))
-                yield images, self.labels[rows]
+                yield self.training_batch(rows, stream(seed, "augmentation", epoch, number))
+
+    def training_batch(self, rows: Tensor, augmentation: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The examples of these rows, augmented, and their labels."""
+        images = self.pixels(rows)
+        if self.augment is not None:
+            images = self.augment(images, augmentation)
+        return images, self.labels[rows]
 
 
 @dataclass(frozen=True)

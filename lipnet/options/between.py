@@ -10,10 +10,12 @@ from lipnet.options.images import Dataset
 from lipnet.options.layers import Spline
 from lipnet.options.messages import option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, OwnModule, ShuffleNet
+from lipnet.options.online import check_online, check_stream_choices
 from lipnet.options.pairs import Estimate, GanPair, Pair
+from lipnet.options.private import check_private
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
-from lipnet.options.tasks import PACKAGES, Export
+from lipnet.options.tasks import PACKAGES, Export, Private
 
 
 def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None, model: Any = None) -> Iterator[str]:
@@ -22,7 +24,9 @@ def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None, model: An
     Args:
         run: the directory of the finished run that a task reads; such a task takes what the run was trained with.
     """
-    if dataset not in GROUPS["dataset"]:
+    mismatch = list(check_stream_choices(task, dataset, loss))
+    if dataset not in GROUPS["dataset"] or mismatch:
+        yield from mismatch
         return
     data = GROUPS["dataset"][dataset].data
     wanted = GROUPS["task"][task].data if task in GROUPS["task"] else ""
@@ -68,6 +72,7 @@ def unread_keys(config: Any) -> dict[str, str]:
     learned = trainer(task, config.get("run"), model, dataset)
     if learned is None:  # the checks say what is wrong with the task, or the run that it reads
         return unread
+    unread |= dict.fromkeys(learned.unread, f"task={learned.name} does not read it")
     readers: dict[str, list[Option]] = {}
     for option in GROUPS["task"].values():
         for key in option.reads:
@@ -82,8 +87,9 @@ def _only(readers: list[Option], dataset: Any) -> str:
     reason = f"only task={names} {'reads' if len(readers) == 1 else 'read'} it"
     if any(is_for(option.data, dataset) for option in readers):
         return reason
-    kind = "is a pair of distributions" if is_for("pair", dataset) else "holds labelled images"
-    return f"{reason}, and dataset={dataset} {kind}"
+    kinds = {"pair": "is a pair of distributions", "stream": "is a stream", "images": "holds labelled images"}
+    data = next((data for data in kinds if is_for(data, dataset)), "images")
+    return f"{reason}, and dataset={dataset} {kinds[data]}"
 
 
 def check_between_keys(config: Any) -> Iterator[str]:
@@ -97,6 +103,7 @@ def check_between_keys(config: Any) -> Iterator[str]:
     learned = None if config.task is None else trainer(config.task.name, config.run, *names)
     if config.task is not None:
         yield from _check_task(config, learned)
+        yield from check_online(config, learned)
     if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
         yield _no_gan(config.dataset.run)
     elif config.dataset is not None and (shape := _shape(config.dataset)) is not None:
@@ -157,7 +164,9 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
         yield f"model.build={given}: model=module needs the function that returns the network, as my_module:build."
     if isinstance(config.model, GanCritic) and learned is not None and learned.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
-    if isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":
+    if isinstance(config.task, Private):
+        yield from check_private(config)
+    elif isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":
         yield "model=shufflenet: nothing bounds such a critic; only task=robustness trains it."
 
 

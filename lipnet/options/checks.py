@@ -5,7 +5,7 @@ import difflib
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -144,8 +144,8 @@ def registered(wanted: str, names: Callable[[], Sequence[str]]) -> Check:
     return Check(wanted, convert)
 
 
-def some_of(options: Mapping[str, Any]) -> Check:
-    """A list of different texts among the keys of a table, as it is when it is checked; it may be empty."""
+def some_of(options: Collection[str]) -> Check:
+    """A list of different texts among these, such as the keys of a table, as they are when it is checked; or empty."""
 
     def convert(value: Any) -> list[str]:
         if not isinstance(value, Sequence) or isinstance(value, str) or len(set(map(str, value))) < len(value):

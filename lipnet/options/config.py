@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 from lipnet.options import checks
 from lipnet.options.checks import boolean, checked, list_of, one_of, optional, path, radii_or_none, text, whole
+from lipnet.options.diagnostics import Diagnostics
 from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
 from lipnet.options.option import Named, of_kind
 from lipnet.options.pairs import Estimate, Pair
+from lipnet.options.streams import Stream
 from lipnet.options.tasks import Attack
 from lipnet.options.training import Optimizer
 
@@ -24,11 +26,12 @@ class Config:
     loss: Named
     optimizer: Optimizer
     scheduler: Named
-    dataset: Dataset | Pair
+    dataset: Dataset | Pair | Stream
     task: Named
     attack: Attack
     estimate: Estimate
     generator: Generator
+    diagnostics: Diagnostics
     seed: int = checked(checks.seed(bits=64))
     epochs: int = checked(whole(1))
     batch_size: int = checked(whole(1))
@@ -59,6 +62,11 @@ class Config:
     def pair(self) -> Pair:
         """The data set, of a run that the checks allow a pair of distributions alone."""
         return of_kind(self.dataset, Pair)
+
+    @property
+    def stream(self) -> Stream:
+        """The data set, of a run that the checks allow a stream alone."""
+        return of_kind(self.dataset, Stream)
 
     @property
     def bars_hidden(self) -> bool | None:

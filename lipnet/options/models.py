@@ -75,6 +75,20 @@ class OwnModule(Named):
 
 
 @dataclass(frozen=True)
+class Experts(Named):
+    """A network for each memory and each Lipschitz constant: of ``task=online`` only."""
+
+    memories: list[int] = checked(list_of(whole(1), at_least=1))
+    budgets: list[float] = checked(list_of(number(above=0), at_least=1))
+    hidden: list[int] = checked(list_of(whole(1)))
+
+    @property
+    def names(self) -> list[str]:
+        """Of each expert, memories first: ``k2_L0.5``."""
+        return [f"k{memory}_L{budget:g}" for memory in self.memories for budget in self.budgets]
+
+
+@dataclass(frozen=True)
 class Generator:
     latent: int = checked(whole(1))
     hidden: list[int] = checked(list_of(whole(1)))
@@ -92,3 +106,4 @@ register("model", "cones", ConesModel, "lipnet.models.cones:cones")
 register("model", "gan_critic", GanCritic, "lipnet.models.gan:gan_critic")
 register("model", "shufflenet", ShuffleNet, "lipnet.models.shufflenet:shufflenet", reads=("shuffle",))
 register("model", "module", OwnModule, "lipnet.models.own:own_network")
+register("model", "experts", Experts, "lipnet.models.experts:experts", reads=("linear", "activation"))

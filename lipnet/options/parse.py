@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lipnet.errors import UserError
 from lipnet.options.between import check_between_keys, check_choices
 from lipnet.options.config import Config
+from lipnet.options.diagnostics import Diagnostics
 from lipnet.options.images import Dataset
 from lipnet.options.messages import option_name, show, unknown_key, unknown_option
 from lipnet.options.models import Generator
@@ -22,7 +23,9 @@ from lipnet.options.registry import GROUPS
 from lipnet.options.tasks import Attack
 
 # Groups of keys without options.
-NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate, "generator": Generator}
+NODES: dict[str, type] = {
+    "attack": Attack, "estimate": Estimate, "generator": Generator, "diagnostics": Diagnostics,
+}  # fmt: skip
 
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:

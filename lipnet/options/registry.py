@@ -28,15 +28,18 @@ class Option:
             each channel has an argument ``channels``.
             shuffle: ``(channels, groups of the convolution after it, generator, **keys) -> layer``.
             model: ``(config, input shape, outputs) -> list of modules``.
-            loss: ``(option, margin) -> ((logits, labels) -> losses)``. optimizer: ``(parameters, **keys)``.
+            loss: ``(option, margin) -> ((logits, labels) -> losses)``, of a stream
+            ``option -> ((predictions, outcomes) -> losses)``. optimizer: ``(parameters, **keys)``.
             scheduler: ``(option, peak, steps, steps per epoch) -> (step -> rate)``.
-            dataset: ``option -> (training split, test split)``, or for a pair ``option -> Pair``; a set whose training
+            dataset: ``option -> (training split, test split)``, for a pair ``option -> Pair``, and for
+            a stream ``(option, goal, seed) -> Source``; a set whose training
             examples the run draws has an argument ``seed``.
             task: of one that trains, ``session -> Task``; of one that reads a finished run, ``session -> results``.
         reads: of a model, the groups whose options it is built of; of a task, the keys and groups of keys that it alone
             or a few tasks read.
-        data: ``images`` or ``pair``: what a data set is, and what a task or a loss is for; empty: any.
+        data: ``images``, ``pair`` or ``stream``: what a data set is, and what a task or a loss is for; empty: any.
         losses: of a task, the losses that it trains with; empty: any.
+        slope: of a loss of logits, ``(option, classes) -> bound on the norm of its gradient``, as ``code``.
         groups: of an activation, how many channels it takes together; ``None``: all of them.
         shape, classes: of labelled images, ``(channels, height, width)``, or of labelled points ``(dimensions,)``; and
             the number of classes.
@@ -48,6 +51,9 @@ class Option:
             imports no torch.
         evaluation: of a task that trains, the keys that ``task=evaluate`` may change of its runs, beside those of any.
         changes: of a task that reads a finished run, the keys that it may change of it; ``None``: it trains.
+        by_rounds: of a task that trains, whether it does so itself, round by round, with no epochs and no network to
+            evaluate again: its code is ``session -> results``.
+        unread: of a task, the keys that others read and it does not.
         like: of a plugin's option, the option of its group that has the defaults of keys without one of their own, and
             chooses in other groups what this one chooses too.
         file: of a plugin's option, a YAML file of its defaults, as those in ``conf/``.
@@ -61,6 +67,7 @@ class Option:
     reads: tuple[str, ...] = ()
     data: str = ""
     losses: tuple[str, ...] = ()
+    slope: str = ""
     groups: Callable[[Any], int | None] | None = None
     shape: tuple[int, ...] | None = None
     classes: int = 1
@@ -70,6 +77,8 @@ class Option:
     numbers: str = ""
     evaluation: tuple[str, ...] = ()
     changes: Callable[[], tuple[str, ...]] | None = None
+    by_rounds: bool = False
+    unread: tuple[str, ...] = ()
     like: str = ""
     file: str | Path = ""
     plugin: str = ""

@@ -172,8 +172,8 @@ def _measured(run: Run) -> Run:
     if results.get("status") != "completed":
         reason = results.get("error") or f"status {results.get('status')}"
         return _without_place(run, f"{results.get('status', 'unfinished')}: {' '.join(str(reason).split())}")
-    if not {"clean_accuracy", "wasserstein", "gan"} & set(results):
-        return _without_place(run, f"task={results.get('task')}: its results hold no accuracies and no distance")
+    if not {"clean_accuracy", "wasserstein", "gan", "online"} & set(results):
+        return _without_place(run, f"task={results.get('task')}: its results hold no accuracies, distance or losses")
     check(results)
     written = {radius_value(text): text for text in results.get("certified_accuracy", {})}
     written |= {radius_value(text): text for by in results.get("attacked_accuracy", {}).values() for text in by}

@@ -27,7 +27,9 @@ from lipnet.runs.load import load_run, new_model, refuse_changes
 from lipnet.runs.machine import versions
 from lipnet.runs.record import write_results
 from lipnet.runs.recorded import saved_config
+from lipnet.runs.storage import dispensable
 from lipnet.tasks.activations import linear_regions
+from lipnet.tasks.per_example import FIGURE, TABLE, show_gradients
 from lipnet.tasks.results import ByRadius, Start
 from lipnet.tasks.session import Session
 from lipnet.tasks.task import Results, Task
@@ -42,7 +44,7 @@ log = logging.getLogger("lipnet")
 def carry_out(session: Session) -> None:
     """Does what the session's task is: trains a network and evaluates it, or reads a finished run."""
     option = GROUPS["task"][session.config.task.name]
-    if option.trains:
+    if option.trains and not option.by_rounds:
         fit(option.load()(session), session)
     else:
         option.load()(session)
@@ -84,7 +86,7 @@ def fit(task: Task[Results], session: Session) -> Results:
         best = distributed.from_main(lambda: load_run(session.directory).model)
         results = report(task, best.to(session.device), start, tracker)
         if distributed.is_main():
-            loop.previous.unlink(missing_ok=True)  # a complete run is not continued
+            loop.close()
         return results
     finally:
         tracker.close()
@@ -130,6 +132,7 @@ class Tracked:
         proved = self.task.proved(network)
         if proved is not None:
             track_singular_values(proved, self.task.config, epoch, self.tracker)
+        track_gradients(self.task, network, epoch, self.tracker)
         found = self.task.validate(network, epoch)
         return dataclasses.replace(found, metrics=found.metrics | linear_regions(network))
 
@@ -164,6 +167,20 @@ def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker:
         if isinstance(layer.module, LINEAR_LAYERS):
             values = singular_values(layer.module, layer.input_shape)
             tracker.singular_values(f"{layer.name}_{type(layer.module).__name__}", values, epoch)
+
+
+def track_gradients(task: Task[Any], model: nn.Module, epoch: int, tracker: Tracker) -> None:
+    """Norms of single examples' gradients, every ``diagnostics.every`` epochs and after the last one."""
+    asked, directory = task.config.diagnostics, task.session.directory
+    due = epoch % asked.every == 0 or epoch == task.config.epochs
+    if not asked.per_example or not due or not distributed.is_main():
+        return
+    with dispensable(f"{TABLE}, {FIGURE}", directory):
+        probe = task.probe(model, asked.examples)
+        if probe is not None:
+            proved = task.proved(model)
+            bound = None if proved is None else lipschitz_bound(proved, tuple(probe.inputs.shape[1:]))
+            show_gradients(probe, bound, directory, tracker, epoch)
 
 
 def _restore(loop: Loop) -> None:

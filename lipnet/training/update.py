@@ -17,8 +17,6 @@ Loss = Callable[[], tuple[Tensor, Tensor]]
 class Update(Protocol):
     """Made once for a run, from the network and its optimizer, whose learning rate is set before each step."""
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> None: ...
-
     def step(self, loss: Loss) -> Tensor:
         """One update by one batch; returns the sums of a forward pass at the parameters before it."""
 
@@ -34,6 +32,9 @@ class Update(Protocol):
         Raises:
             ValueError, LookupError, TypeError: it is none of this kind of update.
         """
+
+
+MakesUpdate = Callable[[nn.Module, torch.optim.Optimizer, Config], Update]
 
 
 class PlainUpdate:

@@ -41,7 +41,7 @@ def test_its_code_is_named_where_it_is_written(option):
 def test_what_it_goes_with_is_registered(option):
     assert set(option.reads) <= (set(GROUPS) if option.group == "model" else KEYS)
     assert set(option.losses) <= set(GROUPS["loss"])
-    assert option.data in ("", "images", "pair")
+    assert option.data in ("", "images", "pair", "stream")
 
 
 @pytest.mark.parametrize("option", GROUPS["task"].values(), ids=lambda option: option.name)
@@ -54,9 +54,9 @@ def test_a_task_says_all_that_is_asked_of_it(option):
     assert {key.partition(".")[0] for key in option.evaluation} <= {*KEYS}
 
 
-def test_data_sets_are_images_or_pairs():
-    images, pairs = names_for("dataset", "images"), names_for("dataset", "pair")
-    assert [*images, *pairs] == list(GROUPS["dataset"])
+def test_data_sets_are_images_or_pairs_or_streams():
+    images, pairs, streams = (names_for("dataset", data) for data in ("images", "pair", "stream"))
+    assert [*images, *pairs, *streams] == list(GROUPS["dataset"])
     assert all(bool(GROUPS["dataset"][name].shape) != bool(GROUPS["dataset"][name].found) for name in images)
     assert is_for("images", "mnist")
     assert not is_for("images", "cone")

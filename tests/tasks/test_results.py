@@ -5,13 +5,15 @@ import types
 from typing import Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
-from launching import GAN, PAIR, ROOT, finished_run, launch, results
+from launching import GAN, ONLINE, PAIR, ROOT, finished_run, launch, results
 
 from lipnet.cli.sweeps.objective import numbers_in, possible
 from lipnet.runs.record import Added
 from lipnet.runs.recorded import recorded_config
 from lipnet.tasks.gan.results import ExportedGenerator, Generated
 from lipnet.tasks.gan.results import Results as OfGan
+from lipnet.tasks.online.results import Predicted, Sensitivity
+from lipnet.tasks.online.results import Results as OfStream
 from lipnet.tasks.results import Exported, Failed, Header, NotStarted, Start, write_failure
 from lipnet.tasks.robustness.results import ExportedClassifier
 from lipnet.tasks.robustness.results import Results as OfClassifier
@@ -26,6 +28,7 @@ OF_CONES = {
     "wasserstein.true_value_error", "wasserstein.gradient.second.cosine", "wasserstein.gradient.second.squared_error",
 }  # fmt: skip
 UNBOUNDED = {"lipschitz_upper_bound"}
+UNKNOWN = {"online.optimal_loss", "online.optimal_prediction_loss", "online.optimal_prediction_last_half_loss"}
 # What is run -> the record that it leaves, and the numbers that it might hold and does not, for want of what they are
 # of; {classifier}, {critic}, {gan} and {penalised} are finished runs.
 RUNS = {
@@ -40,6 +43,11 @@ RUNS = {
     "a GAN with a penalised critic": (PENALISED, OfGan, UNBOUNDED),
     "a GAN again": (("task=evaluate", "run={gan}"), OfGan, set()),
     "a GAN with a penalised critic again": (("task=evaluate", "run={penalised}"), OfGan, UNBOUNDED),
+    "a predicted process": (ONLINE, OfStream, set()),
+    "a predicted series": (
+        (*ONLINE[:-1], "dataset=series", "dataset.file={series}", "task.aggregator=leader"), OfStream,
+        UNKNOWN | {"online.regret_bound"},
+    ),
     "an exported classifier": (("task=export", "run={classifier}", "task.onnx=false"), ExportedClassifier, ASSURED),
     "an assured classifier": (
         ("task=export", "run={classifier}", "task.onnx=false", "task.assured=true"), ExportedClassifier, set(),
@@ -60,6 +68,8 @@ def finished(tmp_path_factory):
     for name, overrides in {"critic": PAIR, "gan": GAN, "penalised": PENALISED}.items():
         found[name] = tmp_path_factory.mktemp(name)
         assert launch(*overrides, f"hydra.run.dir={found[name]}").code == 0
+    found["series"] = tmp_path_factory.mktemp("series") / "series.csv"
+    found["series"].write_text("\n".join(str(place % 7) for place in range(30)))
     return found
 
 
@@ -157,6 +167,9 @@ SECTIONS = {
     "Its gradient": own(Gradient),
     "A GAN": own(OfGan, Start),
     "Its images": own(Generated),
+    "An online prediction": own(OfStream, Header),
+    "Its stream": own(Predicted),
+    "Its sensitivity": own(Sensitivity),
     "An export": own(ExportedClassifier, Header) | own(ExportedGenerator, Header),
 }
 

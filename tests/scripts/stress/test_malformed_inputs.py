@@ -39,6 +39,8 @@ def test_there_are_hundreds_of_them(tmp_path):
         ("data files", "MNIST: truncated to 1000 bytes"),
         ("data files", "CIFAR-10: a malicious pickle"),
         ("data files", "MNIST: a root much too deep"),
+        ("data files", "series: bytes that are no text"),
+        ("data files", "series: a folder"),
         ("environments", "RANK=2"),
         ("own data", "pictures: a corrupt picture"),
         ("own code", "a run that names code: resume=run"),

@@ -15,6 +15,7 @@ from lipnet.options.pairs import Estimate, GanPair, Pair
 from lipnet.options.private import check_private
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
+from lipnet.options.streams import Stream
 from lipnet.options.tasks import PACKAGES, Export, Private
 
 
@@ -130,7 +131,9 @@ def check_between_keys(config: Any) -> Iterator[str]:
 
 
 def _shape(dataset: Any) -> tuple[int, ...] | None:
-    """Of a network's inputs; ``None`` where it is found from data that cannot be used, or are not there any more."""
+    """Of a network's inputs; ``None`` of a stream, and where data cannot be used, or are not there any more."""
+    if isinstance(dataset, Stream):
+        return None
     try:
         return inputs_and_outputs(dataset)[0]
     except UserError:

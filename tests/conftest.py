@@ -16,6 +16,7 @@ from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from made_runs import make_run  # noqa: F401  a fixture
+from own_modules import own_module  # noqa: F401  a fixture
 from torch import Tensor, nn
 
 import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses

@@ -8,6 +8,11 @@ from pathlib import Path
 from launching import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Pages that begin in an empty folder of the user's: tests/test_own_pages.py follows them.
+OWN = [
+    ROOT / "docs" / "how-to" / f"{name}.md"
+    for name in ("my-own-pictures", "my-own-layer", "my-own-network", "certify-a-network")
+]
 CODE = re.compile("`(.+?)`")
 BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 # What no test runs, and why.

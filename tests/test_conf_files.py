@@ -46,7 +46,7 @@ NEEDS = {
     "task=private": ["task.public_validation=true"],
     "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
     "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
-    "model=shufflenet": ["dataset=cifar10"],
+    "model=shufflenet": ["dataset=cifar10"], "model=module": ["model.build=my_module:build"],
     "task=gan": ["model=gan_critic", "dataset=mnist"], "task=online": ["dataset=setar"],
     "model=experts": ["task=online", "dataset=setar"], "dataset=series": ["dataset.file=series.csv"],
     **{f"loss={name}": ["task=online", "dataset=setar"] for name in names_for("loss", "stream")},

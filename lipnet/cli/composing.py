@@ -32,6 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lipnet.cli import renamed
+from lipnet.cli.plugins import plugins_ready
 from lipnet.options.folder import config_dir
 from lipnet.options.messages import show
 from lipnet.options.registry import GROUPS
@@ -132,11 +133,14 @@ def try_composing(overrides: list[str], problems: list[str]) -> DictConfig | Non
 
 
 def options_of(group: str, extra_dir: str | None) -> list[str]:
-    """The options that there are files for, in the order of ``--help``; then those of a folder of the user's."""
+    """The options that there are files for, or plugins, in the order of ``--help``; then those of a folder of the
+    user's.
+    """
     folders = [config_dir() / group] + ([Path(extra_dir) / group] if extra_dir else [])
     found = {
         path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")
     }
+    found |= {option.name for option in GROUPS.get(group, {}).values() if option.plugin}
     declared = list(GROUPS.get(group, {}))
     return [name for name in declared if name in found] + sorted(found - set(declared))
 
@@ -208,6 +212,7 @@ class _Loader(ConfigLoaderImpl):
         self._composed = composed
 
     def _load_configuration_impl(self, *args: Any, **kwargs: Any) -> DictConfig:
+        plugins_ready()  # in a process of its own, a job of a sweep finds them named in the variable
         listed = functools.partial(self._listed, loading.create_defaults_list)
         with _replaced(loading, "create_defaults_list", listed):
             return super()._load_configuration_impl(*args, **kwargs)

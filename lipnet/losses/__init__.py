@@ -13,7 +13,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def build_loss(option: Any, lipschitz: float) -> Loss:
     """``(logits, labels) -> (examples,)``; the margin is ``sqrt(2) * epsilon * L``, which certifies radius epsilon."""
-    loss: Loss = load("loss", option.name)(option, math.sqrt(2) * option.epsilon * lipschitz)
+    loss: Loss = load("loss", option.name)(option, math.sqrt(2) * getattr(option, "epsilon", 0.0) * lipschitz)
     return loss
 
 

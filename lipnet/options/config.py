@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lipnet.options import checks
-from lipnet.options.checks import boolean, checked, one_of, optional, path, radii_or_none, text, whole
+from lipnet.options.checks import boolean, checked, list_of, one_of, optional, path, radii_or_none, text, whole
 from lipnet.options.diagnostics import Diagnostics
 from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
@@ -51,6 +51,7 @@ class Config:
     rerun: str | None = checked(optional(path))
     objective: str | None = checked(optional(text))
     fail_fast: bool = checked(boolean)
+    plugins: list[str] = checked(list_of(text))
 
     @property
     def images(self) -> Dataset:

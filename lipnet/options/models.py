@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lipnet.options.checks import checked, list_of, number, one_of, whole
+from lipnet.options.checks import checked, list_of, number, one_of, optional, path, text, whole
 from lipnet.options.option import Named
 from lipnet.options.registry import register
 
@@ -62,6 +62,19 @@ class ConesModel(Named):
 
 
 @dataclass(frozen=True)
+class OwnModule(Named):
+    """A network of the user's own code: ``build`` is a function, as ``module:name``."""
+
+    build: str | None = checked(optional(text))
+    weights: str | None = checked(optional(path))
+
+    @property
+    def module(self) -> str:
+        """The module that ``build`` names."""
+        return (self.build or "").partition(":")[0]
+
+
+@dataclass(frozen=True)
 class Experts(Named):
     """A network for each memory and each Lipschitz constant: of ``task=online`` only."""
 
@@ -92,4 +105,5 @@ register("model", "critic", Critic, "lipnet.models.conv_net:conv_net", reads=_OF
 register("model", "cones", ConesModel, "lipnet.models.cones:cones")
 register("model", "gan_critic", GanCritic, "lipnet.models.gan:gan_critic")
 register("model", "shufflenet", ShuffleNet, "lipnet.models.shufflenet:shufflenet", reads=("shuffle",))
+register("model", "module", OwnModule, "lipnet.models.own:own_network")
 register("model", "experts", Experts, "lipnet.models.experts:experts", reads=("linear", "activation"))

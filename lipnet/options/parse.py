@@ -44,8 +44,9 @@ def parse(config: DictConfig | Mapping[str, Any]) -> Config:
 def examine(config: DictConfig | Mapping[str, Any]) -> tuple[Config | None, list[str]]:
     """The checked configuration, or ``None`` with all its problems."""
     unresolved: Any = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
-    task, dataset, loss = (option_name(unresolved.get(group)) for group in ("task", "dataset", "loss"))
-    problems = list(check_choices(task, dataset, loss, unresolved.get("run")))
+    chosen = (option_name(unresolved.get(group)) for group in ("task", "dataset", "loss", "model"))
+    task, dataset, loss, model = chosen
+    problems = list(check_choices(task, dataset, loss, unresolved.get("run"), model))
     try:
         raw: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     except OmegaConfBaseException as error:  # a loss asks the wrong kind of data set for a key: said already

@@ -5,6 +5,7 @@ from typing import Any
 
 from lipnet.options.images import Dataset
 from lipnet.options.models import ShuffleNet
+from lipnet.options.registry import GROUPS
 from lipnet.options.tasks import Private
 
 
@@ -23,6 +24,11 @@ def check_private(config: Any) -> Iterator[str]:
             f"dataset.validation={config.dataset.validation:g}: held-out training examples would choose the epoch, "
             "which no noise protects; say that they are public, task.public_validation=true, or use "
             "dataset.validation=0."
+        )
+    if config.dataset is not None and GROUPS["dataset"][config.dataset.name].found:
+        yield (
+            f"dataset={config.dataset.name}: what is found in it, such as the mean of training examples and a digest "
+            "of the files, is recorded, and no noise protects it; use another set, or register one in a plugin."
         )
     if isinstance(config.model, ShuffleNet):
         yield (

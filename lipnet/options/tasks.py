@@ -1,11 +1,14 @@
 """The options of ``task``, and of attacks."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 from lipnet.options.checks import boolean, checked, number, one_of, optional, some_of, whole
 from lipnet.options.option import Named
 from lipnet.options.readers import evaluation_keys, export_keys
-from lipnet.options.registry import register
+from lipnet.options.registry import register, registered_by
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Online(Named):
     penalty: float = checked(number(at_least=0))
     radius: float = checked(number(above=0))
     attack_every: int = checked(whole(0))
-    baselines: list[str] = checked(some_of(*BASELINES))
+    baselines: list[str] = checked(some_of(BASELINES))
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,18 @@ class AttackMethod:
     """One name of ``attack.names``.
 
     Attributes:
-        code: the attack as ``module:name``, a function of model, images, labels and whatever else its arguments name:
-            keys of ``attack``, ``generator``, and ``radius`` or, of one that looks for the nearest error, ``sought``.
+        code: the attack, or it as ``module:name``: a function of model, images, labels and whatever else its arguments
+            name: keys of ``attack``, ``generator``, and ``radius`` or, of one that looks for the nearest error,
+            ``sought``.
         nearest: whether it looks for the nearest error, whatever the radius.
         package: the optional package that it needs.
+        plugin: the module that registered it; empty: lipnet.
     """
 
-    code: str
+    code: str | Callable[..., Any]
     nearest: bool = False
     package: str = ""
+    plugin: str = ""
 
 
 ATTACKS = {
@@ -86,13 +92,24 @@ ATTACKS = {
     "autoattack": AttackMethod("lipnet.attacks.with_autoattack:autoattack", package="pyautoattack"),
 }
 FOOLBOX_ATTACKS = tuple(name for name, method in ATTACKS.items() if method.package == "foolbox")
-NEAREST_ATTACKS = tuple(name for name, method in ATTACKS.items() if method.nearest)
 PACKAGES = {name: method.package for name, method in ATTACKS.items() if method.package}
+
+
+def register_attack(name: str, code: str | Callable[..., Any], nearest: bool = False) -> None:
+    """Adds a name to those of ``attack.names``; the arguments are those of ``AttackMethod``.
+
+    Raises:
+        ValueError: there is an attack of this name.
+    """
+    if name in ATTACKS:
+        raise ValueError(f"the attack {name} is registered already, by {ATTACKS[name].plugin or 'lipnet'}")
+    plugin = registered_by(sys._getframe(1).f_globals.get("__name__", ""))
+    ATTACKS[name] = AttackMethod(code, nearest, plugin=plugin)
 
 
 @dataclass(frozen=True)
 class Attack:
-    names: list[str] = checked(some_of(*ATTACKS))
+    names: list[str] = checked(some_of(ATTACKS))
     steps: int = checked(whole(1))
     restarts: int = checked(whole(1))
     ddn_steps: int = checked(whole(1))

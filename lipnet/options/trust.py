@@ -114,6 +114,8 @@ def _node_problems(node: Any, path: str) -> Iterator[str]:
 
 
 def _entry_problems(key: str, value: Any, path: str) -> Iterator[str]:
+    if key == "plugins":
+        yield f"{path}={value}: imports modules, so it may not stand in a file, only on the command line."
     if key == "_target_" and not (isinstance(value, str) and value.startswith(_TARGETS)):
         yield f"{path}={value}: only plugins of Hydra are instantiated, {', '.join(f'{name}*' for name in _TARGETS)}."
     if key == "()" or (key == "class" and not str(value).startswith("logging.")):

@@ -109,6 +109,6 @@ def numbers_of_export(config: Config) -> Numbers:
 
 def _of_trainer(config: Config) -> Numbers:
     """Of the task that trained the network; none where its run is gone."""
-    task = trainer(config.task.name, config.run)
+    task = trainer(config.task.name, config.run, config.model.name, config.dataset.name)
     found: Numbers = Numbers() if task is None else load_code(task.numbers)(config)
     return found

@@ -18,23 +18,26 @@ from lipnet.options import GROUPS, folder
 KEYS = (
     " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, "
     "estimate, generator, diagnostics, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
-    "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
+    "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
+    "plugins."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 _FOLDER = folder.config_dir() / "experiment"
 RECIPES = sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.yaml"))
 EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
-    "resume=DIR continues a run as it was; it can change resume, profile, device, threads, progress, bell, "
+    "resume=DIR continues a run as it was; it can change resume, profile, plugins, device, threads, progress, bell, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
-    "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, dataset.root, dataset.download. "
+    "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, dataset.root, dataset.file, "
+    "dataset.labels, dataset.cache, dataset.download. "
     "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
-    "run=DIR evaluates a run as it is; it can change task, run, device, threads, progress, bell, eval_radii, "
+    "run=DIR evaluates a run as it is; it can change task, run, plugins, device, threads, progress, bell, eval_radii, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, dataset.evaluation_samples, estimate.confidence, estimate.transport_samples, "
-    "dataset.root, dataset.download, dataset.limit_test, objective, fail_fast."
+    "dataset.root, dataset.file, dataset.labels, dataset.content, dataset.cache, dataset.download, dataset.limit_test, "
+    "objective, fail_fast."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
@@ -116,10 +119,10 @@ BAD = [
     (
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
-        "stl10, circle, s_shape, absolute_value, three_cones, cone, translation, "
-        "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
-        "two_classes, gan, autoregression, setar, logistic_map, hidden_markov, change_point, series, stdin, sunspots, "
-        "airline_passengers, water_flow.",
+        "stl10, cifar100, svhn, emnist, tiny_imagenet, circle, s_shape, image_folder, arrays, table, absolute_value, "
+        "three_cones, cone, translation, spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, "
+        "two_images, minfunnel, two_classes, gan, samples, autoregression, setar, logistic_map, hidden_markov, "
+        "change_point, series, stdin, sunspots, airline_passengers, water_flow.",
     ),
     (
         "loss=hinge",
@@ -566,6 +569,26 @@ def test_a_configuration_file_of_one_s_own(tmp_path, monkeypatch, what, place):
         prepare(line)
     (problem,) = error.value.problems
     assert message in problem
+
+
+def test_a_run_remembers_its_folder_of_configurations(tmp_path, monkeypatch):
+    """Commands that start from it work without ``--config-dir``, and what the folder holds is checked again."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "it.yaml").write_text("# @package _global_\nseed: 5\n")
+    saved = tmp_path / "run" / ".hydra"
+    saved.mkdir(parents=True)
+    (saved / "overrides.yaml").write_text("[experiment=it]")
+    source = f"{{path: {tmp_path / 'mine'}, provider: command-line, schema: file}}"
+    (saved / "hydra.yaml").write_text(f"hydra: {{runtime: {{config_sources: [{source}]}}}}")
+    folder = ["--config-dir", str(tmp_path / "mine")]
+    assert prepare(["rerun=run", "epochs=1"]) == [*folder, "experiment=it", "rerun=run", "epochs=1"]
+    (tmp_path / "mine" / "bad.yaml").write_text("_target_: os.system\n")
+    with pytest.raises(UserError, match="only plugins of Hydra are instantiated"):
+        prepare(["rerun=run"])
+    (tmp_path / "mine").rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="experiment=it: no such option"):
+        prepare(["rerun=run"])
 
 
 def test_several_problems_make_one_numbered_message():

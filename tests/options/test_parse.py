@@ -42,6 +42,7 @@ OPTION_SETS = [
     else [f"{group}={option}", "task.public_validation=true"] if option == "private"
     else ["dataset=cifar10", f"{group}={option}"] if f"{group}={option}" in FOR_LARGER_IMAGES
     else [f"{group}={option}", "model=large", "conv.groups=4"] if group == "shuffle"
+    else [f"{group}={option}", "model.build=my_module:build"] if f"{group}={option}" == "model=module"
     else [f"{group}={option}"]
     for group, options in GROUPS.items()
     for option in options
@@ -50,6 +51,15 @@ OPTION_SETS = [
 
 # (options, changed keys, every problem)
 PROBLEMS = [
+    # of the user's own
+    (
+        ["model=module"],
+        {},
+        ["model.build=null: model=module needs the function that returns the network, as my_module:build."],
+    ),
+    (["dataset=image_folder"], {"dataset.channels": 2}, ["dataset.channels=2: must be 1 or 3."]),
+    (["dataset=table"], {"dataset.test": 1}, ["dataset.test=1: must be a finite number > 0 and < 1."]),
+    ([], {"plugins": "mine"}, ["plugins=mine: must be a list, each entry a non-empty text."]),
     # top level
     ([], {"epochs": 0}, ["epochs=0: must be a whole number >= 1."]),
     ([], {"epochs": None}, ["epochs=null: must be a whole number >= 1."]),
@@ -272,7 +282,7 @@ PROBLEMS = [
         {"model": 3},
         [
             "model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones, "
-            "gan_critic, shufflenet, experts."
+            "gan_critic, shufflenet, module, experts."
         ],
     ),
     (
@@ -747,7 +757,8 @@ PROBLEMS = [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
             "diagnostics, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
-            "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast.",
+            "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
+            "plugins.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "

@@ -57,7 +57,7 @@ def test_a_task_says_all_that_is_asked_of_it(option):
 def test_data_sets_are_images_or_pairs_or_streams():
     images, pairs, streams = (names_for("dataset", data) for data in ("images", "pair", "stream"))
     assert [*images, *pairs, *streams] == list(GROUPS["dataset"])
-    assert all(GROUPS["dataset"][name].shape for name in images)
+    assert all(bool(GROUPS["dataset"][name].shape) != bool(GROUPS["dataset"][name].found) for name in images)
     assert is_for("images", "mnist")
     assert not is_for("images", "cone")
     assert not is_for("pair", "nothing of this name")
@@ -69,7 +69,7 @@ def test_data_sets_are_images_or_pairs_or_streams():
         (
             "activation",
             "maxmin",
-            r"activation=maxmin is registered already \(lipnet.layers.activations.sorting:MaxMin\)",
+            "activation=maxmin is registered already, by lipnet",
         ),
         ("activations", "mine", "no group 'activations': options belong to model, conv, "),
     ],

@@ -23,6 +23,7 @@ from lipnet.runs.storage import dispensable
 from lipnet.tasks.per_example import Probe
 from lipnet.tasks.private.accountant import Accountant
 from lipnet.tasks.private.results import Clip, Privacy, Results
+from lipnet.tasks.private.separate import refuse_mixing
 from lipnet.tasks.results import Start
 from lipnet.tasks.robustness.results import Results as Classifier
 from lipnet.tasks.robustness.task import Robustness
@@ -90,6 +91,7 @@ class Private(Robustness):
                 f"task.delta={option.delta:g}: more than one in {examples:,} training examples, of which one could "
                 f"then be published whole; use less than {1 / examples:.2g}."
             )
+        refuse_mixing(model, self.config.model.name, inputs_and_outputs(self.config.dataset)[0])
         spent = self.accountant.epsilon(self.noise_multiplier, self.config.epochs * self.steps_per_epoch)
         log.info(
             "private training: epsilon %.4g at delta %.3g after %d steps of %.4g of %d examples on average, "

@@ -228,7 +228,7 @@ class Robustness(Task[Results]):
         tracker.figure("test/accuracy_against_radius", figure, step)
         if self.config.dataset.name in AREAS:
             self._draw_regions(tracker, step)
-        elif found.shown:
+        elif found.shown and found.images.dim() == 4:  # vectors are no pictures
             largest = max(config.eval_radii, key=radius_value)
             tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
         show_activations(self.network, self.test.pixels(slice(_SHOWN)), self.session.directory, tracker, step)

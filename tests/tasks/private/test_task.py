@@ -191,9 +191,39 @@ REFUSED = {
     "compiled": (("compile=true",), "task=private does not read them"),
     "profiled": (("profile=true",), "writes the sizes of batches"),
     "single examples": (("diagnostics.per_example=true",), "shows gradients of single examples, which no noise"),
+    "what is found": (
+        ("dataset=table", "dataset.file=t.csv", "dataset.target=y"),
+        "dataset=table: what is found in it, such as the mean of training examples",
+    ),
     "a pair": (("dataset=cone",), "task=private classifies"),
     "mode": (("task.mode=clipped",), "task.mode=clipped: must be one of clip, clipless"),
 }
+
+
+MIXES = """
+import torch
+from torch import nn
+from lipnet.layers import OrthogonalLinear
+
+
+def normalised(input_shape, outputs):
+    return nn.Sequential(nn.Flatten(), OrthogonalLinear(64, 16), nn.BatchNorm1d(16), OrthogonalLinear(16, outputs))
+
+
+def layers(input_shape, outputs):
+    return nn.Sequential(nn.Flatten(), OrthogonalLinear(64, outputs))
+"""
+
+
+@pytest.mark.parametrize(("build", "message"), [("normalised", "normalises by the batch"), ("layers", None)])
+def test_of_networks_of_a_user_s_own_those_that_mix_examples_are_refused(own_module, tmp_path, build, message):
+    own_module("my_net", MIXES)
+    of_others = [word for word in SEEDED if not word.startswith("model.")]
+    outcome = launch(*of_others, "model=module", f"model.build=my_net:{build}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == (0 if message is None else 1), outcome.output
+    assert message is None or "model=module: task=private needs each example's own gradient" in outcome.output
+    assert message is None or message in outcome.output
+    assert "Traceback" not in outcome.output
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -8,7 +8,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.export.reading import Builder, Refused, Value, conv_of, linear_of, norm_of, refusal
 from lipnet.export.torch_program import quotient
 from lipnet.layers.activations.sorting import Abs
@@ -45,7 +45,7 @@ def read_onnx(path: Path) -> Graph:
         model = onnx.load(str(path))
         onnx.checker.check_model(model)
     except Exception as error:  # of a file that may hold anything
-        raise UserError(f"{path}: no ONNX file ({_first(error)}).") from None
+        raise UserError(f"{path}: no ONNX file ({reason_of(error, 150)}).") from None
     return _Reader(path, model).graph()
 
 
@@ -80,7 +80,7 @@ class _Reader:
             except Refused as reason:
                 raise refusal(self.path, name, node.op_type, reason) from None
             except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AssertionError) as error:
-                raise refusal(self.path, name, node.op_type, f"cannot be read ({_first(error)})") from None
+                raise refusal(self.path, name, node.op_type, f"cannot be read ({reason_of(error, 150)})") from None
             self.values.update(zip(node.output, made, strict=False))
         value = self.values.get(self.model.graph.output[0].name)
         if not isinstance(value, Value):
@@ -264,7 +264,3 @@ def _tensor(array: Any) -> Tensor:
 
 def _axis(axis: Any) -> object:
     return axis.dim_value or axis.dim_param or "?"
-
-
-def _first(error: Exception) -> str:
-    return " ".join(str(error).split())[:150] or type(error).__name__

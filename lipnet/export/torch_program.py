@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.export.reading import Builder, Refused, Value, conv_of, linear_of, norm_of, refusal
 from lipnet.layers.activations.sorting import Abs
 from lipnet.layers.blocks.graph import Graph, Sorted
@@ -49,7 +49,7 @@ def read_module(module: nn.Module, shape: tuple[int, ...]) -> Graph:
         with torch.no_grad():
             program = torch.export.export(module.eval(), (torch.rand(2, *shape),), strict=False)
     except Exception as error:  # of code that may do anything
-        raise UserError(f"{name}: torch.export cannot follow what it computes ({_first(error)}).") from None
+        raise UserError(f"{name}: torch.export cannot follow what it computes ({reason_of(error, 150)}).") from None
     return _Reader(name, program).graph()
 
 
@@ -65,7 +65,7 @@ def load_program(path: Path) -> Any:
     try:
         return torch.export.load(path)
     except Exception as error:  # of a file that may hold anything
-        raise UserError(f"{path}: no program of torch.export ({_first(error)}).") from None
+        raise UserError(f"{path}: no program of torch.export ({reason_of(error, 150)}).") from None
     finally:
         told.setLevel(level)
 
@@ -118,7 +118,7 @@ class _Reader:
         except Refused as reason:
             raise refusal(self.path, node.name, operation, reason) from None
         except (TypeError, ValueError, RuntimeError, IndexError, KeyError, AssertionError) as error:
-            raise refusal(self.path, node.name, operation, f"cannot be read ({_first(error)})") from None
+            raise refusal(self.path, node.name, operation, f"cannot be read ({reason_of(error, 150)})") from None
 
     def _made(self, node: fx.Node, operation: str, args: Any, kwargs: Any, values: list[Value]) -> Any:
         builder, name = self.builder, node.name
@@ -283,7 +283,3 @@ def _short(target: Any) -> str:
         return "getitem"
     name = str(getattr(target, "overloadpacket", getattr(target, "__name__", target)))
     return name.rpartition(".")[2]
-
-
-def _first(error: Exception) -> str:
-    return " ".join(str(error).split())[:150] or type(error).__name__

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.models.choices import Shape
 from lipnet.options.config import Config
 from lipnet.options.models import OwnModule
@@ -57,7 +57,7 @@ def _read_state(path: Path) -> Any:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error)
         raise UserError(f"model.weights={path}: not a readable file of weights ({reason}).") from None
     for key in ("state_dict", "model"):  # as many save them, beside other things
         if isinstance(content, dict) and isinstance(content.get(key), dict):

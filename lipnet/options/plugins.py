@@ -18,7 +18,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.options.defaults import content_of
 from lipnet.options.messages import show
 from lipnet.options.models import OwnModule
@@ -150,7 +150,7 @@ def _check(option: Option) -> None:
         content = content_of(option)
         OmegaConf.create(content)
     except (OSError, yaml.YAMLError, OmegaConfBaseException, TypeError) as error:
-        raise ValueError(f"{chosen}: its defaults cannot be read ({' '.join(str(error).split())[:200]})") from None
+        raise ValueError(f"{chosen}: its defaults cannot be read ({reason_of(error)})") from None
     fields = {field.name: field for field in _fields(option)}
     for key in content:
         if key not in fields and key != "defaults":

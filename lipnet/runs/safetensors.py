@@ -11,7 +11,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.runs.files import write_atomically
 
 _DTYPES = {
@@ -58,7 +58,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         data = content[8 + size :]
         return {name: _tensor(entry, data) for name, entry in header.items() if name != "__metadata__"}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        reason = reason_of(error, 150)
         raise UserError(f"{path}: not a readable safetensors file ({reason}).") from None
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.layers import OrthogonalizationError, recondition
 from lipnet.layers.training import diagnostics, stepped
 from lipnet.options.config import Config
@@ -97,7 +97,7 @@ class Loop:
             self.progress = Progress(**saved["progress"])
             torch.set_rng_state(saved["rng"])
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise UserError(f"{self.last}: its state does not fit this run ({reason}).") from error
 
     def run(self, objective: Objective, tracker: Tracker) -> None:

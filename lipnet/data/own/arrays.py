@@ -11,7 +11,7 @@ import numpy
 
 from lipnet.data.own.listing import readable_file
 from lipnet.data.own.parting import held_out
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.options.images import Arrays
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
@@ -102,7 +102,7 @@ def read_npy(key: str, given: str | None, what: str) -> numpy.ndarray:
         if not isinstance(found, numpy.ndarray):
             raise ValueError("a .npz file where a .npy belongs")
     except _UNREADABLE as error:
-        raise UserError(f"{key}={given}: cannot be read ({_reason(error)}); give {what}.") from None
+        raise UserError(f"{key}={given}: cannot be read ({reason_of(error, 120)}); give {what}.") from None
     return found
 
 
@@ -128,7 +128,7 @@ def _read(option: Arrays, path: Path) -> dict[str, numpy.ndarray]:
                 raise UserError(f"{given}: has no {', '.join(missing)}, but {there}; give {_WHAT}.")
             return {name: file[name] for name in _NAMES if name in names}
     except _UNREADABLE as error:
-        raise UserError(f"{given}: cannot be read ({_reason(error)}); give {_WHAT}.") from None
+        raise UserError(f"{given}: cannot be read ({reason_of(error, 120)}); give {_WHAT}.") from None
 
 
 def _problems(part: str, examples: numpy.ndarray, labels: numpy.ndarray) -> list[str]:
@@ -175,7 +175,3 @@ def _in_front(examples: numpy.ndarray) -> numpy.ndarray:
 def _sorted(*labels: numpy.ndarray | None) -> list[Any]:
     there = [part.ravel() for part in labels if part is not None]
     return sorted({label for part in there for label in numpy.unique(part).tolist()})
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

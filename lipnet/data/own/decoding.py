@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lipnet.data.fetching import alone_fetching
 from lipnet.data.own.listing import Pictures, some
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.runs.cores import available_cores
 
 log = logging.getLogger("lipnet")
@@ -122,7 +122,7 @@ def _decode_some(start: int, folder: Path, names: list[str], target: numpy.ndarr
         try:
             target[place] = _pixels(folder / name, target.shape[1:], resized)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = " ".join(str(error).split())[:100] or type(error).__name__
+            reason = reason_of(error, 100)
             problems.append(f"{folder.name}/{name} ({reason})")
     return problems
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lipnet.data.own.listing import SUFFIXES, Pictures, loose_in, pictures_in, readable_folder, some, subfolders
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.options.images import ImageFolder
 
 _WHAT = "a folder with a folder of pictures for each class, or with folders train and test of that kind"
@@ -121,8 +121,4 @@ def picture_size(option: ImageFolder, tree: Tree) -> tuple[int, int]:
         with Image.open(first) as picture:
             return picture.height, picture.width
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
-        raise UserError(f"dataset.root={option.root}: {first} cannot be read ({_reason(error)}).") from None
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"dataset.root={option.root}: {first} cannot be read ({reason_of(error, 120)}).") from None

@@ -9,7 +9,7 @@ import numpy
 
 from lipnet.data.own.arrays import digest_of, read_npy
 from lipnet.data.own.listing import Pictures, pictures_in, readable_folder
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.options.pairs import Samples
 
 SIDES = ("first", "second")
@@ -98,7 +98,7 @@ def shape_of(option: Samples, side: str) -> tuple[int, ...]:
             with Image.open(first) as picture:
                 height, width = picture.height, picture.width
         except (OSError, ValueError, SyntaxError) as error:
-            reason = " ".join(str(error).split())[:120]
+            reason = reason_of(error, 120)
             raise UserError(f"dataset.{side}={getattr(option, side)}: {first} cannot be read ({reason}).") from None
     return pictures.count, option.channels, height, width
 

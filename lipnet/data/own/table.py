@@ -12,7 +12,7 @@ import numpy
 from lipnet.data.own.arrays import digest_of, standard
 from lipnet.data.own.listing import readable_file, some
 from lipnet.data.own.parting import held_out
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.options.images import Table
 from lipnet.options.messages import nearest
 
@@ -57,7 +57,7 @@ def loaded(option: Table) -> tuple[list[str], numpy.ndarray, list[str]]:
                 wrong = _read_row(line, header, place, numbers, labels)
                 problems += [f"line {reader.line_num}, {problem}" for problem in wrong]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{given}: cannot be read ({' '.join(str(error).split())[:120]}); give {_WHAT}.") from None
+        raise UserError(f"{given}: cannot be read ({reason_of(error, 120)}); give {_WHAT}.") from None
     if problems:
         raise UserError(f"{given}: {len(problems):,} cells are no finite numbers: {some(problems)}.")
     if len(set(labels)) < 2:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lipnet.data.streams import Observation, Source
-from lipnet.errors import CertificateViolation, UserError
+from lipnet.errors import CertificateViolation, UserError, reason_of
 from lipnet.options.config import Config
 from lipnet.options.models import Experts
 from lipnet.options.option import Named, of_kind
@@ -131,7 +131,7 @@ class Rounds:
                 self.totals = {name: saved["totals"][name] for name in self.totals | saved["totals"]}
                 self.done = saved["done"]
             except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-                reason = " ".join(str(error).split())[:200]
+                reason = reason_of(error)
                 raise UserError(f"{self.last}: its state does not fit this run ({reason}).") from error
         self.journal = Journal(self.path, self._columns(dimension), position, replayed=bool(self._pending))
         if saved is not None and self.baselines:

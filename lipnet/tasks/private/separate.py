@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.per_example import recording
 
 
@@ -25,7 +25,7 @@ def refuse_mixing(model: nn.Module, name: str, shape: tuple[int, ...]) -> None:
             tape.backward(outputs.sum())
             tape.norms()
         except (ValueError, TypeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = reason_of(error, 300)
             raise UserError(f"model={name}: task=private needs each example's own gradient ({reason}).") from error
         if _reaches_others(tried, inputs):
             raise UserError(
@@ -35,7 +35,7 @@ def refuse_mixing(model: nn.Module, name: str, shape: tuple[int, ...]) -> None:
         try:
             tried(inputs[:0])
         except (ValueError, TypeError, RuntimeError, IndexError, ZeroDivisionError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise UserError(
                 f"model={name}: fails on a batch without examples, which task=private draws now and then ({reason}); "
                 "flatten(1) takes one where reshape(len(x), -1) does not."

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from lipnet.certify.sensitivity import Sensitivity
 from lipnet.layers.training import regularized
-from lipnet.per_example import pull_back, recording
+from lipnet.per_example import Tape, pull_back, recording
 from lipnet.randomness import Secret, stream
-from lipnet.training.update import Loss
+from lipnet.training.update import Loss, regularizer_metrics
 
 _ROUNDING = 1e-5  # by which a clipped gradient is shorter, so that no rounding makes it longer than it may be
 
@@ -53,11 +53,8 @@ class Clipped:
         self.model, self.clip, self.scale = model, clip, scale
 
     def __call__(self, loss: Loss) -> Bounded:
-        with recording(self.model) as tape:
-            value, sums = loss()
-        tape.backward(self.scale * value)
-        norms = tape.norms()
-        factors = (self.clip * (1 - _ROUNDING) / norms).clamp(max=1)
+        tape, sums = _recorded(self.model, loss, self.scale)
+        factors = (self.clip * (1 - _ROUNDING) / tape.norms()).clamp(max=1)
         gradients = tape.weighted_sums(factors)
         return Bounded(gradients, dict.fromkeys(gradients, self.clip), sums)
 
@@ -77,12 +74,18 @@ class BoundedByConstants:
         self.model, self.sensitivity, self.scale = model, sensitivity, scale
 
     def __call__(self, loss: Loss) -> Bounded:
-        with recording(self.model) as tape:
-            value, sums = loss()
-        tape.backward(self.scale * value)
+        tape, sums = _recorded(self.model, loss, self.scale)
         gradients = tape.weighted_sums(torch.ones(tape.examples or 0))
         limits = self.sensitivity.bounds()
         return Bounded(gradients, {name: math.sqrt(len(limits)) * limit for name, limit in limits.items()}, sums)
+
+
+def _recorded(model: nn.Module, loss: Loss, scale: float) -> tuple[Tape, Tensor]:
+    """Forward and backward pass of a batch, by the sum of its examples' losses; and the sums of the forward pass."""
+    with recording(model) as tape:
+        value, sums = loss()
+    tape.backward(scale * value)
+    return tape, sums
 
 
 class PrivateUpdate:
@@ -130,10 +133,7 @@ class PrivateUpdate:
 
     def metrics(self) -> dict[str, float]:
         """Nothing that tells of examples: how many were clipped, say, has passed no noise."""
-        if not self.layers:
-            return {}
-        with torch.no_grad():
-            return {"train/regularizer": float(sum(layer.regularizer() for layer in self.layers))}
+        return regularizer_metrics(self.layers)
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self.steps, "secret": str(self.secret.number)}

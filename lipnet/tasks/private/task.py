@@ -58,9 +58,8 @@ class Private(Robustness):
     def examples(self) -> int:
         return len(self.splits.train)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return math.ceil(self.examples / self.config.batch_size)
+    def steps(self, epochs: int) -> int:
+        return epochs * math.ceil(self.examples / self.config.batch_size)
 
     @cached_property
     def accountant(self) -> Accountant:
@@ -73,7 +72,7 @@ class Private(Robustness):
         if option.noise_multiplier is not None:
             return option.noise_multiplier
         assert option.target_epsilon is not None  # one of them is, by the checks
-        return self.accountant.noise_for(option.target_epsilon, self.config.epochs * self.steps_per_epoch)
+        return self.accountant.noise_for(option.target_epsilon, self.steps(self.config.epochs))
 
     @cached_property
     def batch_size(self) -> float:
@@ -92,12 +91,12 @@ class Private(Robustness):
                 f"then be published whole; use less than {1 / examples:.2g}."
             )
         refuse_mixing(model, self.config.model.name, inputs_and_outputs(self.config.dataset)[0])
-        spent = self.accountant.epsilon(self.noise_multiplier, self.config.epochs * self.steps_per_epoch)
+        steps = self.steps(self.config.epochs)
+        spent = self.accountant.epsilon(self.noise_multiplier, steps)
         log.info(
             "private training: epsilon %.4g at delta %.3g after %d steps of %.4g of %d examples on average, "
             "noise of %.4g times what one example may add",
-            spent, option.delta, self.config.epochs * self.steps_per_epoch, self.batch_size, examples,
-            self.noise_multiplier,
+            spent, option.delta, steps, self.batch_size, examples, self.noise_multiplier,
         )  # fmt: skip
         if self.secret.given:
             log.warning(
@@ -144,23 +143,21 @@ class Private(Robustness):
         """Of a batch that may be empty."""
         longest = self.option.input_norm
         if self.option.mode == "clipless" and longest is not None:
-            inputs = inputs * (longest / inputs.flatten(1).norm(dim=1).clamp_min(longest)).view(
-                -1, *[1] * (inputs.dim() - 1)
-            )
+            inputs = _shortened(inputs, longest)
         losses = self.loss(model(inputs), targets)
         return losses.sum() / self.batch_size, losses.new_zeros(0)
 
     @torch.no_grad()
     def validate(self, model: nn.Module, epoch: int) -> Validation:
         found = super().validate(model, epoch)
-        found.metrics["privacy/epsilon"] = self.accountant.epsilon(self.noise_multiplier, epoch * self.steps_per_epoch)
+        found.metrics["privacy/epsilon"] = self.accountant.epsilon(self.noise_multiplier, self.steps(epoch))
         return found
 
     def evaluate(self, model: nn.Module, start: Start) -> Results:
         return {**super().evaluate(model, start), "privacy": self._privacy()}
 
     def _privacy(self) -> Privacy:
-        steps, option = self.config.epochs * self.steps_per_epoch, self.option
+        steps, option = self.steps(self.config.epochs), self.option
         clip: Clip = {"clip": option.clip} if option.mode == "clip" else {}
         return {
             "epsilon": self.accountant.epsilon(self.noise_multiplier, steps),

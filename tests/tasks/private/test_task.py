@@ -244,7 +244,7 @@ def test_in_several_processes_it_is_refused():
 def test_the_noise_is_found_from_the_target(make_session):
     overrides = ("task=private", "task.public_validation=true", "task.target_epsilon=1", "epochs=1", "batch_size=256")
     task = Private(make_session(*overrides))
-    assert 0.99 < task.accountant.epsilon(task.noise_multiplier, task.steps_per_epoch) <= 1
+    assert 0.99 < task.accountant.epsilon(task.noise_multiplier, task.steps(1)) <= 1
 
 
 def test_delta_is_checked_before_anything_is_spent(make_session):

@@ -6,7 +6,7 @@ Names are kept end to end in one text a class, so that a million of them take so
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lipnet.errors import UserError
@@ -120,13 +120,7 @@ def readable_folder(key: str, given: str | None, what: str) -> Path:
     Raises:
         UserError: none is named, or there is none.
     """
-    if given is None:
-        raise UserError(f"{key}=null: give {what}.")
-    path = Path(os.path.abspath(os.path.expanduser(given)))
-    if not path.is_dir():
-        state = "is a file, not a folder" if path.exists() else "there is no such folder"
-        raise UserError(f"{key}={given}: {state}; give {what}.")
-    return path
+    return _readable(key, given, what, "folder", "file", Path.is_dir)
 
 
 def readable_file(key: str, given: str | None, what: str) -> Path:
@@ -135,10 +129,16 @@ def readable_file(key: str, given: str | None, what: str) -> Path:
     Raises:
         UserError: none is named, or there is none.
     """
+    return _readable(key, given, what, "file", "folder", Path.is_file)
+
+
+def _readable(
+    key: str, given: str | None, what: str, wanted: str, other: str, is_wanted: Callable[[Path], bool]
+) -> Path:
     if given is None:
         raise UserError(f"{key}=null: give {what}.")
     path = Path(os.path.abspath(os.path.expanduser(given)))
-    if not path.is_file():
-        state = "is a folder, not a file" if path.exists() else "there is no such file"
+    if not is_wanted(path):
+        state = f"is a {other}, not a {wanted}" if path.exists() else f"there is no such {wanted}"
         raise UserError(f"{key}={given}: {state}; give {what}.")
     return path

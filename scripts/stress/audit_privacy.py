@@ -1,7 +1,7 @@
 """What an attacker learns of who was trained on, against what private training claims; ends with 1 where that is more.
 
 python scripts/stress/audit_privacy.py                      # 20 runs on the digits: epsilon 1, 3 and 8
-python scripts/stress/audit_privacy.py --noise-factor 0.1   # a tenth of the noise that the claim needs: it is caught
+python scripts/stress/audit_privacy.py --runs 2 --epsilons 1 --rates 1 --noise-factor 0.02   # far too little: caught
 
 Canaries, test images with labels at random, join the training set with probability 1/2 each. Two attackers guess who
 did: one sees every noisy gradient and looks for the canaries' own in it (the guarantee is against all that), the other

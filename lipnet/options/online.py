@@ -40,7 +40,7 @@ def check_online(config: Any, learned: Option | None) -> Iterator[str]:
             f"be done again with task={config.task.name}."
         )
         return
-    if isinstance(config.model, Experts) and not isinstance(config.dataset, Stream):
+    if isinstance(config.model, Experts) and not isinstance(config.dataset, Stream | None):
         yield "model=experts: predicts a stream; only task=online trains it."
     if not isinstance(config.task, Online) or not isinstance(config.dataset, Stream):
         return

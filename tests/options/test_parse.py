@@ -271,7 +271,7 @@ PROBLEMS = [
         {"model": 3},
         [
             "model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones, "
-            "gan_critic, shufflenet."
+            "gan_critic, shufflenet, experts."
         ],
     ),
     (

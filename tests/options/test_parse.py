@@ -498,9 +498,9 @@ PROBLEMS = [
         {"dataset.rounds": None, "dataset.noise": 0, "dataset.shift": "x", "dataset.scale": 0},
         [
             "dataset.rounds=null: must be a whole number >= 1.",
-            f"dataset.noise=0: {NUMBER} > 0.",
             f"dataset.shift=x: {NUMBER}, or null.",
             f"dataset.scale=0: {NUMBER} > 0, or null.",
+            f"dataset.noise=0: {NUMBER} > 0.",
         ],
     ),
     (

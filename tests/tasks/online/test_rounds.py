@@ -170,6 +170,14 @@ def test_every_aggregator_and_loss_runs(tmp_path, aggregator, loss):
     assert ("regret_bound" in found) == (aggregator in ("weak", "hedge"))
 
 
+@pytest.mark.parametrize("task", ["evaluate", "export"])
+def test_nothing_of_a_run_can_be_done_again(tmp_path, task):
+    run(tmp_path / "run", *ROUNDS)
+    outcome = launch(f"task={task}", f"run={tmp_path / 'run'}")
+    assert outcome.code == 1
+    assert f"nothing of it can be done again with task={task}." in outcome.output
+
+
 def test_several_columns_are_predicted_together(tmp_path):
     file = tmp_path / "series.csv"
     lines = [f"{torch.sin(torch.tensor(place / 3)).item()},{place % 5}" for place in range(40)]

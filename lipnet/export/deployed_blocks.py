@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class Residual(nn.Module):
@@ -40,3 +41,28 @@ class ChannelShuffle(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         outputs = inputs.index_select(1, self.order)
         return outputs if self.signs is None else outputs * self.signs.view(-1, *[1] * (inputs.dim() - 2))
+
+
+class FitChannels(nn.Module):
+    """The first channels, and zeros behind them where there are fewer."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        missing = self.channels - inputs.shape[1]
+        if missing <= 0:
+            return inputs[:, : self.channels]
+        return functional.pad(inputs, [*[0, 0] * (inputs.dim() - 2), 0, missing])
+
+
+class Scale(nn.Module):
+    """``factor · x``."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.factor * inputs

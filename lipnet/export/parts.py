@@ -19,7 +19,7 @@ from lipnet.layers.activations.spline import FixedSpline, PlainSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.convolutions.padded import PaddedConv2d
-from lipnet.layers.shape import Normalize
+from lipnet.layers.shape import FitChannels, Normalize, PixelUnshuffle, Scale
 from lipnet.layers.shuffle import ChannelShuffle
 from lipnet.options.checks import boolean, list_of, number, one_of, whole
 
@@ -88,6 +88,13 @@ PARTS: dict[str, Part] = {
         lambda layer: {"factor": int(layer.scale_factor)},
         'nn.Upsample(scale_factor={factor}, mode="nearest")',
     ),
+    "PixelUnshuffle": Part(
+        PixelUnshuffle, {"factor": _SIZE}, lambda layer: {"factor": layer.factor}, "nn.PixelUnshuffle({factor})"
+    ),
+    "FitChannels": Part(
+        FitChannels, {"channels": _COUNT}, lambda layer: {"channels": layer.channels}, "FitChannels({channels})"
+    ),
+    "Scale": Part(Scale, {"factor": number()}, lambda layer: {"factor": layer.factor}, "Scale({factor})"),
     "PaddedConv2d": Part(
         PaddedConv2d,
         {

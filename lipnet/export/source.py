@@ -55,9 +55,12 @@ def _activations(layers: list[dict[str, Any]]) -> str:
 
 
 def _own_classes(layers: list[dict[str, Any]]) -> str:
-    """The classes of the blocks and shuffles that the network has."""
+    """The classes of the network's layers that torch has none of."""
     kinds = {layer["type"] for layer in layers}
-    known = (deployed_blocks.Residual, deployed_blocks.Concat, deployed_blocks.ChannelShuffle)
+    known = (
+        deployed_blocks.Residual, deployed_blocks.Concat, deployed_blocks.ChannelShuffle, deployed_blocks.FitChannels,
+        deployed_blocks.Scale,
+    )  # fmt: skip
     return "".join(f"{inspect.getsource(kind)}\n\n" for kind in known if kind.__name__ in kinds)
 
 

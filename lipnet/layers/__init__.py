@@ -18,7 +18,7 @@ from lipnet.layers.dense.unit_rows import UnitRowLinear
 from lipnet.layers.learned_shuffle import LearnedShuffle
 from lipnet.layers.orthogonal import ORTHOGONALIZERS, OrthogonalizationError, bjorck, cholesky
 from lipnet.layers.recondition import recondition
-from lipnet.layers.shape import Normalize, PixelUnshuffle, Scale
+from lipnet.layers.shape import FitChannels, Normalize, PixelUnshuffle, Scale
 from lipnet.layers.shuffle import ChannelShuffle
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Concat",
     "Cones",
     "ConstrainedConv2d",
+    "FitChannels",
     "FixedSpline",
     "GroupSort",
     "L2NEConv2d",

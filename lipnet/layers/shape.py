@@ -84,3 +84,26 @@ class Scale(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.factor}"
+
+
+class FitChannels(nn.Module):
+    """The first ``channels`` of axis 1, and zeros behind them where the input has fewer: Lipschitz constant 1.
+
+    An isometry where none is left out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ValueError(f"FitChannels needs channels >= 1, got {channels}")
+        self.channels = channels
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(batch, c, ...) -> (batch, channels, ...)``."""
+        missing = self.channels - inputs.shape[1]
+        if missing <= 0:
+            return inputs[:, : self.channels]
+        return functional.pad(inputs, [*[0, 0] * (inputs.dim() - 2), 0, missing])
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}"

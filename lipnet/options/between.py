@@ -9,12 +9,13 @@ from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
 from lipnet.options.layers import Spline
 from lipnet.options.messages import option_name, show
-from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, OwnModule, ShuffleNet
+from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, OwnModule, ResidualNet, ShuffleNet
 from lipnet.options.online import check_online, check_stream_choices
 from lipnet.options.pairs import Estimate, GanPair, Pair
 from lipnet.options.private import check_private
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
+from lipnet.options.residual import check_residual
 from lipnet.options.streams import Stream
 from lipnet.options.tasks import PACKAGES, Export, Private
 
@@ -118,6 +119,8 @@ def check_between_keys(config: Any) -> Iterator[str]:
             yield from _check_conv_net(config.model, config.dataset.name, shape)
         if isinstance(config.model, ShuffleNet):
             yield from _check_shufflenet(config.model, config.dataset.name, shape)
+        if isinstance(config.model, ResidualNet):
+            yield from check_residual(config.model, config.conv, config.dataset.name, shape)
         if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
             yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
         if learned is not None and "generator" in learned.reads:
@@ -192,8 +195,8 @@ def _check_gan(config: Any, shape: tuple[int, ...]) -> Iterator[str]:
         yield from _check_doublings("generator.channels", config.generator.channels, shape)
     if isinstance(config.model, GanCritic):
         yield from _check_doublings("model.channels", config.model.channels, shape)
-    else:
-        layers = ("conv", "linear") if isinstance(config.model, ConvNet) else ("linear",)
+    elif config.model is not None:
+        layers = [group for group in ("conv", "linear") if group in GROUPS["model"][config.model.name].reads]
         plain = [f"{group}=plain" for group in layers if getattr(getattr(config, group), "name", None) == "plain"]
         if plain:
             yield (

@@ -14,8 +14,13 @@ class PlainConv(Named):
 
 
 @dataclass(frozen=True)
-class BCOP(PlainConv):
+class Orthogonalized(PlainConv):
     orthogonalizer: str = checked(one_of("cholesky", "bjorck"))
+
+
+@dataclass(frozen=True)
+class BCOP(Orthogonalized):
+    initial: str = checked(one_of("random", "identity"))
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class Spline(Named):
 
 
 register("conv", "bcop", BCOP, "lipnet.layers.convolutions.bcop:bcop")
-register("conv", "bcop_fixed", BCOP, "lipnet.layers.convolutions.bcop:bcop_fixed")
-register("conv", "rko", BCOP, "lipnet.layers.convolutions.rko:rko")
+register("conv", "bcop_fixed", Orthogonalized, "lipnet.layers.convolutions.bcop:bcop_fixed")
+register("conv", "rko", Orthogonalized, "lipnet.layers.convolutions.rko:rko")
 register("conv", "ossn", OSSN, "lipnet.layers.convolutions.ossn:OSSNConv2d")
 register("conv", "svcm", SVCM, "lipnet.layers.convolutions.svcm:SVCMConv2d")
 register("conv", "l2ne", PlainConv, "lipnet.layers.convolutions.l2ne:L2NEConv2d")

@@ -56,6 +56,21 @@ class ShuffleNet(Named):
 
 
 @dataclass(frozen=True)
+class ResidualNet(Named):
+    """Stages of blocks; each stage but the first begins by halving the image."""
+
+    patch: int = checked(whole(1))
+    channels: list[int] = checked(list_of(whole(1), at_least=1))
+    blocks: list[int] = checked(list_of(whole(1), at_least=1))
+    kernel_sizes: list[int] = checked(list_of(whole(1), at_least=1))
+    block: str = checked(one_of("conv", "mean"))
+    stem: str = checked(one_of("conv", "zeros"))
+    down: str = checked(one_of("crop", "conv"))
+    hidden: list[int] = checked(list_of(whole(1)))
+    head: str = checked(one_of("same", "normalized"))
+
+
+@dataclass(frozen=True)
 class ConesModel(Named):
     cones: int = checked(whole(1))
     apices: str = checked(one_of("first", "second"))
@@ -105,5 +120,8 @@ register("model", "critic", Critic, "lipnet.models.conv_net:conv_net", reads=_OF
 register("model", "cones", ConesModel, "lipnet.models.cones:cones")
 register("model", "gan_critic", GanCritic, "lipnet.models.gan:gan_critic")
 register("model", "shufflenet", ShuffleNet, "lipnet.models.shufflenet:shufflenet", reads=("shuffle",))
+register(
+    "model", "residual", ResidualNet, "lipnet.models.residual:residual_net", reads=("conv", "linear", "activation")
+)
 register("model", "module", OwnModule, "lipnet.models.own:own_network")
 register("model", "experts", Experts, "lipnet.models.experts:experts", reads=("linear", "activation"))

@@ -70,6 +70,8 @@ OPTIONS = {  # overrides or what makes the network, input shape, outputs
     "learned shuffle": (["model=large", "conv.groups=2", "shuffle=learned", *_THREE], (1, 4, 4), 10),
     "shufflenet": (["dataset=cifar10", "model=shufflenet", "shuffle=learned", "model.groups=2", "model.stem=4",
                     "model.channels=[16,24]", "model.units=[1,2]"], (3, 8, 8), 10),
+    "residual": (["dataset=cifar10", "model=residual", "model.channels=[8,8]", "model.blocks=[1,1]", "model.block=mean",
+                  "model.kernel_sizes=[3,1]", "model.stem=zeros", "model.patch=1", "model.hidden=[]"], (3, 8, 8), 10),
     "unconstrained": (["conv=plain", "linear=plain", "conv.padding_mode=circular"], (1, 8, 8), 10),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ from lipnet.layers import (
     Abs,
     BCOPConv2d,
     ChannelShuffle,
+    FitChannels,
     FixedSpline,
     GroupSort,
     L2NEConv2d,
@@ -150,6 +151,8 @@ LAYERS = [
     ("learned_shuffle_of_pairs", partial(LearnedShuffle, 6, keep_pairs=True, signed=True), (6,), "bounded"),
     ("learned_shuffle_straight", partial(LearnedShuffle, 5, straight_through=True), (5, 3), "orthogonal"),
     ("pixel_unshuffle", partial(PixelUnshuffle, 2), (3, 4, 6), "orthogonal"),
+    ("fit_more_channels", partial(FitChannels, 5), (3, 2, 4), "orthogonal"),
+    ("fit_fewer_channels", partial(FitChannels, 2), (3, 2, 4), "orthogonal"),
     ("normalize", partial(Normalize, (0.5, 0.2), (1.0, 1.0)), (2, 4, 3), "orthogonal"),
     ("scale_1", partial(Scale, 1.0), (2, 4, 3), "orthogonal"),
 ]

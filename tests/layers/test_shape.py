@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from lipnet.layers import Normalize, PixelUnshuffle, Scale
+from lipnet.layers import FitChannels, Normalize, PixelUnshuffle, Scale
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])
@@ -80,3 +80,19 @@ def test_scale(factor):
 )
 def test_shows_its_arguments(module, text):
     assert repr(module) == text
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 5)])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_channels_are_the_first_ones_and_zeros(shape, channels):
+    inputs = torch.rand(shape)
+    outputs = FitChannels(channels)(inputs)
+    kept = min(channels, 3)
+    assert outputs.shape == (2, channels, *shape[2:])
+    assert torch.equal(outputs[:, :kept], inputs[:, :kept])
+    assert not outputs[:, kept:].any()
+
+
+def test_no_channels_are_refused():
+    with pytest.raises(ValueError, match="FitChannels needs channels >= 1, got 0"):
+        FitChannels(0)

@@ -18,7 +18,7 @@ NUMBER = "must be a finite number"
 LIST, EACH = "must be a list", "each entry a finite number"
 FRACTION = ", or a fraction such as 36/255"
 FOR_GANS = ["model=gan_critic"]
-FOR_LARGER_IMAGES = ["model=shufflenet"]
+FOR_LARGER_IMAGES = ["model=shufflenet", "model=residual"]
 LOSSES = ", ".join(names_for("loss", "images"))
 CONVS = ", ".join(GROUPS["conv"])
 LABELLED, IMAGES = ", ".join(names_for("dataset", "images")), ", ".join(image_sets())
@@ -282,7 +282,7 @@ PROBLEMS = [
         {"model": 3},
         [
             "model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones, "
-            "gan_critic, shufflenet, module, experts."
+            "gan_critic, shufflenet, residual, module, experts."
         ],
     ),
     (
@@ -659,6 +659,56 @@ PROBLEMS = [
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.weight": -1}, [f"shuffle.weight=-1: {NUMBER} >= 0."]),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.ramp": 2}, [f"shuffle.ramp=2: {NUMBER} >= 0 and <= 1."]),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.harden": 0}, [f"shuffle.harden=0: {NUMBER} > 0 and <= 1."]),
+    # Residual networks
+    (
+        ["model=residual"],
+        {"model.patch": 3},
+        ["model.patch=3: does not divide the image, and digits has 8x8."],
+    ),
+    (
+        ["model=residual"],
+        {"model.blocks": [1, 2]},
+        [
+            "model.channels has 3, model.blocks has 2, model.kernel_sizes has 3: these lists describe the stages and "
+            "must have one entry for each."
+        ],
+    ),
+    (
+        ["model=residual"],
+        {"model.patch": 8, "model.kernel_sizes": [1, 1, 1]},
+        [
+            "model.channels has 3 entries: each stage but the first halves the image, which is 1x1 in stage 1; use 1, "
+            "or another model.patch."
+        ],
+    ),
+    (
+        ["model=residual"],
+        {},
+        ["model.kernel_sizes[1]=3: larger than the image, which is 2x2 there; use at most 2."],
+    ),
+    (
+        ["model=residual", "conv.groups=4"],
+        {"model.channels": [10, 34, 64], "model.kernel_sizes": [3, 1, 1], "model.stem": "zeros"},
+        [
+            "model.channels[1]=34: with model.down=crop a stage has four times the channels that are kept, so this "
+            "must be a multiple of 4; the nearest is 32.",
+            "model.channels[0]=10: conv.groups=4 splits them, so this must be a multiple of 4; the nearest is 8.",
+            "model.channels[1]=34: conv.groups=4 splits them, so this must be a multiple of 4; the nearest is 32.",
+        ],
+    ),
+    (
+        ["model=residual"],
+        {"model.channels": [2, 32, 64], "model.kernel_sizes": [3, 1, 1], "model.stem": "zeros"},
+        [
+            "model.channels[0]=2: with model.stem=zeros nothing of the image may be left out, so this must be at "
+            "least 4."
+        ],
+    ),
+    (
+        ["model=residual", "task=wasserstein", "dataset=cone", "loss=kantorovich"],
+        {},
+        ["model=residual: needs images, and dataset=cone draws vectors; use model=fc."],
+    ),
     # ShuffleNets
     (
         ["model=shufflenet"],

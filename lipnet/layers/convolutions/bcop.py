@@ -19,6 +19,8 @@ from lipnet.layers.orthogonal import (
 from lipnet.layers.sizes import Device, Padding, Size
 from lipnet.layers.tracing import is_transformed
 
+_STARTS = ("random", "identity")
+
 
 class BCOPConv2d(ConstrainedConv2d):
     """An orthogonal convolution, a drop-in for ``nn.Conv2d`` with size-preserving padding.
@@ -30,6 +32,8 @@ class BCOPConv2d(ConstrainedConv2d):
     * ``padding_mode="zeros"``: a compression of that operator. 1-Lipschitz, not norm-preserving.
 
     Args:
+        initial: ``"random"``, or ``"identity"``: the kernel begins as one tap in its middle, the identity between as
+            many channels as there are on both sides; of an even number of taps, and of odd n below, nearly.
         orthogonalize: the map of ``lipnet.layers.orthogonal`` for H and for the projectors' column spaces.
         others: as for ``ConstrainedConv2d``.
 
@@ -41,11 +45,14 @@ class BCOPConv2d(ConstrainedConv2d):
         self, in_channels: int, out_channels: int, kernel_size: Size, stride: Size = 1, padding: Padding = "same",
         dilation: Size = 1, groups: int = 1, bias: bool = True, padding_mode: str = "circular",
         orthogonalize: Orthogonalizer = cholesky, device: Device = None, dtype: torch.dtype | None = None,
+        initial: str = "random",
     ) -> None:  # fmt: skip
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )
-        self.orthogonalize = orthogonalize
+        if initial not in _STARTS:
+            raise ValueError(f"BCOPConv2d starts as one of {', '.join(_STARTS)}, not as {initial!r}")
+        self.orthogonalize, self.initial = orthogonalize, initial
         groups, step = self.groups, self.stride
         inner, outer = self.in_channels // groups * step**2, self.out_channels // groups
         widest, factors = max(inner, outer), self.kernel_size // step - 1
@@ -58,7 +65,23 @@ class BCOPConv2d(ConstrainedConv2d):
         for matrix in (*self.raw_matrix, *self.raw_projectors.flatten(0, 1)):
             if matrix.numel():
                 start_orthogonal(matrix)
+        if self.initial == "identity":
+            self._start_as_identity()
         super().reset_parameters()
+
+    @torch.no_grad()
+    def _start_as_identity(self) -> None:
+        """Of every four projectors in a row two are ``P`` and two ``I - P``: all commute, and
+        ``(P + z (I - P)) ((I - P) + z P) = z I`` along both axes.
+        """
+        for matrix, bases in zip(self.raw_matrix, self.raw_projectors, strict=True):
+            nn.init.eye_(matrix)
+            for four in bases.split(4):
+                size, rank = four.shape[1:]
+                both = four.new_empty(size, 2 * rank)
+                start_orthogonal(both)
+                for index, basis in enumerate(four):
+                    basis.copy_(both[:, rank:] if index >= 2 else both[:, :rank])
 
     def free_parameters(self) -> list[Tensor]:
         return [self.raw_matrix, self.raw_projectors]

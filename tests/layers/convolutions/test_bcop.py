@@ -339,3 +339,36 @@ def test_degenerate_parameters_name_the_layer():
     layer.raw_projectors.data[0, 2, :, 1] = 0
     with pytest.raises(OrthogonalizationError, match=r"BCOPConv2d\(4, 6, kernel_size=3\): cannot orthonormalise"):
         layer(torch.zeros(1, 4, 5, 5))
+
+
+@pytest.mark.parametrize("orthogonalize", [cholesky, bjorck])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "size", "groups"), [(4, 4, 3, 1), (2, 6, 3, 1), (6, 2, 5, 1), (8, 8, 7, 2), (3, 5, 1, 1)]
+)
+def test_it_can_begin_as_the_identity(inputs, outputs, size, groups, orthogonalize):
+    layer = BCOPConv2d(inputs, outputs, size, groups=groups, initial="identity", orthogonalize=orthogonalize)
+    expected = torch.zeros(layer.weight_shape())
+    expected[:, :, size // 2, size // 2] = torch.eye(outputs // groups, inputs // groups).repeat(groups, 1)
+    if max(inputs, outputs) % 2 == 0 or size == 1:
+        torch.testing.assert_close(layer.weight, expected, rtol=0, atol=1e-5)
+    else:
+        assert float((layer.weight.detach() * expected).sum()) > inputs // groups - 1
+
+
+def test_the_identity_is_a_start_to_learn_from():
+    """Every free parameter has a gradient, and the kernel leaves the identity."""
+    layer = BCOPConv2d(4, 4, 3, initial="identity")
+    before = layer.weight.detach().clone()
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+    images, wanted = torch.randn(2, 8, 4, 6, 6)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (layer(images) - wanted).square().mean().backward()
+        assert all(bool(matrix.grad.any()) for matrix in layer.free_parameters())
+        optimizer.step()
+    assert float((layer.weight.detach() - before)[:, :, 0, 0].abs().max()) > 0.01
+
+
+def test_an_unknown_start_is_refused():
+    with pytest.raises(ValueError, match="BCOPConv2d starts as one of random, identity, not as 'dirac'"):
+        BCOPConv2d(4, 4, 3, initial="dirac")

@@ -25,7 +25,8 @@ ELSEWHERE = {
     # Declarations of options are tested by reading them, against conf/.
     "tests/options/test_parse.py": (
         "options/between.py", "options/config.py", "options/images.py", "options/layers.py", "options/models.py",
-        "options/online.py", "options/pairs.py", "options/streams.py", "options/tasks.py", "options/training.py",
+        "options/online.py", "options/pairs.py", "options/residual.py", "options/streams.py", "options/tasks.py",
+        "options/training.py",
     ),
     # A parser's parts, by the command lines that they are for.
     "tests/cli/test_arguments.py": ("cli/mistakes.py", "cli/own_files.py", "cli/saved.py"),

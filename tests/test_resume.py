@@ -27,6 +27,7 @@ STOPS: dict[str, list[tuple[str, str, int]]] = {
     "between-files": [("SIGKILL", "best", 1), ("SIGKILL", "row", 2), ("SIGKILL", "report", 1)],
     "after-checkpoints": [("SIGKILL", "validation", 2), ("SIGKILL", "last", 2), ("SIGINT", "last", 1)],
     "learned-shuffle": [("SIGTERM", "step", 4), ("SIGKILL", "step", 3), ("SIGINT", "step", 4)],  # soft, then fixed
+    "average": [("SIGTERM", "step", 5), ("SIGKILL", "validation", 2)],
     "shufflenet": [("SIGTERM", "step", 5), ("SIGKILL", "validation", 2)],  # its normalisations count batches
 }
 # What such a run has in place of the network of TINY; its outcome is that of the uninterrupted run with the same.
@@ -35,6 +36,7 @@ OVERRIDES = {
         "model=large", "conv.groups=2", "shuffle=learned", "shuffle.harden=0.6", "model.channels=[4,4,4]",
         "model.kernel_sizes=[2,2,2]", "model.strides=[2,1,1]", "model.hidden=[8]",
     ),
+    "average": ("averaging=0.9",),
     "shufflenet": (
         "model=shufflenet", "shuffle=learned", "shuffle.harden=0.6", "model.groups=2", "model.stem=4",
         "model.channels=[16,24]", "model.units=[1,1]",

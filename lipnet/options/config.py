@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lipnet.options import checks
-from lipnet.options.checks import boolean, checked, list_of, one_of, optional, path, radii_or_none, text, whole
+from lipnet.options.checks import boolean, checked, list_of, number, one_of, optional, path, radii_or_none, text, whole
 from lipnet.options.diagnostics import Diagnostics
 from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
@@ -38,6 +38,7 @@ class Config:
     device: str = checked(one_of("auto", "cpu", "cuda"))
     threads: int | None = checked(optional(whole(1)))
     amp: str = checked(one_of("none", "bf16"))
+    averaging: float | None = checked(optional(number(above=0, below=1)))
     compile: bool = checked(boolean)
     progress: str = checked(one_of("auto", "on", "off"))
     eval_radii: list[str] = checked(radii_or_none)  # None for a pair of distributions: nothing that reads it is run

@@ -141,7 +141,7 @@ register(
 )  # fmt: skip
 register(
     "task", "online", Online, "lipnet.tasks.online.task:predict", data="stream", by_rounds=True,
-    unread=("epochs", "batch_size", "amp", "compile", "profile", "singular_values_every"),
+    unread=("epochs", "batch_size", "amp", "averaging", "compile", "profile", "singular_values_every"),
     numbers="lipnet.tasks.online.results:numbers",
 )  # fmt: skip
 register(

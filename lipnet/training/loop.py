@@ -20,6 +20,7 @@ from lipnet.options.config import Config
 from lipnet.runs import checkpoint, recovery
 from lipnet.runs.weights import load_weights
 from lipnet.training import distributed
+from lipnet.training.average import Average
 from lipnet.training.compiled import compiled_network
 from lipnet.training.divergence import all_finite, diverged
 from lipnet.training.interrupt import Interrupted, StopRequest
@@ -48,6 +49,7 @@ class Loop:
         facts: plain data saved in every checkpoint (the configuration, the choices, versions).
         rates: child module -> what multiplies the learning rate for its parameters; 1 for all others.
         kind: what an update is made by.
+        deployed: the network that is validated, and saved as ``model``: the trained one, or its moving average.
     """
 
     model: nn.Module
@@ -67,6 +69,8 @@ class Loop:
         self.trained = compiled_network(self.eager) if self.config.compile else self.eager
         self.optimizer = build_optimizer(self.config.optimizer, parameter_groups(self.model, self.rates))
         self.update = self.kind(self.model, self.optimizer, self.config)
+        self.average = None if self.config.averaging is None else Average(self.model, self.config.averaging)
+        self.deployed = self.model if self.average is None else self.average.model
         self.stepped = stepped(self.model)
         self.batches = math.ceil(len(self.split) / self.config.batch_size)
         self.steps = self.config.epochs * self.batches
@@ -90,7 +94,12 @@ class Loop:
         """
         saved = {"update": {}, **saved}  # which none has that needs no state
         checkpoint.require(saved, self.last, optimizer=dict, rng=Tensor, update=dict)
-        load_weights(self.model, saved["model"], str(self.last))
+        load_weights(self.deployed, saved["model"], str(self.last))
+        if self.average is not None:
+            checkpoint.require(saved, self.last, trained=dict)
+            checkpoint.require(saved["trained"], self.last, model=dict, steps=int)
+            load_weights(self.model, saved["trained"]["model"], str(self.last))
+            self.average.steps = saved["trained"]["steps"]
         try:
             self.optimizer.load_state_dict(saved["optimizer"])
             self.update.load_state_dict(saved["update"])
@@ -191,6 +200,8 @@ class Loop:
         sums = self.update.step(loss)
         for layer in self.stepped:
             layer.end_step((done + 1) / self.steps)
+        if self.average is not None:
+            self.average.step()
         if (done + 1) % _RECONDITION_STEPS == 0:
             recondition(self.model)
         self.progress.batch += 1
@@ -221,7 +232,7 @@ class Loop:
         metrics["time/seconds"] = progress.epoch_seconds
         metrics["time/samples_per_second"] = examples / max(progress.epoch_seconds, 1e-9)
         self.model.eval()
-        validation = objective.validate(self.model, progress.epoch + 1)
+        validation = objective.validate(self.deployed, progress.epoch + 1)
         metrics |= validation.metrics
         progress.epoch, progress.batch, progress.totals, progress.epoch_seconds = progress.epoch + 1, 0, None, 0.0
         score, least = validation.score, progress.best_score - validation.error
@@ -248,7 +259,8 @@ class Loop:
         checkpoint.save(
             path,
             {
-                "model": self.model.state_dict(),
+                "model": self.deployed.state_dict(),
+                **({} if self.average is None else {"trained": self.average.state_dict()}),
                 "optimizer": self.optimizer.state_dict(),
                 **({"update": state} if state else {}),
                 "progress": vars(self.progress).copy(),

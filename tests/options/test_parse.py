@@ -343,6 +343,7 @@ PROBLEMS = [
         )
     ),
     ([], {"diagnostics.per_example": 1}, ["diagnostics.per_example=1: must be true or false."]),
+    ([], {"averaging": 1}, [f"averaging=1: {NUMBER} > 0 and < 1, or null."]),
     ([], {"diagnostics.every": 0}, ["diagnostics.every=0: must be a whole number >= 1."]),
     ([], {"diagnostics.examples": 0}, ["diagnostics.examples=0: must be a whole number >= 1."]),
     (
@@ -806,7 +807,7 @@ PROBLEMS = [
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
-            "diagnostics, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
+            "diagnostics, seed, epochs, batch_size, device, threads, amp, averaging, compile, progress, eval_radii, "
             "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
             "plugins.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "

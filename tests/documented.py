@@ -21,6 +21,7 @@ NOT_RUN = {
     "tensorboard": "serves until it is stopped",
     "scripts/test.sh": "runs the tests",
     "scripts/benchmarks/benchmark.py": "needs an idle machine; its test runs a small one",
+    "lipnet-equal-time": "takes hours; its test runs a small one",
 }
 NEEDS_CLUSTER = re.compile("hydra/launcher=submitit_slurm")
 _EVALUATION = ("progress=off", "device=cpu", "threads=1", "attack.steps=1", "attack.restarts=1", "attack.ddn_steps=2",

@@ -11,6 +11,7 @@ from documented import NEEDS_CLUSTER, NOT_RUN, OWN, PAGES, commands, table_comma
 from launching import ROOT, made_environment
 
 from lipnet.cli.arguments import prepare
+from lipnet.equal_time import __main__ as equal_time
 from lipnet.results.__main__ import parser
 
 DATA = os.environ.get("LIPNET_DATA")  # before the tests' own environment hides it
@@ -71,6 +72,14 @@ def test_the_program_takes_the_command(text, tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", [text for text, each in COMMANDS.items() if each.program == "lipnet-results"])
 def test_the_table_takes_the_command(text):
     assert parser().parse_args(COMMANDS[text].arguments).directories
+
+
+@pytest.mark.parametrize("text", [text for text, each in COMMANDS.items() if each.program == "lipnet-equal-time"])
+def test_a_comparison_takes_the_command(text, tmp_path, monkeypatch):
+    given = equal_time.parser().parse_args(COMMANDS[text].arguments)
+    for choice in given.choices:
+        monkeypatch.chdir(tmp_path)
+        prepare([*choice.split(), *given.common])
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ ELSEWHERE = {
     # A parser's parts, by the command lines that they are for.
     "tests/cli/test_arguments.py": ("cli/mistakes.py", "cli/own_files.py", "cli/saved.py"),
     "tests/tasks/private/test_task.py": ("options/private.py",),
+    "tests/equal_time/test_main.py": ("equal_time/__main__.py", "equal_time/jobs.py"),
     "tests/tasks/test_per_example.py": ("options/diagnostics.py",),
     "tests/results/test_run_figures.py": ("display/bars.py", "results/per_example_figure.py"),
     "tests/cli/sweeps/test_sweep.py": ("cli/sweeps/job.py", "cli/sweeps/launch.py"),

@@ -12,6 +12,7 @@ from lipnet.certify.faithful import hooked, unfaithful, unreadable
 from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.layers.activations.spline import LinearSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
+from lipnet.layers.blocks.convex_potential import ConvexPotential
 from lipnet.layers.constrained import Constrained
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
@@ -88,6 +89,8 @@ def _hard(module: Any) -> nn.Module:
 
 def _obstacle(module: nn.Module) -> str | None:
     """Why what ``_convert`` makes of the module may compute something else than the module."""
+    if isinstance(module, ConvexPotential):
+        return unfaithful(module, ConvexPotential)
     if isinstance(module, LinearSpline):
         return unfaithful(module, LinearSpline)
     if not isinstance(module, Constrained):
@@ -104,6 +107,11 @@ def _convert(layer: nn.Module, blocked: bool) -> nn.Module:
 @_convert.register
 def _(layer: LinearSpline, blocked: bool) -> nn.Module:
     return layer.fixed()
+
+
+@_convert.register
+def _(layer: ConvexPotential, blocked: bool) -> nn.Module:
+    return layer.plain()
 
 
 @_convert.register

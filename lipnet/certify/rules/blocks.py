@@ -6,12 +6,15 @@ import math
 import torch
 from torch import nn
 
-from lipnet.certify.bound import BoundOfPart, Shape, output_shape, register_composition, register_rule
+from lipnet.certify.bound import BoundOfPart, Shape, image_size, output_shape, register_composition, register_rule
+from lipnet.certify.convolution import Geometry, bias_norm, conv_bound, conv_gain
 from lipnet.certify.norm import up
 from lipnet.certify.rounding import Follower, Passes, Step, gamma, register_passes, register_step
 from lipnet.certify.walk import parts
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
+from lipnet.layers.blocks.convex_potential import ConvexPotential, PlainConvexPotential
+from lipnet.layers.convolutions.padded import same_padding
 
 
 @register_composition(nn.Sequential)
@@ -55,6 +58,46 @@ def _concatenation(module: Concat, shape: Shape, bound: BoundOfPart) -> float:
 @register_passes(Concat)
 def _concatenation_passes(follower: Follower, module: Concat, shape: Shape, before: Passes) -> Passes:
     return functools.reduce(Passes.stacked, [follower.through(part, shape, before) for part in module.branches])
+
+
+@register_rule(ConvexPotential, PlainConvexPotential)
+def _convex_potential(module: ConvexPotential | PlainConvexPotential, shape: Shape) -> float:
+    """The eigenvalues of its Jacobian, ``I - 2 A D Aᵀ``, are between ``1 - 2 |A|²`` and 1."""
+    norm = _kernel_norms(module, shape)[0]
+    return max(1.0, up(2 * up(norm * norm) - 1))
+
+
+@register_step(ConvexPotential, PlainConvexPotential)
+def _convex_potential_step(
+    module: ConvexPotential | PlainConvexPotential, shape: Shape, precision: torch.finfo
+) -> Step:
+    """``x - 2 A relu(Aᵀ x + b)``: two sums of products, and a difference.
+
+    With g the norm of ``|A|``, no smaller than that of A, the first sums are at most ``g |x| + |b|`` and off by γ of
+    that; the second ones are off by g times this error, and by γ g times their own inputs.
+    """
+    gain, kernel = _kernel_norms(module, shape)[1], module.weight
+    pixels, entries = math.prod(shape[1:]), math.prod(shape)
+    bias = bias_norm(module, pixels)
+    error = 4 * gamma(max(kernel[0].numel(), kernel[:, 0].numel()) + 8, precision) * gain * (1 + 1e-6)
+    hidden = max(len(module.bias) * pixels, entries)
+    lost = 8 * (kernel[0].numel() + kernel[:, 0].numel() + 4) * math.sqrt(hidden) * precision.tiny * (1 + gain)
+    whole = 1 + 2 * gain * gain
+    zero = up(2 * max(1.0, gain) * bias)
+    return Step(
+        zero,
+        error * gain + precision.eps * whole + lost,
+        error * bias + precision.eps * zero + lost,
+        gain=max(whole, gain),
+    )
+
+
+def _kernel_norms(module: ConvexPotential | PlainConvexPotential, shape: Shape) -> tuple[float, float]:
+    """Bounds on the norms of the convolution A and of the one with ``|A|``, on images of a shape."""
+    kernel, size = module.weight, image_size(shape, 2)
+    padding = same_padding(module.kernel_size)
+    places = Geometry(size, (1, 1), (1, 1), (padding, padding), 1, module.padding_mode == "circular")
+    return conv_bound(kernel, places), conv_gain(kernel, places)
 
 
 @register_rule(Cones)

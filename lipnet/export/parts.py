@@ -20,6 +20,7 @@ from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.convex_potential import PlainConvexPotential
 from lipnet.layers.blocks.lipnext import ChannelShift
+from lipnet.layers.blocks.sandwich import PlainSandwich
 from lipnet.layers.centering import BatchCentering
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.shape import Normalize
@@ -187,6 +188,13 @@ PARTS: dict[str, Part] = {
         },
         "PlainConvexPotential({channels}, {hidden}, {kernel_size}, {padding_mode!r})",
         PlainConvexPotential,
+    ),
+    "PlainSandwich": Part(
+        PlainSandwich,
+        {"in_features": _COUNT, "out_features": _COUNT},
+        lambda layer: {"in_features": layer.in_features, "out_features": layer.out_features},
+        "PlainSandwich({in_features}, {out_features})",
+        PlainSandwich,
     ),
     "ChannelShift": Part(
         ChannelShift, {"moved": _COUNT}, lambda layer: {"moved": layer.moved}, "ChannelShift({moved})", ChannelShift

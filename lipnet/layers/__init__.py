@@ -11,6 +11,7 @@ from lipnet.layers.blocks.cones import Cones
 from lipnet.layers.blocks.convex_potential import ConvexPotential, cpl, sll
 from lipnet.layers.blocks.lipnext import ChannelShift, lipnext
 from lipnet.layers.blocks.liresnet import IdentityConv2d, liresnet
+from lipnet.layers.blocks.sandwich import Sandwich
 from lipnet.layers.centering import BatchCentering
 from lipnet.layers.convolutions.aol import AOLConv2d
 from lipnet.layers.convolutions.bcop import BCOPConv2d
@@ -67,6 +68,7 @@ __all__ = [
     "RKOConv2d",
     "Residual",
     "SVCMConv2d",
+    "Sandwich",
     "Scale",
     "SpectralLinear",
     "ThresholdedSpline",

@@ -47,6 +47,9 @@ def self_correlation(kernel: Tensor) -> Tensor:
     Of a self-adjoint kernel it is the square.
     """
     groups, _, channels, height, width = kernel.shape
+    if (height, width) == (1, 1):
+        matrices = kernel[:, :, :, 0, 0]
+        return (matrices.mT @ matrices)[:, :, :, None, None]
     filters = kernel.transpose(1, 2)  # (groups, in, out, h, w)
     images = filters.transpose(0, 1).flatten(1, 2)
     padding = (height - 1, width - 1)

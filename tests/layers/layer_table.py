@@ -25,6 +25,7 @@ from lipnet.layers import (
     PaddedConv2d,
     PixelUnshuffle,
     RKOConv2d,
+    Sandwich,
     Scale,
     SpectralLinear,
     SVCMConv2d,
@@ -189,6 +190,8 @@ LAYERS = [
     ("sll_zeros", partial(sll, 3, (4, 5), kernel_size=2, hidden=5, steps=3, **ZEROS), (3, 4, 5), "1-lipschitz"),
     ("liresnet", partial(liresnet, 4, (5, 4), depth=3), (4, 5, 4), "bounded"),
     ("identity_conv", partial(IdentityConv2d, 3, 5, 2, scale=2.0, **ZEROS), (3, 4, 5), "bounded"),
+    ("sandwich", partial(Sandwich, 7, 4), (7,), "1-lipschitz"),
+    ("sandwich_tall", partial(Sandwich, 3, 5), (3,), "1-lipschitz"),
     ("lipnext", partial(lipnext, 8, (4, 3)), (8, 4, 3), "orthogonal"),
     ("gram_k3", partial(GramConv2d, 2, 4, 3, image_size=(5, 4)), (2, 5, 4), "1-lipschitz"),
     (

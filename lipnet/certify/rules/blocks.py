@@ -2,18 +2,28 @@
 
 import functools
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
-from lipnet.certify.bound import BoundOfPart, Shape, image_size, output_shape, register_composition, register_rule
+from lipnet.certify.bound import (
+    BoundOfPart,
+    Refusal,
+    Shape,
+    image_size,
+    output_shape,
+    register_composition,
+    register_rule,
+)
 from lipnet.certify.convolution import Geometry, bias_norm, conv_bound, conv_gain
-from lipnet.certify.norm import up
+from lipnet.certify.norm import EPS, nonnegative_norm_bound, norm_bound, up
 from lipnet.certify.rounding import Follower, Passes, Step, gamma, register_passes, register_step
 from lipnet.certify.walk import parts
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
 from lipnet.layers.blocks.convex_potential import ConvexPotential, PlainConvexPotential
+from lipnet.layers.blocks.sandwich import PlainSandwich, Sandwich
 from lipnet.layers.convolutions.padded import same_padding
 
 
@@ -98,6 +108,35 @@ def _kernel_norms(module: ConvexPotential | PlainConvexPotential, shape: Shape) 
     padding = same_padding(module.kernel_size)
     places = Geometry(size, (1, 1), (1, 1), (padding, padding), 1, module.padding_mode == "circular")
     return conv_bound(kernel, places), conv_gain(kernel, places)
+
+
+@register_rule(Sandwich)
+def _sandwich(module: Sandwich, shape: Shape) -> float:
+    """Whatever Ψ is, the squared norm of ``[A B]``."""
+    return up(norm_bound(module.rows.weight.detach().double().cpu()) ** 2)
+
+
+@register_rule(PlainSandwich)
+def _plain_sandwich(module: PlainSandwich, shape: Shape) -> float:
+    scale = module.scale.detach().double().cpu()
+    if not bool((scale > 0).all()):
+        raise Refusal("its scales, which prove its constant, are not all positive")
+    outer, inner = (part.detach().double().cpu() for part in (module.outer, module.inner))
+    rows = torch.cat((outer.mT / scale[:, None], inner * scale[:, None]), dim=1) / math.sqrt(2)
+    return up(norm_bound(rows, 4 * EPS * float(torch.linalg.matrix_norm(rows))) ** 2)
+
+
+@register_step(Sandwich, PlainSandwich)
+def _sandwich_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
+    """``P relu(Q x + b)``: as two layers; the entries of P and Q may themselves be off by a few ulps."""
+    plain = module.plain() if isinstance(module, Sandwich) else module
+    inner, outer = (nonnegative_norm_bound(part.detach().double().cpu().abs()) for part in (plain.inner, plain.outer))
+    vectors = math.prod(shape[:-1])
+    bias = math.sqrt(vectors) * float(torch.linalg.vector_norm(plain.bias.detach().double()))
+    width = max(plain.in_features, plain.out_features)
+    error = 2 * gamma(width + 16, precision) * (1 + 1e-4) * outer * (1 + 1e-4)
+    lost = 8 * (width + 4) * math.sqrt(vectors * width) * precision.tiny * (1 + inner) * (1 + outer)
+    return Step(up(max(1.0, outer) * bias), error * inner + lost, error * bias + lost, gain=max(inner, outer * inner))
 
 
 @register_rule(Cones)

@@ -12,6 +12,8 @@ from lipnet.certify.faithful import hooked, unfaithful, unreadable
 from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.layers.activations.spline import LinearSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
+from lipnet.layers.blocks.convex_potential import ConvexPotential
+from lipnet.layers.blocks.sandwich import Sandwich
 from lipnet.layers.constrained import Constrained
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
@@ -88,8 +90,9 @@ def _hard(module: Any) -> nn.Module:
 
 def _obstacle(module: nn.Module) -> str | None:
     """Why what ``_convert`` makes of the module may compute something else than the module."""
-    if isinstance(module, LinearSpline):
-        return unfaithful(module, LinearSpline)
+    whole = nearest_type(module, (ConvexPotential, LinearSpline, Sandwich))  # converted as it is, parts included
+    if whole is not None:
+        return unfaithful(module, whole)
     if not isinstance(module, Constrained):
         return hooked(module) or unreadable(module, parts=False)
     kind = nearest_type(module, LINEAR_LAYERS)
@@ -104,6 +107,16 @@ def _convert(layer: nn.Module, blocked: bool) -> nn.Module:
 @_convert.register
 def _(layer: LinearSpline, blocked: bool) -> nn.Module:
     return layer.fixed()
+
+
+@_convert.register
+def _(layer: ConvexPotential, blocked: bool) -> nn.Module:
+    return layer.plain()
+
+
+@_convert.register
+def _(layer: Sandwich, blocked: bool) -> nn.Module:
+    return layer.plain()
 
 
 @_convert.register

@@ -70,7 +70,8 @@ def _constant(layer: Layer) -> float:
         raise TypeError(f"{layer.name} ({type(layer.module).__name__}): layers must follow each other in a row")
     if isinstance(layer.module, UnitRowLinear):
         return math.sqrt(layer.module.out_features)
-    if isinstance(layer.module, Constrained) and not isinstance(layer.module, Estimated):
+    known = isinstance(layer.module, Constrained) and layer.module.bounded_by_one
+    if known and not isinstance(layer.module, Estimated):
         return 1.0
     if isinstance(layer.module, Estimated) or list(layer.module.parameters()):
         raise TypeError(f"{layer.name} ({layer.module}): nothing bounds its Lipschitz constant while it trains")

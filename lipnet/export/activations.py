@@ -1,6 +1,7 @@
 """Activations in an export, derived from the registry: an option's class, its keys as arguments, and its own source.
 
-The class may say by ``exported_as`` that another one, built from the same keys, computes the same in torch alone.
+One that learns of each channel keeps their number as ``channels``. The class may say by ``exported_as`` that another
+one, built from the same keys, computes the same in torch alone.
 """
 
 import builtins
@@ -18,8 +19,8 @@ from torch.nn import functional
 
 from lipnet.errors import UserError
 from lipnet.export.part import Part
-from lipnet.options.checks import Check
-from lipnet.options.registry import GROUPS, Option
+from lipnet.options.checks import Check, whole
+from lipnet.options.registry import GROUPS, Option, taken
 
 # What an exported network's code imports, by the names that it has there.
 IMPORTED = {"torch": torch, "Tensor": Tensor, "nn": nn, "functional": functional, "math": math}
@@ -43,9 +44,10 @@ def _classes() -> Iterator[tuple[Option, type[nn.Module]]]:
 
 
 def _part(option: Option, made: type[nn.Module]) -> Part:
-    checks: dict[str, Check] = {
-        field.name: field.metadata["check"] for field in dataclasses.fields(option.keys) if field.name != "name"
-    }
+    checks: dict[str, Check] = {"channels": whole(1, at_most=2**20)} if "channels" in taken(made, channels=1) else {}
+    for field in dataclasses.fields(option.keys):
+        if field.name != "name":
+            checks[field.name] = field.metadata["check"]
 
     def describe(layer: Any) -> dict[str, Any]:
         return {key: getattr(layer, key) for key in checks}

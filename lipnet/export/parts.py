@@ -18,9 +18,14 @@ from lipnet.export.part import Part
 from lipnet.layers.activations.spline import FixedSpline, PlainSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
+from lipnet.layers.blocks.convex_potential import PlainConvexPotential
+from lipnet.layers.blocks.lipnext import ChannelShift
+from lipnet.layers.blocks.sandwich import PlainSandwich
+from lipnet.layers.centering import BatchCentering
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.shape import FitChannels, Normalize, PixelUnshuffle, Scale
 from lipnet.layers.shuffle import ChannelShuffle
+from lipnet.layers.translation import Translation
 from lipnet.options.checks import boolean, list_of, number, one_of, whole
 
 _COUNT = whole(1, at_most=2**20)
@@ -180,6 +185,40 @@ PARTS: dict[str, Part] = {
         lambda layer: {"splines": layer.splines, "knots": layer.knots, "range": layer.range},
         "PlainSpline({splines}, {knots}, {range})",
         PlainSpline,
+    ),
+    "PlainConvexPotential": Part(
+        PlainConvexPotential,
+        {"channels": _COUNT, "hidden": _COUNT, "kernel_size": _SIZE, "padding_mode": one_of("circular", "zeros")},
+        lambda layer: {
+            "channels": layer.channels, "hidden": layer.hidden, "kernel_size": layer.kernel_size,
+            "padding_mode": layer.padding_mode,
+        },
+        "PlainConvexPotential({channels}, {hidden}, {kernel_size}, {padding_mode!r})",
+        PlainConvexPotential,
+    ),
+    "PlainSandwich": Part(
+        PlainSandwich,
+        {"in_features": _COUNT, "out_features": _COUNT},
+        lambda layer: {"in_features": layer.in_features, "out_features": layer.out_features},
+        "PlainSandwich({in_features}, {out_features})",
+        PlainSandwich,
+    ),
+    "ChannelShift": Part(
+        ChannelShift, {"moved": _COUNT}, lambda layer: {"moved": layer.moved}, "ChannelShift({moved})", ChannelShift
+    ),
+    "Translation": Part(
+        lambda shape: Translation(tuple(shape)),
+        {"shape": list_of(_COUNT, at_least=1)},
+        lambda layer: {"shape": list(layer.shape)},
+        "Translation(tuple({shape}))",
+        Translation,
+    ),
+    "BatchCentering": Part(
+        BatchCentering,
+        {"channels": _COUNT, "momentum": number(at_least=0, at_most=1)},
+        lambda layer: {"channels": layer.channels, "momentum": layer.momentum},
+        "BatchCentering({channels}, {momentum})",
+        BatchCentering,
     ),
     "PReLU": Part(
         nn.PReLU,

@@ -1,17 +1,28 @@
 """Layers with a known Lipschitz constant, used like their ``torch.nn`` counterparts."""
 
+from lipnet.layers.activations.beta_abs import BetaAbs
+from lipnet.layers.activations.householder import Householder
+from lipnet.layers.activations.n_activation import NActivation
 from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
 from lipnet.layers.activations.spline import FixedSpline, LinearSpline, ThresholdedSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
+from lipnet.layers.blocks.convex_potential import ConvexPotential, cpl, sll
+from lipnet.layers.blocks.lipnext import ChannelShift, lipnext
+from lipnet.layers.blocks.liresnet import IdentityConv2d, liresnet
+from lipnet.layers.blocks.sandwich import Sandwich
+from lipnet.layers.centering import BatchCentering
+from lipnet.layers.convolutions.aol import AOLConv2d
 from lipnet.layers.convolutions.bcop import BCOPConv2d
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
+from lipnet.layers.convolutions.gram import GramConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
 from lipnet.layers.convolutions.svcm import SVCMConv2d
+from lipnet.layers.dense.aol import AOLLinear
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
 from lipnet.layers.dense.spectral import SpectralLinear
 from lipnet.layers.dense.unit_rows import UnitRowLinear
@@ -20,24 +31,35 @@ from lipnet.layers.orthogonal import ORTHOGONALIZERS, OrthogonalizationError, bj
 from lipnet.layers.recondition import recondition
 from lipnet.layers.shape import FitChannels, Normalize, PixelUnshuffle, Scale
 from lipnet.layers.shuffle import ChannelShuffle
+from lipnet.layers.translation import Translation
 
 __all__ = [
     "ORTHOGONALIZERS",
+    "AOLConv2d",
+    "AOLLinear",
     "Abs",
     "BCOPConv2d",
+    "BatchCentering",
+    "BetaAbs",
     "BlockedConv2d",
     "BlockedLinear",
+    "ChannelShift",
     "ChannelShuffle",
     "Concat",
     "Cones",
     "ConstrainedConv2d",
+    "ConvexPotential",
     "FitChannels",
     "FixedSpline",
+    "GramConv2d",
     "GroupSort",
+    "Householder",
+    "IdentityConv2d",
     "L2NEConv2d",
     "LearnedShuffle",
     "LinearSpline",
     "MaxMin",
+    "NActivation",
     "Normalize",
     "OSSNConv2d",
     "OrthogonalLinear",
@@ -47,11 +69,17 @@ __all__ = [
     "RKOConv2d",
     "Residual",
     "SVCMConv2d",
+    "Sandwich",
     "Scale",
     "SpectralLinear",
     "ThresholdedSpline",
+    "Translation",
     "UnitRowLinear",
     "bjorck",
     "cholesky",
+    "cpl",
+    "lipnext",
+    "liresnet",
     "recondition",
+    "sll",
 ]

@@ -20,7 +20,10 @@ class Constrained(nn.Module):
     Attributes:
         builders: the methods that make ``weight``. A subclass may define them anew: whoever certifies or converts the
             layer reads what they make.
+        bounded_by_one: whether every weight that it builds has a norm of 1 at most, up to rounding.
     """
+
+    bounded_by_one: ClassVar[bool] = True
 
     builders: ClassVar[frozenset[str]] = frozenset(
         {"free_parameters", "prepare_build", "build_weight", "build_evaluated"}

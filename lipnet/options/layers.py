@@ -39,6 +39,16 @@ class SVCM(Iterated):
 
 
 @dataclass(frozen=True)
+class AOL(PlainConv):
+    steps: int = checked(whole(1, at_most=6))
+
+
+@dataclass(frozen=True)
+class AOLLinear(Named):
+    steps: int = checked(whole(1, at_most=6))
+
+
+@dataclass(frozen=True)
 class Shuffle(Named):
     keep_pairs: bool = checked(boolean)
 
@@ -68,6 +78,11 @@ class LeakyReLU(Named):
 
 
 @dataclass(frozen=True)
+class BetaAbs(Named):
+    share: float = checked(number(at_least=0, at_most=1))
+
+
+@dataclass(frozen=True)
 class Spline(Named):
     knots: int = checked(whole(3, at_most=1025))
     range: float = checked(number(above=0))
@@ -87,6 +102,7 @@ register("conv", "rko", Orthogonalized, "lipnet.layers.convolutions.rko:rko")
 register("conv", "ossn", OSSN, "lipnet.layers.convolutions.ossn:OSSNConv2d")
 register("conv", "svcm", SVCM, "lipnet.layers.convolutions.svcm:SVCMConv2d")
 register("conv", "l2ne", PlainConv, "lipnet.layers.convolutions.l2ne:L2NEConv2d")
+register("conv", "aol", AOL, "lipnet.layers.convolutions.aol:AOLConv2d")
 register("conv", "plain", PlainConv, "lipnet.layers.convolutions.padded:PaddedConv2d")
 
 register("shuffle", "none", code="torch.nn:Identity")
@@ -97,6 +113,7 @@ register("shuffle", "learned", LearnedShuffle, "lipnet.layers.learned_shuffle:le
 register("linear", "orthogonal", code="lipnet.layers.dense.orthogonal:OrthogonalLinear")
 register("linear", "bjorck", Iterated, "lipnet.layers.dense.orthogonal:bjorck_linear")
 register("linear", "spectral", Iterated, "lipnet.layers.dense.spectral:SpectralLinear")
+register("linear", "aol", AOLLinear, "lipnet.layers.dense.aol:AOLLinear")
 register("linear", "plain", code="torch.nn:Linear")
 
 register("activation", "maxmin", code="lipnet.layers.activations.sorting:MaxMin", groups=lambda option: 2)
@@ -112,4 +129,7 @@ register("activation", "leaky_relu", LeakyReLU, "torch.nn:LeakyReLU")
 register("activation", "prelu", code="lipnet.layers.activations.learned_slopes:prelu")
 register("activation", "abs", code="lipnet.layers.activations.sorting:Abs")
 register("activation", "identity", code="torch.nn:Identity")
+register("activation", "householder", code="lipnet.layers.activations.householder:Householder", groups=lambda option: 2)
+register("activation", "n_activation", code="lipnet.layers.activations.n_activation:NActivation")
+register("activation", "beta_abs", BetaAbs, "lipnet.layers.activations.beta_abs:BetaAbs")
 register("activation", "spline", Spline, "lipnet.layers.activations.spline:spline")

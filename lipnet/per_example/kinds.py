@@ -9,6 +9,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
+from lipnet.layers.centering import BatchCentering
 from lipnet.layers.constrained import Constrained
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d, EstimatedConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
@@ -113,6 +114,8 @@ def _mixes(module: nn.Module) -> str:
     kind = type(module).__name__
     if isinstance(module, _BatchNorm) and (module.training or module.running_mean is None):
         return f"({kind}) normalises by the batch; nn.GroupNorm and nn.InstanceNorm do not"
+    if isinstance(module, BatchCentering) and module.training:
+        return f"({kind}) subtracts the mean of the batch"
     if isinstance(module, _InstanceNorm) and module.training and module.track_running_stats:
         return f"({kind}) keeps running statistics of all examples; track_running_stats=False does not"
     if getattr(module, "batch_first", True) is False:

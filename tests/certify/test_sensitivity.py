@@ -8,6 +8,7 @@ from lipnet.certify.plain import to_plain
 from lipnet.certify.sensitivity import Inputs, Sensitivity
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
 from lipnet.layers.blocks.composition import Residual
+from lipnet.layers.convolutions.aol import AOLConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
@@ -33,6 +34,7 @@ NETWORKS = {
     "bcop, groups": lambda: _conv(BCOPConv2d, groups=2),
     "rko": lambda: _conv(RKOConv2d),
     "l2ne": lambda: _conv(L2NEConv2d),
+    "aol": lambda: _conv(AOLConv2d, steps=2),
 }
 
 

@@ -105,16 +105,15 @@ BAD = [
     ),
     (
         "conv=bcp",
-        "conv=bcp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain.",
+        f"conv=bcp: no such option; did you mean bcop? conv takes {', '.join(GROUPS['conv'])}.",
     ),
     (
         "linear=bjork",
-        "linear=bjork: no such option; did you mean bjorck? linear takes orthogonal, bjorck, spectral, plain.",
+        f"linear=bjork: no such option; did you mean bjorck? linear takes {', '.join(GROUPS['linear'])}.",
     ),
     (
         "activation=minmax",
-        "activation=minmax: no such option; did you mean maxmin? "
-        "activation takes maxmin, groupsort, relu, leaky_relu, prelu, abs, identity, spline.",
+        f"activation=minmax: no such option; did you mean maxmin? activation takes {', '.join(GROUPS['activation'])}.",
     ),
     (
         "dataset=minst",

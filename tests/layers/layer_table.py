@@ -7,21 +7,26 @@ from torch import nn
 
 from lipnet.layers import (
     Abs,
+    AOLConv2d,
+    AOLLinear,
     BCOPConv2d,
     ChannelShuffle,
     FitChannels,
     FixedSpline,
     GroupSort,
+    Householder,
     L2NEConv2d,
     LearnedShuffle,
     LinearSpline,
     MaxMin,
+    NActivation,
     Normalize,
     OrthogonalLinear,
     OSSNConv2d,
     PaddedConv2d,
     PixelUnshuffle,
     RKOConv2d,
+    Sandwich,
     Scale,
     SpectralLinear,
     SVCMConv2d,
@@ -29,7 +34,14 @@ from lipnet.layers import (
     UnitRowLinear,
     bjorck,
 )
+from lipnet.layers.activations.beta_abs import BetaAbs
 from lipnet.layers.activations.learned_slopes import prelu
+from lipnet.layers.blocks.convex_potential import cpl, sll
+from lipnet.layers.blocks.lipnext import lipnext
+from lipnet.layers.blocks.liresnet import IdentityConv2d, liresnet
+from lipnet.layers.centering import BatchCentering
+from lipnet.layers.convolutions.gram import GramConv2d
+from lipnet.layers.translation import Translation
 
 ZEROS = {"padding_mode": "zeros"}
 BJORCK = {"orthogonalize": bjorck}
@@ -37,6 +49,20 @@ BJORCK = {"orthogonalize": bjorck}
 
 def bcop(inputs: int, outputs: int, kernel_size: int, **options: object) -> Callable[[], nn.Module]:
     return partial(BCOPConv2d, inputs, outputs, kernel_size, **options)
+
+
+def turned(channels: int) -> Householder:
+    """With a line in each direction."""
+    layer = Householder(channels)
+    nn.init.uniform_(layer.angles, -7, 7)
+    return layer
+
+
+def centred(channels: int) -> BatchCentering:
+    """In evaluation: in training an output depends on the other examples, so that it has no Jacobian of its own."""
+    layer = BatchCentering(channels).eval()
+    layer.running_mean.normal_()
+    return layer
 
 
 def bent(channels: int, knots: int, reach: float) -> FixedSpline:
@@ -105,6 +131,14 @@ LAYERS = [
     ("l2ne_k3", partial(L2NEConv2d, 2, 4, 3), (2, 5, 4), "1-lipschitz"),
     ("l2ne_stride2_k4", partial(L2NEConv2d, 2, 5, 4, stride=2), (2, 6, 6), "1-lipschitz"),
     ("l2ne_zeros_groups2", partial(L2NEConv2d, 4, 6, 3, groups=2, **ZEROS), (4, 4, 5), "1-lipschitz"),
+    ("aol_k3", partial(AOLConv2d, 2, 4, 3), (2, 5, 4), "1-lipschitz"),
+    ("aol_square", partial(AOLConv2d, 4, 4, 3), (4, 4, 5), "1-lipschitz"),
+    ("aol_fewer_out", partial(AOLConv2d, 5, 3, 2, bias=False), (5, 4, 4), "1-lipschitz"),
+    ("aol_three_steps", partial(AOLConv2d, 3, 4, 3, steps=3), (3, 5, 4), "1-lipschitz"),
+    ("aol_stride2_k4", partial(AOLConv2d, 2, 5, 4, stride=2, steps=2), (2, 6, 6), "1-lipschitz"),
+    ("aol_groups2_dilation2", partial(AOLConv2d, 4, 6, 3, groups=2, dilation=2, steps=2), (4, 5, 5), "1-lipschitz"),
+    ("aol_zeros_groups2", partial(AOLConv2d, 4, 6, 3, groups=2, **ZEROS), (4, 4, 5), "1-lipschitz"),
+    ("aol_image_smaller_than_kernel", partial(AOLConv2d, 4, 3, 5, steps=2), (4, 2, 3), "1-lipschitz"),
     ("ossn_k3", partial(OSSNConv2d, 2, 4, 3, image_size=(5, 4)), (2, 5, 4), "1-lipschitz"),
     ("ossn_stride2_k4", partial(OSSNConv2d, 2, 5, 4, stride=2, image_size=(6, 8)), (2, 6, 8), "1-lipschitz"),
     ("ossn_zeros", partial(OSSNConv2d, 3, 4, 3, image_size=(4, 5), **ZEROS), (3, 4, 5), "1-lipschitz"),
@@ -118,6 +152,9 @@ LAYERS = [
     ("svcm_stride2_k4", partial(SVCMConv2d, 2, 5, 4, stride=2, image_size=(6, 8), every=7), (2, 6, 8), "1-lipschitz"),
     ("spectral_wide", partial(SpectralLinear, 12, 5), (12,), "1-lipschitz"),
     ("spectral_tall", partial(SpectralLinear, 5, 12), (5,), "1-lipschitz"),
+    ("aol_linear_wide", partial(AOLLinear, 12, 5), (12,), "1-lipschitz"),
+    ("aol_linear_tall", partial(AOLLinear, 5, 12), (5,), "1-lipschitz"),
+    ("aol_linear_square_steps", partial(AOLLinear, 8, 8, steps=4), (8,), "1-lipschitz"),
     ("unit_rows_wide", partial(UnitRowLinear, 12, 5), (12,), "unit rows"),
     ("unit_rows_tall", partial(UnitRowLinear, 5, 12), (5,), "unit rows"),
     ("linear_wide", partial(OrthogonalLinear, 12, 5), (12,), "orthogonal"),
@@ -134,6 +171,10 @@ LAYERS = [
     ("groupsort_4", partial(GroupSort, 4), (8, 2, 3), "orthogonal"),
     ("groupsort_all", partial(GroupSort, None), (7, 2, 2), "orthogonal"),
     ("abs", Abs, (3, 4, 2), "orthogonal"),
+    ("householder", partial(Householder, 6), (6, 3, 2), "orthogonal"),
+    ("householder_turned", partial(turned, 10), (10,), "orthogonal"),
+    ("n_activation", partial(NActivation, 5), (5, 3, 2), "orthogonal"),
+    ("n_activation_flat", partial(NActivation, 6), (6,), "orthogonal"),
     ("spline", partial(LinearSpline, 6), (6, 3, 2), "1-lipschitz"),
     ("spline_shared", partial(LinearSpline, 6, 4, 1.5, "relu", shared=True), (5, 3, 2), "1-lipschitz"),
     ("spline_free", partial(LinearSpline, 6, 5, 1.0, "relu", constrained=False), (6, 2), "bounded"),
@@ -141,8 +182,27 @@ LAYERS = [
     ("spline_fixed", partial(bent, 6, 18, 1.3), (6, 3, 2), "1-lipschitz"),
     ("leaky_relu", nn.LeakyReLU, (3, 4, 2), "1-lipschitz"),
     ("prelu", partial(prelu, 3), (3, 4, 2), "1-lipschitz"),
+    ("beta_abs", partial(BetaAbs, 5), (5, 2, 3), "orthogonal"),
     ("relu", nn.ReLU, (3, 4, 2), "1-lipschitz"),
     ("identity", nn.Identity, (3, 4, 2), "orthogonal"),
+    ("cpl", partial(cpl, 4, (5, 4)), (4, 5, 4), "1-lipschitz"),
+    ("cpl_zeros", partial(cpl, 3, (4, 5), kernel_size=2, hidden=5, **ZEROS), (3, 4, 5), "1-lipschitz"),
+    ("sll", partial(sll, 4, (5, 4)), (4, 5, 4), "1-lipschitz"),
+    ("sll_zeros", partial(sll, 3, (4, 5), kernel_size=2, hidden=5, steps=3, **ZEROS), (3, 4, 5), "1-lipschitz"),
+    ("liresnet", partial(liresnet, 4, (5, 4), depth=3), (4, 5, 4), "bounded"),
+    ("identity_conv", partial(IdentityConv2d, 3, 5, 2, scale=2.0, **ZEROS), (3, 4, 5), "bounded"),
+    ("sandwich", partial(Sandwich, 7, 4), (7,), "1-lipschitz"),
+    ("sandwich_tall", partial(Sandwich, 3, 5), (3,), "1-lipschitz"),
+    ("lipnext", partial(lipnext, 8, (4, 3)), (8, 4, 3), "orthogonal"),
+    ("gram_k3", partial(GramConv2d, 2, 4, 3, image_size=(5, 4)), (2, 5, 4), "1-lipschitz"),
+    (
+        "gram_stride2_groups2",
+        partial(GramConv2d, 4, 6, 4, 2, groups=2, image_size=6, **ZEROS),
+        (4, 6, 6),
+        "1-lipschitz",
+    ),
+    ("translation", partial(Translation, (1, 4, 2)), (3, 4, 2), "orthogonal"),
+    ("batch_centering", partial(centred, 3), (3, 4, 2), "orthogonal"),
     ("plain_conv", partial(PaddedConv2d, 3, 5, 4, stride=2), (3, 4, 6), "bounded"),
     ("plain_linear", partial(nn.Linear, 7, 4), (7,), "bounded"),
     ("shuffle", partial(ChannelShuffle, [2, 0, 3, 1]), (4, 3, 2), "orthogonal"),

@@ -17,6 +17,7 @@ from lipnet.certify.plain import to_plain
 from lipnet.layers import (
     BCOPConv2d,
     Cones,
+    GramConv2d,
     L2NEConv2d,
     OrthogonalLinear,
     OSSNConv2d,
@@ -40,6 +41,7 @@ CONVOLUTIONS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "l2ne": (L2NEConv2d, (3, 5, 3)),
     "ossn": (partial(OSSNConv2d, image_size=SIZE), (3, 5, 3)),
     "svcm": (partial(SVCMConv2d, image_size=SIZE), (3, 5, 3)),
+    "gram": (partial(GramConv2d, image_size=SIZE), (3, 5, 3)),
     "padded": (PaddedConv2d, (3, 5, 3)),
     "padded_stride": (PaddedConv2d, (3, 5, 4, 2)),
 }

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.layers import (
+    AOLConv2d,
+    AOLLinear,
     BCOPConv2d,
     L2NEConv2d,
     OrthogonalLinear,
@@ -33,6 +35,9 @@ INVARIANT: dict[str, Callable[..., nn.Module]] = {
     "l2ne": partial(L2NEConv2d, 3, 5, 3),
     "l2ne_groups": partial(L2NEConv2d, 4, 6, 3, groups=2),
     "unit_rows": partial(UnitRowLinear, 9, 4),
+    "aol": partial(AOLConv2d, 3, 5, 3, steps=3),
+    "aol_groups": partial(AOLConv2d, 4, 6, 3, groups=2),
+    "aol_linear": partial(AOLLinear, 9, 4, steps=2),
 }
 ESTIMATED: dict[str, Callable[..., nn.Module]] = {
     "ossn": partial(OSSNConv2d, 3, 5, 3, image_size=SIZE),

@@ -140,7 +140,7 @@ def resize_storage(layer: nn.Module) -> None:
     parameter = raw(layer)
     values, storage = parameter.detach().clone(), parameter.untyped_storage()
     size = storage.nbytes()
-    if size > parameter.nbytes:  # other parameters lie in it as well
+    if size > parameter.nbytes or not storage.resizable():  # other parameters, or NumPy, use it as well
         return
     storage.resize_(0)
     storage.resize_(size)

@@ -2,16 +2,29 @@
 
 import functools
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
-from lipnet.certify.bound import BoundOfPart, Shape, output_shape, register_composition, register_rule
-from lipnet.certify.norm import up
+from lipnet.certify.bound import (
+    BoundOfPart,
+    Refusal,
+    Shape,
+    image_size,
+    output_shape,
+    register_composition,
+    register_rule,
+)
+from lipnet.certify.convolution import Geometry, bias_norm, conv_bound, conv_gain
+from lipnet.certify.norm import EPS, nonnegative_norm_bound, norm_bound, up
 from lipnet.certify.rounding import Follower, Passes, Step, gamma, register_passes, register_step
 from lipnet.certify.walk import parts
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
+from lipnet.layers.blocks.convex_potential import ConvexPotential, PlainConvexPotential
+from lipnet.layers.blocks.sandwich import PlainSandwich, Sandwich
+from lipnet.layers.convolutions.padded import same_padding
 
 
 @register_composition(nn.Sequential)
@@ -55,6 +68,75 @@ def _concatenation(module: Concat, shape: Shape, bound: BoundOfPart) -> float:
 @register_passes(Concat)
 def _concatenation_passes(follower: Follower, module: Concat, shape: Shape, before: Passes) -> Passes:
     return functools.reduce(Passes.stacked, [follower.through(part, shape, before) for part in module.branches])
+
+
+@register_rule(ConvexPotential, PlainConvexPotential)
+def _convex_potential(module: ConvexPotential | PlainConvexPotential, shape: Shape) -> float:
+    """The eigenvalues of its Jacobian, ``I - 2 A D Aᵀ``, are between ``1 - 2 |A|²`` and 1."""
+    norm = _kernel_norms(module, shape)[0]
+    return max(1.0, up(2 * up(norm * norm) - 1))
+
+
+@register_step(ConvexPotential, PlainConvexPotential)
+def _convex_potential_step(
+    module: ConvexPotential | PlainConvexPotential, shape: Shape, precision: torch.finfo
+) -> Step:
+    """``x - 2 A relu(Aᵀ x + b)``: two sums of products, and a difference.
+
+    With g the norm of ``|A|``, no smaller than that of A, the first sums are at most ``g |x| + |b|`` and off by γ of
+    that; the second ones are off by g times this error, and by γ g times their own inputs.
+    """
+    gain, kernel = _kernel_norms(module, shape)[1], module.weight
+    pixels, entries = math.prod(shape[1:]), math.prod(shape)
+    bias = bias_norm(module, pixels)
+    error = 4 * gamma(max(kernel[0].numel(), kernel[:, 0].numel()) + 8, precision) * gain * (1 + 1e-6)
+    hidden = max(len(module.bias) * pixels, entries)
+    lost = 8 * (kernel[0].numel() + kernel[:, 0].numel() + 4) * math.sqrt(hidden) * precision.tiny * (1 + gain)
+    whole = 1 + 2 * gain * gain
+    zero = up(2 * max(1.0, gain) * bias)
+    return Step(
+        zero,
+        error * gain + precision.eps * whole + lost,
+        error * bias + precision.eps * zero + lost,
+        gain=max(whole, gain),
+    )
+
+
+def _kernel_norms(module: ConvexPotential | PlainConvexPotential, shape: Shape) -> tuple[float, float]:
+    """Bounds on the norms of the convolution A and of the one with ``|A|``, on images of a shape."""
+    kernel, size = module.weight, image_size(shape, 2)
+    padding = same_padding(module.kernel_size)
+    places = Geometry(size, (1, 1), (1, 1), (padding, padding), 1, module.padding_mode == "circular")
+    return conv_bound(kernel, places), conv_gain(kernel, places)
+
+
+@register_rule(Sandwich)
+def _sandwich(module: Sandwich, shape: Shape) -> float:
+    """Whatever Ψ is, the squared norm of ``[A B]``."""
+    return up(norm_bound(module.rows.weight.detach().double().cpu()) ** 2)
+
+
+@register_rule(PlainSandwich)
+def _plain_sandwich(module: PlainSandwich, shape: Shape) -> float:
+    scale = module.scale.detach().double().cpu()
+    if not bool((scale > 0).all()):
+        raise Refusal("its scales, which prove its constant, are not all positive")
+    outer, inner = (part.detach().double().cpu() for part in (module.outer, module.inner))
+    rows = torch.cat((outer.mT / scale[:, None], inner * scale[:, None]), dim=1) / math.sqrt(2)
+    return up(norm_bound(rows, 4 * EPS * float(torch.linalg.matrix_norm(rows))) ** 2)
+
+
+@register_step(Sandwich, PlainSandwich)
+def _sandwich_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
+    """``P relu(Q x + b)``: as two layers; the entries of P and Q may themselves be off by a few ulps."""
+    plain = module.plain() if isinstance(module, Sandwich) else module
+    inner, outer = (nonnegative_norm_bound(part.detach().double().cpu().abs()) for part in (plain.inner, plain.outer))
+    vectors = math.prod(shape[:-1])
+    bias = math.sqrt(vectors) * float(torch.linalg.vector_norm(plain.bias.detach().double()))
+    width = max(plain.in_features, plain.out_features)
+    error = 2 * gamma(width + 16, precision) * (1 + 1e-4) * outer * (1 + 1e-4)
+    lost = 8 * (width + 4) * math.sqrt(vectors * width) * precision.tiny * (1 + inner) * (1 + outer)
+    return Step(up(max(1.0, outer) * bias), error * inner + lost, error * bias + lost, gain=max(inner, outer * inner))
 
 
 @register_rule(Cones)

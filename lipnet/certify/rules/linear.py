@@ -16,7 +16,7 @@ from lipnet.certify.rounding import Step, gamma, register_step
 from lipnet.certify.spectrum import register_operator
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.constrained import Estimated
-from lipnet.layers.convolutions.constrained import ConstrainedConv2d, EstimatedConv2d
+from lipnet.layers.convolutions.constrained import ConstrainedConv2d, EstimatedConv2d, SizedConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.dense.constrained import ConstrainedLinear
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
@@ -25,7 +25,7 @@ from lipnet.layers.frequency import conv_operator
 
 # Each with a ``forward`` of its own; the subclasses of one differ in how they build their weight.
 DENSE_LAYERS = (ConstrainedLinear, OrthogonalLinear, SpectralLinear, BlockedLinear, nn.Linear)
-CONSTRAINED_CONVOLUTIONS = (ConstrainedConv2d, EstimatedConv2d)
+CONSTRAINED_CONVOLUTIONS = (ConstrainedConv2d, SizedConv2d, EstimatedConv2d)
 PADDED_CONVOLUTIONS = (PaddedConv2d, BlockedConv2d)
 LINEAR_LAYERS = (*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, *DENSE_LAYERS)
 

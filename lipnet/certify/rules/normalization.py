@@ -1,15 +1,17 @@
-"""Scalings: fixed, or learned and fixed in evaluation."""
+"""Scalings and translations: fixed, or learned and fixed in evaluation."""
 
 import math
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lipnet.certify.bound import Refusal, Shape, lipschitz_bound, register_rule
 from lipnet.certify.norm import EPS, up
 from lipnet.certify.rounding import Step, one_product, register_step
+from lipnet.layers.centering import BatchCentering
 from lipnet.layers.shape import Normalize, Scale
+from lipnet.layers.translation import Translation
 
 
 @register_rule(Normalize)
@@ -69,3 +71,32 @@ def _batch_norm_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
     return Step(
         pixels * shift, 8 * precision.eps * lipschitz + lost, 8 * precision.eps * pixels * shift + lost, lipschitz
     )
+
+
+@register_rule(Translation)
+def _translation(module: Translation, shape: Shape) -> float:
+    return 1.0
+
+
+@register_rule(BatchCentering)
+def _centering(module: BatchCentering, shape: Shape) -> float:
+    if module.training:
+        raise Refusal("it subtracts the batch's own mean, so an example's output depends on the others'; call .eval()")
+    return 1.0
+
+
+@register_step(Translation)
+def _translation_step(module: Translation, shape: Shape, precision: torch.finfo) -> Step:
+    return _addition(module.offset, shape, precision)
+
+
+@register_step(BatchCentering)
+def _centering_step(module: BatchCentering, shape: Shape, precision: torch.finfo) -> Step:
+    return _addition(module.running_mean.view(-1, *[1] * (len(shape) - 1)), shape, precision)
+
+
+def _addition(constant: Tensor, shape: Shape, precision: torch.finfo) -> Step:
+    """One sum an entry, with a constant."""
+    entries = math.prod(shape)
+    zero = float(torch.linalg.vector_norm(constant.detach().double().expand(shape))) * (1 + entries * EPS)
+    return Step(zero, precision.eps, precision.eps * zero + 2 * math.sqrt(entries) * precision.tiny)

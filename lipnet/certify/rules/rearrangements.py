@@ -9,13 +9,21 @@ from torch import nn
 from lipnet.certify.bound import Refusal, Shape, image_size, register_rule
 from lipnet.certify.norm import EPS, up
 from lipnet.certify.rounding import exact, register_step
+from lipnet.layers.blocks.lipnext import ChannelShift
 from lipnet.layers.learned_shuffle import LearnedShuffle
 from lipnet.layers.shape import FitChannels, PixelUnshuffle
 from lipnet.layers.shuffle import ChannelShuffle
 
 
 @register_rule(
-    FitChannels, PixelUnshuffle, nn.ChannelShuffle, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle, nn.Unflatten
+    ChannelShift,
+    FitChannels,
+    PixelUnshuffle,
+    nn.ChannelShuffle,
+    nn.Identity,
+    nn.PixelShuffle,
+    nn.PixelUnshuffle,
+    nn.Unflatten,
 )
 def _isometry(module: nn.Module, shape: Shape) -> float:
     return 1.0
@@ -82,9 +90,8 @@ def copies(module: nn.Module, shape: Shape) -> float:
 
 
 register_step(
-    ChannelShuffle, FitChannels, PixelUnshuffle, nn.ChannelShuffle, nn.CircularPad1d, nn.CircularPad2d,
-    nn.CircularPad3d,
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Flatten, nn.Identity, nn.PixelShuffle, nn.PixelUnshuffle,
-    nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d, nn.Unflatten, nn.ZeroPad1d,
-    nn.ZeroPad2d, nn.ZeroPad3d,
+    ChannelShift, ChannelShuffle, FitChannels, PixelUnshuffle, nn.ChannelShuffle, nn.CircularPad1d, nn.CircularPad2d,
+    nn.CircularPad3d, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Flatten, nn.Identity, nn.PixelShuffle,
+    nn.PixelUnshuffle, nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d, nn.Unflatten,
+    nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d,
 )(exact)  # fmt: skip

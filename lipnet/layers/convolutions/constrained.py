@@ -107,11 +107,10 @@ class ConstrainedConv2d(Constrained):
         return shown if self.bias is not None else f"{shown}, bias=False"
 
 
-class EstimatedConv2d(Estimated, ConstrainedConv2d):
-    """A convolution that trains with a cheap estimate of its norm, and evaluates with its exact norm.
+class SizedConv2d(ConstrainedConv2d):
+    """A convolution whose norm is at most 1 on images of ``image_size``; it refuses others.
 
-    ``weight`` is built from ``raw_weight``, of its own shape, in two ways: while training with gradients by
-    ``build_weight``, for anything else by ``build_evaluated``, whose norm is at most 1 on images of ``image_size``.
+    ``weight`` is built from ``raw_weight``, of its own shape.
 
     Args:
         image_size: height and width of the inputs, or one number for both.
@@ -156,3 +155,14 @@ class EstimatedConv2d(Estimated, ConstrainedConv2d):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, image_size={self.image_size}"
+
+
+class EstimatedConv2d(Estimated, SizedConv2d):
+    """A convolution that trains with a cheap estimate of its norm, and evaluates with its exact norm.
+
+    ``weight`` is built in two ways: while training with gradients by ``build_weight``, for anything else by
+    ``build_evaluated``, whose norm is at most 1 on images of ``image_size``.
+
+    Args:
+        all: as for ``SizedConv2d``.
+    """

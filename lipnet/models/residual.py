@@ -7,6 +7,8 @@ compare layers; with ``down=conv`` the LipConvNet of Singla and Feizi 2021 (arXi
 from torch import nn
 
 from lipnet.layers.blocks.composition import Residual
+from lipnet.layers.blocks.table import BLOCKS
+from lipnet.layers.centering import BatchCentering
 from lipnet.layers.shape import FitChannels, PixelUnshuffle, Scale
 from lipnet.models.choices import Shape, activation, convolution
 from lipnet.models.fully_connected import linear_stack
@@ -43,19 +45,31 @@ def _stem(config: Config, channels: int, wider: int, kernel_size: int, size: tup
     if of_kind(config.model, ResidualNet).stem == "zeros":
         return [FitChannels(wider)]
     make = convolution(config, size, grouped=False)  # it mixes the colours
-    return [make(channels, wider, kernel_size, 1), activation(config, wider)]
+    return [make(channels, wider, kernel_size, 1), *_activation(config, wider)]
 
 
 def _down(config: Config, channels: int, wider: int, size: tuple[int, int]) -> list[nn.Module]:
     """To half the resolution."""
     if of_kind(config.model, ResidualNet).down == "crop":
         return [FitChannels(wider // _HALVED**2), PixelUnshuffle(_HALVED)]
-    return [convolution(config, size)(channels, wider, _HALVED, _HALVED), activation(config, wider)]
+    return [convolution(config, size)(channels, wider, _HALVED, _HALVED), *_activation(config, wider)]
 
 
 def _block(config: Config, channels: int, kernel_size: int, size: tuple[int, int]) -> list[nn.Module]:
     """Layers from images of so many channels to images of the same shape."""
-    layers = [convolution(config, size)(channels, channels, kernel_size, 1), activation(config, channels)]
-    if of_kind(config.model, ResidualNet).block == "mean":
+    option = of_kind(config.model, ResidualNet)
+    if option.block in BLOCKS:
+        keys = {"padding_mode": config.conv.own_keys().get("padding_mode", "circular")}
+        if option.block == "liresnet":
+            keys["depth"] = sum(option.blocks)
+        return [BLOCKS[option.block](channels, size, kernel_size=kernel_size, **keys)]
+    layers = [convolution(config, size)(channels, channels, kernel_size, 1), *_activation(config, channels)]
+    if option.block == "mean":
         return [Residual(nn.Sequential(*layers, Scale(0.5)), Scale(0.5))]
     return layers
+
+
+def _activation(config: Config, channels: int) -> list[nn.Module]:
+    """What follows a convolution."""
+    centered = of_kind(config.model, ResidualNet).centering
+    return [*([BatchCentering(channels)] if centered else []), activation(config, channels)]

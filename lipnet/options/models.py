@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lipnet.options.checks import checked, list_of, number, one_of, optional, path, text, whole
+from lipnet.options.checks import boolean, checked, list_of, number, one_of, optional, path, text, whole
 from lipnet.options.option import Named
 from lipnet.options.registry import register
 
@@ -63,9 +63,10 @@ class ResidualNet(Named):
     channels: list[int] = checked(list_of(whole(1), at_least=1))
     blocks: list[int] = checked(list_of(whole(1), at_least=1))
     kernel_sizes: list[int] = checked(list_of(whole(1), at_least=1))
-    block: str = checked(one_of("conv", "mean"))
+    block: str = checked(one_of("conv", "mean", "cpl", "sll", "liresnet", "lipnext"))
     stem: str = checked(one_of("conv", "zeros"))
     down: str = checked(one_of("crop", "conv"))
+    centering: bool = checked(boolean)
     hidden: list[int] = checked(list_of(whole(1)))
     head: str = checked(one_of("same", "normalized"))
 

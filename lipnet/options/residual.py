@@ -6,6 +6,7 @@ from typing import Any
 from lipnet.options.models import ResidualNet
 
 _KEPT = 4  # channels that a pixel-unshuffle makes of one
+_SHIFTED = 4  # channels that a block of lipnext moves at least
 
 
 def check_residual(model: ResidualNet, conv: Any, dataset: str, shape: tuple[int, ...]) -> Iterator[str]:
@@ -61,6 +62,11 @@ def _check_channels(model: ResidualNet, conv: Any, shape: tuple[int, ...]) -> It
             f"model.channels[0]={model.channels[0]}: with model.stem=zeros nothing of the image may be left out, so "
             f"this must be at least {seen}."
         )
+    if model.block == "lipnext":
+        for index, width in enumerate(model.channels):
+            if width < _SHIFTED:
+                least = f"use at least {_SHIFTED}"
+                yield f"model.channels[{index}]={width}: lipnext moves four groups of channels; {least}."
     groups = getattr(conv, "groups", None) or 1
     for index, width in enumerate(model.channels):
         if width % groups:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -44,16 +46,39 @@ def test_the_layers_are_those_described(overrides, make_config):
     assert [described(layer) for layer in network[1:]] == ARCHITECTURES[overrides]
 
 
-@pytest.mark.parametrize("conv", ["bcop", "rko", "l2ne", "ossn"])
-@pytest.mark.parametrize("block", ["conv", "mean"])
-def test_it_is_1_lipschitz_and_no_pair_is_stretched(block, conv, make_config):
-    network = build(make_config, f"model.block={block}", f"conv={conv}").double()
+CHOICES = [
+    *(("conv", conv) for conv in ("bcop", "rko", "l2ne", "ossn", "aol")),
+    *((block, "bcop") for block in ("mean", "cpl", "sll", "lipnext")), ("mean", "rko"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("centering", [False, True])
+@pytest.mark.parametrize(("block", "conv"), CHOICES)
+def test_it_is_1_lipschitz_and_no_pair_is_stretched(block, conv, centering, make_config):
+    network = build(make_config, f"model.block={block}", f"conv={conv}", f"model.centering={centering}").double()
+    network.train()(torch.rand(8, *SHAPE, dtype=torch.float64))
+    network.eval()
     assert lipschitz_bound(network, SHAPE) < 1 + 1e-5
     images = torch.rand(16, *SHAPE, dtype=torch.float64)
     others = images + 0.01 * torch.randn(16, *SHAPE, dtype=torch.float64)
     with torch.no_grad():
         stretched = (network(images) - network(others)).norm(dim=1) / (images - others).flatten(1).norm(dim=1)
     assert float(stretched.max()) <= 1
+
+
+def test_what_is_not_1_lipschitz_is_counted(make_config):
+    network = build(make_config, "model.block=liresnet").double()
+    bound = lipschitz_bound(network, SHAPE)
+    assert 1.05 < bound < 5
+    image = torch.rand(1, *SHAPE, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(network, image).reshape(10, -1)
+    assert float(torch.linalg.matrix_norm(jacobian, ord=2)) <= bound
+
+
+def test_channels_are_centred_before_activations(make_config):
+    layers = [type(layer).__name__ for layer in build(make_config, "model.centering=true", "model.down=conv")]
+    assert all(before == "BatchCentering" for before, layer in pairwise(layers[:-3]) if layer == "MaxMin")
+    assert layers.count("BatchCentering") == 5
 
 
 def test_a_mean_of_two_is_what_the_block_says(make_config):

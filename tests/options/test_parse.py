@@ -706,6 +706,11 @@ PROBLEMS = [
         ],
     ),
     (
+        ["model=residual"],
+        {"model.channels": [2, 32, 64], "model.kernel_sizes": [3, 1, 1], "model.block": "lipnext"},
+        ["model.channels[0]=2: lipnext moves four groups of channels; use at least 4."],
+    ),
+    (
         ["model=residual", "task=wasserstein", "dataset=cone", "loss=kantorovich"],
         {},
         ["model=residual: needs images, and dataset=cone draws vectors; use model=fc."],

@@ -44,7 +44,7 @@ class GanTraining(Named):
 
 @dataclass(frozen=True)
 class Online(Named):
-    aggregator: str = checked(one_of("weak", "hedge", "leader", "uniform"))
+    aggregator: str = checked(one_of("weak", "hedge", "adahedge", "leader", "uniform"))
     rate: float = checked(number(above=0))
     window: int = checked(whole(1))
     updates: float = checked(number(at_least=0, at_most=100))

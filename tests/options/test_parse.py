@@ -549,7 +549,7 @@ PROBLEMS = [
             "task.baselines": ["rigde"],
         },
         [
-            "task.aggregator=best: must be one of weak, hedge, leader, uniform.",
+            "task.aggregator=best: must be one of weak, hedge, adahedge, leader, uniform.",
             f"task.rate=0: {NUMBER} > 0.",
             "task.window=0: must be a whole number >= 1.",
             f"task.updates=-1: {NUMBER} >= 0 and <= 100.",

@@ -5,7 +5,7 @@ import torch
 
 from lipnet.tasks.online.aggregation import Aggregation
 
-KINDS = ("weak", "hedge", "leader", "uniform")
+KINDS = ("weak", "hedge", "adahedge", "leader", "uniform")
 
 
 def played(kind, rate, losses):
@@ -52,7 +52,7 @@ SEQUENCES = {
 
 
 @pytest.mark.parametrize("rate", [0.1, 1.0, 10.0])
-@pytest.mark.parametrize("kind", ["weak", "hedge"])
+@pytest.mark.parametrize("kind", ["weak", "hedge", "adahedge"])
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_the_regret_is_within_its_bound(name, kind, rate):
     losses = SEQUENCES[name]
@@ -77,11 +77,43 @@ def test_losses_that_are_no_numbers_any_more_raise_nothing():
     assert found.regret_bound() == float("inf")
 
 
-def test_it_goes_on_where_it_was():
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_adahedge_is_the_same_in_any_unit(name):
+    losses = SEQUENCES[name]
+    (one, total), (other, scaled) = (played("adahedge", 1.0, unit * losses) for unit in (1.0, 2.0**-20))
+    torch.testing.assert_close(one.weights(), other.weights())
+    assert scaled == pytest.approx(2.0**-20 * total)
+    assert other.regret_bound() == pytest.approx(2.0**-20 * one.regret_bound())
+
+
+def test_adahedge_by_hand():
+    """Two experts: the leader alone at first; then the rate is log 2 over what the mean lost on the mix loss."""
+    found = Aggregation(2, "adahedge", 1.0)
+    assert found.weights().tolist() == [0.5, 0.5]
+    found.learn(torch.tensor([0.0, 1.0], dtype=torch.float64))  # the mean 0.5, and the least total grows by 0
+    assert found.regret_bound() == 0.5
+    rate = math.log(2) / 0.5
+    first = 1 / (1 + math.exp(-rate))
+    assert float(found.weights()[0]) == pytest.approx(first)
+    found.learn(torch.tensor([1.0, 0.0], dtype=torch.float64))
+    mix = -math.log(first * math.exp(-rate) + 1 - first) / rate
+    assert found.regret_bound() == pytest.approx(0.5 + 0.5 + first - mix)
+
+
+def test_adahedge_finds_a_small_difference():
+    """Losses of a thousandth: at the rate 1/sqrt(n) of the weak algorithm all experts keep nearly the same weight."""
+    losses = torch.rand(4000, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 1e-3
+    losses[:, 2] -= 2e-4
+    (ada, _), (weak, _) = (played(kind, 1.0, losses) for kind in ("adahedge", "weak"))
+    assert float(ada.weights()[2]) > 0.9 > 0.3 > float(weak.weights()[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_goes_on_where_it_was(kind):
     losses = torch.rand(40, 3, dtype=torch.float64)
-    whole, _ = played("weak", 1.0, losses)
-    first, _ = played("weak", 1.0, losses[:25])
-    second = Aggregation(3, "weak", 1.0)
+    whole, _ = played(kind, 1.0, losses)
+    first, _ = played(kind, 1.0, losses[:25])
+    second = Aggregation(3, kind, 1.0)
     second.load_state_dict(first.state_dict())
     for row in losses[25:]:
         second.learn(row)

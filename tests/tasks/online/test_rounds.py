@@ -162,12 +162,12 @@ def test_what_is_proved_is_checked(tmp_path, monkeypatch):
     assert issubclass(CertificateViolation, RuntimeError)
 
 
-@pytest.mark.parametrize("aggregator", ["weak", "hedge", "leader", "uniform"])
+@pytest.mark.parametrize("aggregator", ["weak", "hedge", "adahedge", "leader", "uniform"])
 @pytest.mark.parametrize("loss", ["squared", "absolute", "pinball"])
 def test_every_aggregator_and_loss_runs(tmp_path, aggregator, loss):
     run(tmp_path, *ROUNDS, f"task.aggregator={aggregator}", f"loss={loss}", "dataset.rounds=12")
     found = results(tmp_path)["online"]
-    assert ("regret_bound" in found) == (aggregator in ("weak", "hedge"))
+    assert ("regret_bound" in found) == (aggregator in ("weak", "hedge", "adahedge"))
 
 
 @pytest.mark.parametrize("task", ["evaluate", "export"])

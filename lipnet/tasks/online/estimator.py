@@ -46,7 +46,7 @@ class LipschitzRegressor(_Regressor):
         hidden: Sequence[int] = (16, 16),
         loss: str = "squared",
         quantile: float = 0.9,
-        aggregator: str = "weak",
+        aggregator: str = "adahedge",
         rate: float = 1.0,
         window: int = 4000,
         updates: float = 0.5,

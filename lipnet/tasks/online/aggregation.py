@@ -63,12 +63,17 @@ class Aggregation:
 
     def _mixability_gap(self, losses: Tensor) -> float:
         """How much more the weighted mean of a round's losses is than its mix loss."""
+        if len(losses) == 1:
+            return 0.0
         weights, least = self.weights(), losses.min()
         mean = float(weights @ (losses - least))
         if not self._slack:  # the mix loss at an infinite rate: what the least total loss grows by
             return max(0.0, mean - float((self.losses + losses).min() - self.losses.min() - least))
         rate = self._rate(self.rounds + 1)
-        mix = -float(torch.log(weights @ torch.exp(-rate * (losses - least)))) / rate
+        if not rate:  # after losses that are infinite
+            return 0.0
+        logs = torch.log_softmax(-rate * (self.losses - self.losses.min()), 0)  # weights may be too small for numbers
+        mix = -float(torch.logsumexp(logs - rate * (losses - least), 0)) / rate
         return max(0.0, mean - mix)
 
     def regret_bound(self) -> float | None:

@@ -47,6 +47,7 @@ SEQUENCES = {
     "one is good": torch.rand(300, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     * torch.tensor([1.0, 1.0, 0.2, 1.0, 1.0]),
     "against the leader": against_the_leader(300),
+    "a small gap, then a large one": torch.tensor([[0.0, 1e-9]] * 3 + [[1e3, 0.0]] * 50, dtype=torch.float64),
     "large": 50 * torch.rand(200, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64),
 }
 
@@ -73,8 +74,10 @@ def test_nothing_is_proved_of_the_others():
 
 def test_losses_that_are_no_numbers_any_more_raise_nothing():
     """The experts have diverged, which is said where they learn."""
-    found, _ = played("weak", 1.0, torch.tensor([[1.0, 1e200], [1.0, float("inf")]], dtype=torch.float64))
-    assert found.regret_bound() == float("inf")
+    losses = torch.tensor([[1.0, 1e200], [1.0, float("inf")], [1.0, float("nan")]], dtype=torch.float64)
+    assert played("weak", 1.0, losses[:2])[0].regret_bound() == float("inf")
+    for kind in KINDS:
+        played(kind, 1.0, losses)
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
@@ -98,6 +101,13 @@ def test_adahedge_by_hand():
     found.learn(torch.tensor([1.0, 0.0], dtype=torch.float64))
     mix = -math.log(first * math.exp(-rate) + 1 - first) / rate
     assert found.regret_bound() == pytest.approx(0.5 + 0.5 + first - mix)
+
+
+def test_one_expert_is_never_regretted():
+    found, total = played("adahedge", 1.0, torch.rand(9, 1, dtype=torch.float64))
+    assert found.regret_bound() == 0
+    assert found.weights().tolist() == [1]
+    assert total > 0
 
 
 def test_adahedge_finds_a_small_difference():

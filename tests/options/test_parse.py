@@ -659,6 +659,45 @@ PROBLEMS = [
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.weight": -1}, [f"shuffle.weight=-1: {NUMBER} >= 0."]),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.ramp": 2}, [f"shuffle.ramp=2: {NUMBER} >= 0 and <= 1."]),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.harden": 0}, [f"shuffle.harden=0: {NUMBER} > 0 and <= 1."]),
+    # margins of pairs of classes
+    (
+        ["conv=plain"],
+        {"loss.per_pair": True},
+        [
+            "loss.per_pair=true: with conv=plain nothing bounds what is before the last layer; use constrained layers, "
+            "or loss.per_pair=false."
+        ],
+    ),
+    (
+        ["model=fc", "linear=plain"],
+        {"loss.per_pair": True},
+        [
+            "loss.per_pair=true: with linear=plain nothing bounds what is before the last layer; use constrained "
+            "layers, or loss.per_pair=false."
+        ],
+    ),
+    (
+        NARROW,
+        {"loss.per_pair": True},
+        ["loss.per_pair=true: nothing bounds model=shufflenet; use loss.per_pair=false."],
+    ),
+    # each loss
+    ([], {"loss.schedule": "step"}, ["loss.schedule=step: must be one of constant, linear, cosine."]),
+    (["loss=emma"], {"loss.schedule_from": -1}, [f"loss.schedule_from=-1: {NUMBER} >= 0."]),
+    (["loss=emma"], {"loss.schedule_to": -1}, [f"loss.schedule_to=-1: {NUMBER} >= 0."]),
+    (["loss=emma"], {"loss.schedule_until": 0}, [f"loss.schedule_until=0: {NUMBER} > 0 and <= 1."]),
+    (["loss=trades"], {"loss.per_pair": 1}, ["loss.per_pair=1: must be true or false."]),
+    (["loss=certificate"], {"loss.weight": -1}, [f"loss.weight=-1: {NUMBER} >= 0."]),
+    (["loss=logit_annealing"], {"loss.beta": -1}, [f"loss.beta=-1: {NUMBER} >= 0."]),
+    (["loss=trades"], {"loss.weight": -1}, [f"loss.weight=-1: {NUMBER} >= 0."]),
+    (
+        ["loss=hkr"],
+        {"loss.alpha": 2, "loss.epsilon": 0},
+        [
+            f"loss.epsilon=0: {NUMBER} > 0{FRACTION}.",
+            f"loss.alpha=2: {NUMBER} >= 0 and <= 1.",
+        ],
+    ),
     # ShuffleNets
     (
         ["model=shufflenet"],

@@ -28,6 +28,7 @@ STOPS: dict[str, list[tuple[str, str, int]]] = {
     "after-checkpoints": [("SIGKILL", "validation", 2), ("SIGKILL", "last", 2), ("SIGINT", "last", 1)],
     "learned-shuffle": [("SIGTERM", "step", 4), ("SIGKILL", "step", 3), ("SIGINT", "step", 4)],  # soft, then fixed
     "shufflenet": [("SIGTERM", "step", 5), ("SIGKILL", "validation", 2)],  # its normalisations count batches
+    "schedule": [("SIGTERM", "step", 2), ("SIGKILL", "step", 3), ("SIGINT", "validation", 1)],  # of the loss's radius
 }
 # What such a run has in place of the network of TINY; its outcome is that of the uninterrupted run with the same.
 OVERRIDES = {
@@ -35,6 +36,7 @@ OVERRIDES = {
         "model=large", "conv.groups=2", "shuffle=learned", "shuffle.harden=0.6", "model.channels=[4,4,4]",
         "model.kernel_sizes=[2,2,2]", "model.strides=[2,1,1]", "model.hidden=[8]",
     ),
+    "schedule": ("loss=emma", "loss.per_pair=true", "model.head=normalized"),
     "shufflenet": (
         "model=shufflenet", "shuffle=learned", "shuffle.harden=0.6", "model.groups=2", "model.stem=4",
         "model.channels=[16,24]", "model.units=[1,1]",

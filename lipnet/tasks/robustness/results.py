@@ -24,7 +24,14 @@ class Certified(TypedDict):
     certified_accuracy_by_arithmetic: dict[str, ByRadius]
 
 
-class Results(Start, Certified):
+class Asked(TypedDict, total=False):
+    """What a loss with a radius asked for: that, and the difference of two logits that certifies it."""
+
+    loss_epsilon: float
+    loss_margin: float
+
+
+class Results(Start, Certified, Asked):
     """Fractions are in [0, 1]; ``attacked_accuracy`` is by attack, what is by arithmetic by the network's.
 
     ``bv2_bound`` is by norm; empty where the network has no splines.
@@ -60,7 +67,7 @@ class ExportedClassifier(Exported, Certified):
 
 _BESIDE = (
     "test_examples", "attacked_examples", "foolbox_examples", "attack_seconds", "eval_seconds", "seconds",
-    "rounding_cost", "peak_memory_bytes",
+    "rounding_cost", "peak_memory_bytes", "loss_epsilon", "loss_margin",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from lipnet.data.images import Split, Splits, load_splits
 from lipnet.data.sets.points import AREAS
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.losses import build_loss
+from lipnet.losses.demand import pair_constants, per_pair, refuse_pairs
+from lipnet.losses.schedule import epsilon_at, scheduled
 from lipnet.options.checks import radius_value
 from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.option import of_kind
@@ -40,7 +42,7 @@ from lipnet.tasks.robustness.diagnostics import write_diagnostics
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
 from lipnet.tasks.robustness.figures import accuracy_against_radius, adversarial_examples
 from lipnet.tasks.robustness.regions import decision_regions
-from lipnet.tasks.robustness.results import Results
+from lipnet.tasks.robustness.results import Asked, Results
 from lipnet.tasks.robustness.table import closing_table
 from lipnet.tasks.stopwatch import Stopwatch
 from lipnet.tasks.task import Charts, Examined, Task
@@ -68,12 +70,16 @@ class Robustness(Task[Results]):
 
     Attributes:
         network, found, watch: the evaluated network, what was found of it, and what that took.
+        trained: the network that is trained.
+        epsilon: the radius that the loss asks for in this step; ``None``: the one at the end of training.
     """
 
     sums: ClassVar[tuple[str, ...]] = ("loss", "clean_accuracy")
     charts: ClassVar[Charts] = _CHARTS
     network: nn.Module
     found: Certification
+    trained: nn.Module | None = None
+    epsilon: float | None = None
 
     @cached_property
     def splits(self) -> Splits:
@@ -87,10 +93,10 @@ class Robustness(Task[Results]):
     def test(self) -> Split:
         return self.splits.test.to(self.session.device)
 
-    @cached_property
-    def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
-        # Constrained layers have constant 1; what is left is the normalisation's.
-        return build_loss(self.config.loss, lipschitz=1 / min(self.config.images.std))
+    @property
+    def lipschitz(self) -> float:
+        """By which the loss turns radii into margins: constrained layers have constant 1, the normalisation its own."""
+        return 1 / min(self.config.images.std)
 
     @cached_property
     def watch(self) -> Stopwatch:
@@ -99,6 +105,14 @@ class Robustness(Task[Results]):
     @property
     def compared(self) -> list[str]:
         return ["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in self.config.eval_radii)]
+
+    def prepare(self, model: nn.Module) -> None:
+        self.trained = model
+        if per_pair(self.config.loss):
+            refuse_pairs(model, inputs_and_outputs(self.config.dataset)[0], self.lipschitz)
+
+    def begin_step(self, share: float) -> None:
+        self.epsilon = epsilon_at(self.config.loss, share)
 
     def batches(self) -> Batches:
         return self.splits.train.to(self.session.device)
@@ -115,22 +129,36 @@ class Robustness(Task[Results]):
 
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(inputs).to(inputs.dtype)  # under amp=bf16 the loss is float32 all the same
-        losses = self.loss(logits, targets)
+        losses = self.losses(self.trained, logits, targets, self.epsilon)
         with torch.no_grad():
             sums = torch.stack((losses.sum(), (logits.argmax(1) == targets).sum().to(losses.dtype)))
         return losses.mean(), sums
+
+    def losses(self, network: nn.Module | None, logits: Tensor, labels: Tensor, epsilon: float | None) -> Tensor:
+        """Of each example, ``(examples,)``.
+
+        Args:
+            network: whose rows give pairs of classes their margins, where the loss has such.
+            epsilon: the radius; the last one of the schedule without it.
+        """
+        option = self.config.loss
+        radius = epsilon_at(option, 1.0) if epsilon is None else epsilon
+        pairs = pair_constants(network, self.lipschitz) if network is not None and per_pair(option) else None
+        return build_loss(option, self.lipschitz, radius, pairs)(logits, labels)
 
     @torch.no_grad()
     def validate(self, model: nn.Module, epoch: int) -> Validation:
         shape, _ = inputs_and_outputs(self.config.dataset)
         bound = lipschitz_bound(model, shape)
         metrics = {"lipschitz/upper_bound": bound}
+        if scheduled(self.config.loss):
+            metrics["train/radius"] = epsilon_at(self.config.loss, epoch / self.config.epochs)
         if not len(self.validation):
             return Validation(metrics, float(epoch))
         labels = self.validation.labels
         plain = to_plain(model, blocked=False)  # reads each weight once, and not for each batch
         logits = distributed.in_parts(lambda images: model_logits(plain, images), self.validation.pixels())
-        losses = self.loss(logits, labels)
+        losses = self.losses(model, logits, labels, None)
         metrics["validation/loss"] = float(losses.mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
         metrics |= self._certified("certified_accuracy", certified_radii(logits, labels, bound))
@@ -160,6 +188,7 @@ class Robustness(Task[Results]):
             **start,
             "status": "completed",
             "test_examples": len(test),
+            **_margin_asked_for(config.loss, self.lipschitz),
             "clean_accuracy": found.clean_accuracy,
             "certified_accuracy": {
                 radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii
@@ -240,6 +269,14 @@ class Robustness(Task[Results]):
 
     def examine(self, model: nn.Module, network: nn.Module, deployed: nn.Module) -> Examined:
         return examine(network, deployed, self.test, self.config)
+
+
+def _margin_asked_for(option: Any, lipschitz: float) -> Asked:
+    """The radius at the end of training, and the difference of two logits that certifies it by the global constant."""
+    if not hasattr(option, "epsilon"):  # a plugin's
+        return {}
+    epsilon = epsilon_at(option, 1.0)
+    return {"loss_epsilon": epsilon, "loss_margin": math.sqrt(2) * epsilon * lipschitz}
 
 
 def _track(found: Certification, tracker: Tracker, results: Results, step: int) -> None:

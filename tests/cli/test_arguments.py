@@ -17,7 +17,8 @@ from lipnet.options import GROUPS, folder
 
 KEYS = (
     " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, "
-    "estimate, generator, diagnostics, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
+    "estimate, generator, diagnostics, conformal, seed, epochs, batch_size, device, threads, amp, compile, progress, "
+    "eval_radii, "
     "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
     "plugins."
 )

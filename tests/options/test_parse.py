@@ -344,6 +344,16 @@ PROBLEMS = [
     ),
     ([], {"diagnostics.per_example": 1}, ["diagnostics.per_example=1: must be true or false."]),
     ([], {"diagnostics.every": 0}, ["diagnostics.every=0: must be a whole number >= 1."]),
+    ([], {"conformal.alpha": 1}, [f"conformal.alpha=1: {NUMBER} > 0 and < 1, or null."]),
+    ([], {"conformal.calibration": "train"}, ["conformal.calibration=train: must be one of validation, test."]),
+    (
+        [],
+        {"conformal.alpha": 0.1, "dataset.validation": 0},
+        [
+            "conformal.alpha=0.1: is calibrated on held-out examples, and dataset.validation=0 holds out none; use "
+            "conformal.calibration=test, or hold some out."
+        ],
+    ),
     ([], {"diagnostics.examples": 0}, ["diagnostics.examples=0: must be a whole number >= 1."]),
     (
         ["task=wasserstein", "dataset=cone"],
@@ -795,7 +805,7 @@ PROBLEMS = [
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
-            "diagnostics, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
+            "diagnostics, conformal, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
             "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
             "plugins.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "

@@ -36,13 +36,18 @@ from lipnet.runs.names import method_group
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.activations import show_activations
 from lipnet.tasks.per_example import Function, Probe
-from lipnet.tasks.results import Start
+from lipnet.tasks.results import ByRadius, Start
+from lipnet.tasks.robustness.conformal import Found, calibration_and_measured, evaluate_conformal
 from lipnet.tasks.robustness.deployment import accuracy_by_arithmetic, examine
 from lipnet.tasks.robustness.diagnostics import write_diagnostics
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
-from lipnet.tasks.robustness.figures import accuracy_against_radius, adversarial_examples
+from lipnet.tasks.robustness.figures import (
+    accuracy_against_radius,
+    adversarial_examples,
+    conformal_sets_against_radius,
+)
 from lipnet.tasks.robustness.regions import decision_regions
-from lipnet.tasks.robustness.results import Asked, Results
+from lipnet.tasks.robustness.results import Asked, Conformal, Results, Sets
 from lipnet.tasks.robustness.table import closing_table
 from lipnet.tasks.stopwatch import Stopwatch
 from lipnet.tasks.task import Charts, Examined, Task
@@ -71,6 +76,7 @@ class Robustness(Task[Results]):
     Attributes:
         network, found, watch: the evaluated network, what was found of it, and what that took.
         trained: the network that is trained.
+        sets: the evaluated network's conformal sets, where they are asked for.
         epsilon: the radius that the loss asks for in this step; ``None``: the one at the end of training.
     """
 
@@ -79,6 +85,7 @@ class Robustness(Task[Results]):
     network: nn.Module
     found: Certification
     trained: nn.Module | None = None
+    sets: Found | None = None
     epsilon: float | None = None
 
     @cached_property
@@ -108,6 +115,8 @@ class Robustness(Task[Results]):
 
     def prepare(self, model: nn.Module) -> None:
         self.trained = model
+        if self.config.conformal.alpha is not None:
+            calibration_and_measured(self.splits, self.config)  # which refuses too few before anything is trained
         if per_pair(self.config.loss):
             refuse_pairs(model, inputs_and_outputs(self.config.dataset)[0], self.lipschitz)
 
@@ -227,9 +236,23 @@ class Robustness(Task[Results]):
             "lipschitz_lower_bound": found.lower,
             "bv2_bound": found.bv2,
             "eval_seconds": time.perf_counter() - started,
+            **self._conformal(model),
             "seconds": self.watch.seconds,  # of the parts; those after this one are still to come
             "peak_memory_bytes": peak_memory_bytes(self.session.device),
         }
+
+    def _conformal(self, model: nn.Module) -> Sets:
+        if self.config.conformal.alpha is None:
+            return {}
+        calibration, measured = calibration_and_measured(self.splits, self.config)
+        device, config = self.session.device, self.config
+
+        def find() -> Conformal:
+            self.sets = evaluate_conformal(model, calibration.to(device), measured.to(device), config)
+            return self.sets.results()
+
+        with self.watch.part("conformal"):
+            return {"conformal": distributed.from_main(find)}
 
     def show(self, results: Results, tracker: Tracker) -> None:
         directory, found, watch = self.session.directory, self.found, self.watch
@@ -255,6 +278,12 @@ class Robustness(Task[Results]):
         figure = accuracy_against_radius(found, ", ".join(names))
         figure.savefig(self.session.directory / "certified_accuracy.png", dpi=150)
         tracker.figure("test/accuracy_against_radius", figure, step)
+        if self.sets is not None:
+            figure = conformal_sets_against_radius(
+                self.sets, max(map(radius_value, config.eval_radii)), ", ".join(names)
+            )
+            figure.savefig(self.session.directory / "conformal.png", dpi=150)
+            tracker.figure("test/conformal", figure, step)
         if self.config.dataset.name in AREAS:
             self._draw_regions(tracker, step)
         elif found.shown and found.images.dim() == 4:  # vectors are no pictures
@@ -287,6 +316,13 @@ def _track(found: Certification, tracker: Tracker, results: Results, step: int) 
     for name, accuracies in results["attacked_accuracy"].items():
         for radius, accuracy in accuracies.items():
             tracker.writer.add_scalar(_tag(f"test/{name}_accuracy", radius), accuracy, step)
+    if "conformal" in results:
+        sets = results["conformal"]
+        tables: dict[str, ByRadius] = {"coverage": sets["coverage"], "set_size": sets["set_size"]}
+        tables |= {"attacked_coverage": sets.get("attacked_coverage", {})}
+        for name, found_at in tables.items():
+            for radius, value in found_at.items():
+                tracker.writer.add_scalar(_tag(f"conformal/{name}", radius), value, step)
     for name, distance in results["median_attack_distance"].items():
         tracker.writer.add_scalar(f"test/{name}_median_distance", distance, step)
     tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)

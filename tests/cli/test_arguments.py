@@ -29,14 +29,16 @@ EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, profile, plugins, device, threads, progress, bell, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
-    "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, dataset.root, dataset.file, "
+    "attack.foolbox_examples, conformal.alpha, conformal.calibration, estimate.confidence, "
+    "estimate.transport_samples, dataset.root, dataset.file, "
     "dataset.labels, dataset.cache, dataset.download. "
     "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, plugins, device, threads, progress, bell, eval_radii, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
-    "attack.foolbox_examples, dataset.evaluation_samples, estimate.confidence, estimate.transport_samples, "
+    "attack.foolbox_examples, conformal.alpha, conformal.calibration, dataset.evaluation_samples, "
+    "estimate.confidence, estimate.transport_samples, "
     "dataset.root, dataset.file, dataset.labels, dataset.content, dataset.cache, dataset.download, dataset.limit_test, "
     "objective, fail_fast."
 )
@@ -128,7 +130,8 @@ BAD = [
     (
         "loss=hinge",
         "loss=hinge: no such option; see --help for the names. loss takes "
-        "margin, cross_entropy, kantorovich, squared, absolute, pinball.",
+        "margin, cross_entropy, certificate, emma, logit_annealing, trades, hkr, kantorovich, squared, "
+        "absolute, pinball.",
     ),
     (
         "optimizer=adan",

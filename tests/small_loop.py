@@ -20,8 +20,11 @@ class Objective:
 
     def __init__(self, scores=(1.0, 2.0, 3.0), strike=None, error=0.0):
         self.scores, self.strike, self.error = scores, strike, error
-        self.losses, self.rates, self.modes = [], [], []
+        self.losses, self.rates, self.modes, self.shares = [], [], [], []
         self.loop = None
+
+    def begin_step(self, share):
+        self.shares.append(share)
 
     def step(self, model, images, labels):
         losses = functional.cross_entropy(model(images), labels, reduction="none")

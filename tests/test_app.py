@@ -96,6 +96,8 @@ RESULTS = {
     "rounding_cost": lambda value: list(value) == ["float64", "float32"]
     and all(list(cost) == list(RADII) and all(map(_is_fraction, cost.values())) for cost in value.values()),
     "attacked_accuracy_worst": lambda value: list(value) == list(RADII) and all(map(_is_fraction, value.values())),
+    "loss_epsilon": lambda value: value == 0.5,
+    "loss_margin": lambda value: value == pytest.approx(0.5 * math.sqrt(2)),
     "seconds": lambda value: set(value) == {"bounds", "logits", "attacks", "jacobian", "diagnostics", "figures"}
     and all(map(_is_positive, value.values())),
     "median_attack_distance": lambda value: list(value) == ["ddn"] and _is_positive(value["ddn"]),

@@ -13,7 +13,7 @@ from lipnet.options.facts import image_facts, inputs_and_outputs
 from lipnet.options.folder import config_dir
 from lipnet.options.images import AugmentedDataset
 from lipnet.options.parse import NODES, Attack, Config, Diagnostics, Estimate, Generator
-from lipnet.options.registry import GROUPS, names_for
+from lipnet.options.registry import GROUPS, image_sets, names_for
 from lipnet.runs.load import new_model
 from lipnet.runs.recorded import differences
 from lipnet.tasks.gan.task import GenerativeAdversarial
@@ -217,7 +217,7 @@ def test_what_suits_some_choices_is_left_to_them(row, make_config):
 # A recipe, and the data set whose defaults are all of it but for the keys that the paper has, or that make it longer.
 BY_DEFAULT = {
     "quick/mnist_small": ("mnist", set()),
-    "quick/paper_cifar10_small": ("cifar10", {"eval_radii"}),
+    "quick/paper_cifar10_small": ("cifar10", {"eval_radii", "dataset.mean"}),
     "wasserstein/three_cones": ("three_cones", {"epochs"}),
     "wasserstein/scaled_gaussians": ("scaled_gaussians", {"epochs"}),
     "wasserstein/discrete_cones": ("discrete", set()),
@@ -238,6 +238,16 @@ def test_a_data_set_alone_is_its_quick_recipe(recipe, make_config):
     task = ["task=wasserstein"] if dataset in PAIRS else []
     alone, whole = (make_config(*overrides) for overrides in ([*task, f"dataset={dataset}"], [f"experiment={recipe}"]))
     assert {key for key, *_ in differences(dataclasses.asdict(whole), dataclasses.asdict(alone))} == differing
+
+
+COLOURED = [name for name in image_sets() if (GROUPS["dataset"][name].shape or (0,))[0] == 3]
+
+
+@pytest.mark.parametrize("dataset", COLOURED)
+def test_images_in_colour_are_centred_and_not_scaled(dataset, make_config):
+    """A division would cost radius: it counts in the Lipschitz bound."""
+    config = make_config(f"dataset={dataset}")
+    assert (config.dataset.mean, config.dataset.std) == ([0.5] * 3, [1.0] * 3)
 
 
 def test_every_pair_with_a_recipe_has_values_of_its_own():

@@ -33,6 +33,7 @@ ELSEWHERE = {
     "tests/tasks/private/test_task.py": ("options/private.py",),
     "tests/equal_time/test_main.py": ("equal_time/__main__.py", "equal_time/jobs.py"),
     "tests/tasks/test_per_example.py": ("options/diagnostics.py",),
+    "tests/tasks/robustness/test_conformal.py": ("options/conformal.py",),
     "tests/results/test_run_figures.py": ("display/bars.py", "results/per_example_figure.py"),
     "tests/cli/sweeps/test_sweep.py": ("cli/sweeps/job.py", "cli/sweeps/launch.py"),
     "tests/test_install.py": ("__main__.py", "options/folder.py"),

@@ -29,6 +29,7 @@ STOPS: dict[str, list[tuple[str, str, int]]] = {
     "learned-shuffle": [("SIGTERM", "step", 4), ("SIGKILL", "step", 3), ("SIGINT", "step", 4)],  # soft, then fixed
     "average": [("SIGTERM", "step", 5), ("SIGKILL", "validation", 2)],
     "shufflenet": [("SIGTERM", "step", 5), ("SIGKILL", "validation", 2)],  # its normalisations count batches
+    "schedule": [("SIGTERM", "step", 2), ("SIGKILL", "step", 3), ("SIGINT", "validation", 1)],  # of the loss's radius
 }
 # What such a run has in place of the network of TINY; its outcome is that of the uninterrupted run with the same.
 OVERRIDES = {
@@ -37,6 +38,7 @@ OVERRIDES = {
         "model.kernel_sizes=[2,2,2]", "model.strides=[2,1,1]", "model.hidden=[8]",
     ),
     "average": ("averaging=0.9",),
+    "schedule": ("loss=emma", "loss.per_pair=true", "model.head=normalized"),
     "shufflenet": (
         "model=shufflenet", "shuffle=learned", "shuffle.harden=0.6", "model.groups=2", "model.stem=4",
         "model.channels=[16,24]", "model.units=[1,1]",

@@ -122,6 +122,53 @@ def pgd_paper(model: nn.Module, images: Tensor, labels: Tensor, radius: float, g
     return current
 
 
+def lowest_signed_radii(
+    model: nn.Module, constants: Tensor, images: Tensor, labels: Tensor, radius: float, steps: int, restarts: int,
+    generator: torch.Generator,
+) -> Tensor:  # fmt: skip
+    """Projected gradient descent on ``min_{j != y} (z_y - z_j) / C_yj``, on and on past the first error.
+
+    What drives a class out of a conformal set is not that it is no longer predicted, but how far it falls behind.
+
+    Args:
+        model: maps ``(batch, ...)`` in [0, 1] to logits, each example on its own.
+        constants: ``(classes, classes)``, C.
+        radius: L2; no returned image is further than this from its original.
+        restarts: descents; the first begins at the image, the others at points drawn uniformly from the ball.
+
+    Returns:
+        Images in [0, 1] with the lowest value found for each example.
+    """
+    best, lowest = images.clone(), torch.full(labels.shape, math.inf, device=images.device)
+    of_label = constants.to(images)[labels]
+    for restart in range(restarts):
+        current = random_start(images, radius, generator) if restart else images
+        for step in range(steps + 1):
+            values, gradient = _signed_radii_and_gradient(model, of_label, current, labels)
+            better = values < lowest
+            lowest, best = torch.where(better, values, lowest), torch.where(for_each(better, images), current, best)
+            move = radius * 0.05 ** (step / max(1, steps - 1)) * unit(gradient)
+            current = project(current - move, images, radius)
+    return best
+
+
+def _signed_radii_and_gradient(
+    model: nn.Module, constants: Tensor, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
+    values, gradients = [], []
+    size = at_once(images.device, images.dtype)
+    for part, own, true in zip(images.split(size), constants.split(size), labels.split(size), strict=True):
+        inputs = part.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            logits = model(inputs)
+            radii = (logits.gather(1, true[:, None]) - logits) / own
+            value = radii.scatter(1, true[:, None], math.inf).amin(1)
+            (gradient,) = torch.autograd.grad(value.sum(), inputs)
+        values.append(value.detach())
+        gradients.append(gradient)
+    return torch.cat(values), torch.cat(gradients)
+
+
 def margin_and_gradient(
     model: nn.Module, images: Tensor, labels: Tensor, targets: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from lipnet.certify import rules as _rules  # noqa: F401  registers them
 from lipnet.certify.assured import Assured, assured
 from lipnet.certify.bound import lipschitz_bound, register_rule
 from lipnet.certify.certificate import Certificate, certify
+from lipnet.certify.conformal import conformal_sets, conformal_threshold
 from lipnet.certify.jacobian import jacobian_lower_bound
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
 from lipnet.certify.plain import hardened, to_plain
@@ -18,6 +19,8 @@ __all__ = [
     "assured",
     "certified_radii",
     "certify",
+    "conformal_sets",
+    "conformal_threshold",
     "hardened",
     "jacobian_lower_bound",
     "lipschitz_bound",

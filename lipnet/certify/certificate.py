@@ -11,7 +11,14 @@ from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import Shape, lipschitz_bound, measured_once
 from lipnet.certify.evaluation import Evaluation
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
-from lipnet.certify.radius import at_once, certified_radii, class_numbers, margins, pairwise_certified_radii
+from lipnet.certify.radius import (
+    at_once,
+    certified_radii,
+    class_numbers,
+    margins,
+    pairwise_certified_radii,
+    signed_radii,
+)
 from lipnet.certify.rounding import Line, Rounding, rounding_in_balls
 
 _ROOT = math.sqrt(2) * (1 + 1e-15)  # from an L2 error of the logits to one of a difference of two
@@ -72,6 +79,17 @@ class Certificate:
         constants = (self.constants + _ROOT * self._slope(deployed)) * (1 + 1e-15)
         radii = pairwise_certified_radii(self.logits, self.labels, constants, self.slack(deployed))
         return torch.maximum(self._held(radii, deployed), self.radii(deployed))
+
+    def signed_radii(self) -> tuple[Tensor, Tensor]:
+        """Lower and upper bounds on ``min_{j != k} (z_k - z_j) / C_kj`` of each class k, ``(examples, classes)`` both.
+
+        Of the function in exact arithmetic, at the examples themselves, with the constants of pairs; it is 1-Lipschitz
+        in the input. Infinite where the forward pass may have overflown.
+        """
+        lower, upper = signed_radii(self.logits, self.constants, self.slack())
+        here = torch.zeros(len(self.logits), dtype=torch.float64, device=self.logits.device)
+        held = (self._rounding(self.observed).peak.at(here) < torch.finfo(self.observed).max / 4)[:, None]
+        return torch.where(held, lower, -math.inf), torch.where(held, upper, math.inf)
 
     def radii_without_allowance(self) -> Tensor:
         """What the radii would be if nothing rounded: to say what the allowances cost, not to be relied on."""

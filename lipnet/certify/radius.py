@@ -93,6 +93,30 @@ def pairwise_certified_radii(logits: Tensor, labels: Tensor, constants: Tensor, 
     return _outward(radii.scatter(1, labels[:, None], math.inf).amin(1))
 
 
+def signed_radii(logits: Tensor, constants: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds on ``min_{j != k} (z_k - z_j) / C_kj`` of each class k, float64 ``(examples, classes)`` both.
+
+    Args:
+        logits: ``(examples, classes)``, as computed.
+        constants: ``(classes, classes)``, > 0.
+        slack: ``(examples,)``, what rounding may have changed a difference of two logits by.
+    """
+    logits, slack = logits.double(), slack[:, None]
+    lower: list[Tensor] = []
+    upper: list[Tensor] = []
+    for number, own in enumerate(constants.to(logits)):  # class by class: of all pairs at once there may be too many
+        gaps = logits[:, number, None] - logits
+        for found, moved in ((lower, gaps - slack), (upper, gaps + slack)):
+            radii = moved / own
+            radii[:, number] = math.inf
+            found.append(radii.amin(1))
+    low, high = torch.stack(lower, dim=1), torch.stack(upper, dim=1)
+    # One ulp for the division; of a network that diverged nothing is known.
+    low = torch.nextafter(low, torch.full_like(low, -math.inf)).nan_to_num(-math.inf, math.inf, -math.inf)
+    high = torch.nextafter(high, torch.full_like(high, math.inf)).nan_to_num(math.inf, math.inf, -math.inf)
+    return low, high
+
+
 def _slack(logits: Tensor, proved: Tensor | None) -> Tensor:
     """What rounding may have added to the difference of two logits of an example, float64 ``(examples,)``."""
     if logits.dtype not in (torch.float32, torch.float64):

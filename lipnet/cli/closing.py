@@ -8,7 +8,8 @@ from lipnet.runs.commands import on_run, tool
 _LISTED = {
     "results.json": "all numbers", "stream.csv": "a row a round", "metrics.csv": "a row an epoch or report",
     "certificates.csv": "a row a test example",
-    "certified_accuracy.png": "accuracy against radius", "wasserstein.png": "the estimate and its critic",
+    "certified_accuracy.png": "accuracy against radius",
+    "conformal.png": "coverage and size of conformal sets", "wasserstein.png": "the estimate and its critic",
     "stream.png": "losses, weights and predictions",
     "activations.png": "the learned activations",
     "per_example.png": "gradients of single examples",

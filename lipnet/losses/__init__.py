@@ -1,19 +1,28 @@
 """Losses that ask for a margin, one file each; every one returns one value an example."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
-from lipnet.options.registry import GROUPS, load, load_code
+from lipnet.losses.demand import Demand
+from lipnet.options.registry import GROUPS, load, load_code, taken
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def build_loss(option: Any, lipschitz: float) -> Loss:
-    """``(logits, labels) -> (examples,)``; the margin is ``sqrt(2) * epsilon * L``, which certifies radius epsilon."""
-    loss: Loss = load("loss", option.name)(option, math.sqrt(2) * getattr(option, "epsilon", 0.0) * lipschitz)
+def build_loss(option: Any, lipschitz: float, epsilon: float | None = None, pairs: Tensor | None = None) -> Loss:
+    """``(logits, labels) -> (examples,)``; the margin is ``sqrt(2) * epsilon * L``, which certifies radius epsilon.
+
+    Args:
+        lipschitz: L, of the network.
+        epsilon: in place of the option's own, as a schedule has it.
+        pairs: ``(classes, classes)`` Lipschitz constants of the differences of two logits, which take the place of
+            ``sqrt(2) L`` in losses that have margins for pairs of classes.
+    """
+    demand = Demand(getattr(option, "epsilon", 0.0) if epsilon is None else epsilon, lipschitz, pairs)
+    make = load("loss", option.name)
+    loss: Loss = make(option, demand.margin, **taken(make, demand=demand))
     return loss
 
 

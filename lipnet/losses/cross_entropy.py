@@ -6,12 +6,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from lipnet.losses import Loss
+from lipnet.losses.demand import Demand
 from lipnet.options.training import CrossEntropy
 
 
-def cross_entropy(option: CrossEntropy, wanted: float) -> Loss:
-    """``offset_cross_entropy`` with the offset ``wanted``."""
-    return lambda logits, labels: offset_cross_entropy(logits, labels, wanted, option.temperature)
+def cross_entropy(option: CrossEntropy, wanted: float, demand: Demand) -> Loss:
+    """``offset_cross_entropy`` with the offset ``wanted``; each other logit is raised by its own margin, if it has one.
+
+    Both are the same where all pairs have one constant: to lower one logit is to raise all others.
+    """
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        if demand.pairs is None:
+            return offset_cross_entropy(logits, labels, wanted, option.temperature)
+        raised = logits + demand.margins(logits, labels)
+        return functional.cross_entropy(raised / option.temperature, labels, reduction="none")
+
+    return loss
 
 
 def offset_cross_entropy(logits: Tensor, labels: Tensor, offset: float, temperature: float) -> Tensor:

@@ -125,6 +125,10 @@ def check_between_keys(config: Any) -> Iterator[str]:
             yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
         if learned is not None and "generator" in learned.reads:
             yield from _check_gan(config, shape)
+    if isinstance(config.dataset, Dataset) and config.conformal is not None:
+        yield from _check_conformal(config)
+    if getattr(config.loss, "per_pair", False) and config.model is not None:
+        yield from _check_pairs_of_classes(config)
     if config.activation is not None and config.model is not None:
         yield from _check_activation(config)
     if isinstance(config.model, ConvNet) and config.conv is not None:
@@ -350,6 +354,32 @@ def _check_shuffle_of_units(model: ShuffleNet, shuffle: Any) -> Iterator[str]:
                     f"this must be a multiple of {together}; the nearest is "
                     f"{together * max(1, round(width / together))}."
                 )
+
+
+def _check_conformal(config: Any) -> Iterator[str]:
+    """Whether there are examples to calibrate on."""
+    alpha = config.conformal.alpha
+    if alpha is not None and config.conformal.calibration == "validation" and config.dataset.validation == 0:
+        yield (
+            f"conformal.alpha={alpha:g}: is calibrated on held-out examples, and dataset.validation=0 holds out none; "
+            "use conformal.calibration=test, or hold some out."
+        )
+
+
+def _check_pairs_of_classes(config: Any) -> Iterator[str]:
+    """Whether something bounds what is before the last layer, whose rows give pairs of classes their margins."""
+    model, reads = config.model, GROUPS["model"][config.model.name].reads
+    if isinstance(model, ShuffleNet):
+        yield f"loss.per_pair=true: nothing bounds model={model.name}; use loss.per_pair=false."
+    plain = [group for group in ("conv", "linear") if getattr(getattr(config, group), "name", None) == "plain"]
+    if "linear" in plain and not getattr(model, "hidden", None):
+        plain.remove("linear")  # the last layer itself may be anything
+    for group in plain:
+        if group in reads:
+            yield (
+                f"loss.per_pair=true: with {group}=plain nothing bounds what is before the last layer; use constrained "
+                "layers, or loss.per_pair=false."
+            )
 
 
 def _check_activation(config: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lipnet.options import checks
 from lipnet.options.checks import boolean, checked, list_of, number, one_of, optional, path, radii_or_none, text, whole
+from lipnet.options.conformal import Conformal
 from lipnet.options.diagnostics import Diagnostics
 from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
@@ -32,6 +33,7 @@ class Config:
     estimate: Estimate
     generator: Generator
     diagnostics: Diagnostics
+    conformal: Conformal
     seed: int = checked(checks.seed(bits=64))
     epochs: int = checked(whole(1))
     batch_size: int = checked(whole(1))

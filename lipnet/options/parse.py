@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lipnet.errors import UserError
 from lipnet.options.between import check_between_keys, check_choices
 from lipnet.options.config import Config
+from lipnet.options.conformal import Conformal
 from lipnet.options.diagnostics import Diagnostics
 from lipnet.options.images import Dataset
 from lipnet.options.messages import option_name, show, unknown_key, unknown_option
@@ -25,6 +26,7 @@ from lipnet.options.tasks import Attack
 # Groups of keys without options.
 NODES: dict[str, type] = {
     "attack": Attack, "estimate": Estimate, "generator": Generator, "diagnostics": Diagnostics,
+    "conformal": Conformal,
 }  # fmt: skip
 
 

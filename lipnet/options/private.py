@@ -5,7 +5,7 @@ from typing import Any
 
 from lipnet.options.images import Dataset
 from lipnet.options.models import ShuffleNet
-from lipnet.options.registry import GROUPS
+from lipnet.options.registry import GROUPS, names_for
 from lipnet.options.tasks import Private
 
 
@@ -35,9 +35,20 @@ def check_private(config: Any) -> Iterator[str]:
             f"model={config.model.name}: normalises over a batch, so that no example has a gradient of its own; use "
             "small, large, fc."
         )
+    if config.loss is not None and not GROUPS["loss"][config.loss.name].separate:
+        yield (
+            f"loss={config.loss.name}: compares the examples of a batch, so that none has a gradient of its own; use "
+            f"{_separate_losses()}."
+        )
+    if getattr(config.loss, "per_pair", False):
+        yield "loss.per_pair=true: its gradient reaches the last layer past what is clipped; use loss.per_pair=false."
     if config.compile or config.amp == "bf16":
         yield "compile=true or amp=bf16: task=private does not read them; leave them out."
     if config.diagnostics is not None and config.diagnostics.per_example:
         yield "diagnostics.per_example=true: shows gradients of single examples, which no noise protects; leave it out."
     if config.profile:
         yield "profile=true: writes the sizes of batches, which no noise protects; leave it out."
+
+
+def _separate_losses() -> str:
+    return ", ".join(f"loss={name}" for name in names_for("loss", "images") if GROUPS["loss"][name].separate)

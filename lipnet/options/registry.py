@@ -28,8 +28,9 @@ class Option:
             each channel has an argument ``channels``.
             shuffle: ``(channels, groups of the convolution after it, generator, **keys) -> layer``.
             model: ``(config, input shape, outputs) -> list of modules``.
-            loss: ``(option, margin) -> ((logits, labels) -> losses)``, of a stream
-            ``option -> ((predictions, outcomes) -> losses)``. optimizer: ``(parameters, **keys)``.
+            loss: ``(option, margin) -> ((logits, labels) -> losses)``, one that has margins for pairs of classes with
+            an argument ``demand``; of a stream ``option -> ((predictions, outcomes) -> losses)``.
+            optimizer: ``(parameters, **keys)``.
             scheduler: ``(option, peak, steps, steps per epoch) -> (step -> rate)``.
             dataset: ``option -> (training split, test split)``, for a pair ``option -> Pair``, and for
             a stream ``(option, goal, seed) -> Source``; a set whose training
@@ -40,6 +41,7 @@ class Option:
         data: ``images``, ``pair`` or ``stream``: what a data set is, and what a task or a loss is for; empty: any.
         losses: of a task, the losses that it trains with; empty: any.
         slope: of a loss of logits, ``(option, classes) -> bound on the norm of its gradient``, as ``code``.
+        separate: of a loss of logits, whether what it is of an example depends on no other one.
         groups: of an activation, how many channels it takes together; ``None``: all of them.
         shape, classes: of labelled images, ``(channels, height, width)``, or of labelled points ``(dimensions,)``; and
             the number of classes.
@@ -68,6 +70,7 @@ class Option:
     data: str = ""
     losses: tuple[str, ...] = ()
     slope: str = ""
+    separate: bool = True
     groups: Callable[[Any], int | None] | None = None
     shape: tuple[int, ...] | None = None
     classes: int = 1

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lipnet.options.checks import boolean, checked, number, one_of, optional, some_of, whole
+from lipnet.options.conformal import Conformal
 from lipnet.options.option import Named
 from lipnet.options.readers import evaluation_keys, export_keys
 from lipnet.options.registry import register, registered_by
@@ -118,12 +119,15 @@ class Attack:
     foolbox_examples: int = checked(whole(1))
 
 
-_EVALUATION = ("eval_radii", "certify_dtype", *(f"attack.{field.name}" for field in fields(Attack)))
+_EVALUATION = (
+    "eval_radii", "certify_dtype", *(f"attack.{field.name}" for field in fields(Attack)),
+    *(f"conformal.{field.name}" for field in fields(Conformal)),
+)  # fmt: skip
 
 register(
     "task", "robustness", Robustness, "lipnet.tasks.robustness.task:Robustness", data="images", shared=True,
-    reads=("attack", "certify_dtype", "eval_radii", "diagnostics"), numbers="lipnet.tasks.robustness.results:numbers",
-    evaluation=_EVALUATION,
+    reads=("attack", "certify_dtype", "eval_radii", "diagnostics", "conformal"),
+    numbers="lipnet.tasks.robustness.results:numbers", evaluation=_EVALUATION,
 )  # fmt: skip
 register(
     "task", "wasserstein", code="lipnet.tasks.wasserstein.task:Wasserstein", data="pair", shared=True,
@@ -136,7 +140,7 @@ register(
 )  # fmt: skip
 register(
     "task", "private", Private, "lipnet.tasks.private.task:Private", data="images",
-    reads=("attack", "certify_dtype", "eval_radii"), numbers="lipnet.tasks.private.results:numbers",
+    reads=("attack", "certify_dtype", "eval_radii", "conformal"), numbers="lipnet.tasks.private.results:numbers",
     evaluation=_EVALUATION,
 )  # fmt: skip
 register(

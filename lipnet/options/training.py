@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lipnet.options.checks import checked, list_of, number
+from lipnet.options.checks import boolean, checked, list_of, number, one_of
 from lipnet.options.option import Named
 from lipnet.options.registry import register
 
@@ -13,9 +13,56 @@ class Margin(Named):
 
 
 @dataclass(frozen=True)
-class CrossEntropy(Named):
+class Scheduled(Margin):
+    """A loss whose radius may move through training."""
+
+    schedule: str = checked(one_of("constant", "linear", "cosine"))
+    schedule_from: float = checked(number(at_least=0))
+    schedule_to: float = checked(number(at_least=0))
+    schedule_until: float = checked(number(above=0, at_most=1))
+
+
+@dataclass(frozen=True)
+class Pairwise(Scheduled):
+    """One that can have a margin for each pair of classes."""
+
+    per_pair: bool = checked(boolean)
+
+
+@dataclass(frozen=True)
+class Hinge(Pairwise):
+    """Of which there is none without a margin: it is its scale."""
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Pairwise):
     epsilon: float = checked(number(at_least=0, fractions=True))
     temperature: float = checked(number(above=0))
+
+
+@dataclass(frozen=True)
+class Certificate(CrossEntropy):
+    weight: float = checked(number(at_least=0))
+
+
+@dataclass(frozen=True)
+class Emma(CrossEntropy):
+    """Cross-entropy, with margins as far as they have been reached."""
+
+
+@dataclass(frozen=True)
+class LogitAnnealing(CrossEntropy):
+    beta: float = checked(number(at_least=0))
+
+
+@dataclass(frozen=True)
+class Trades(CrossEntropy):
+    weight: float = checked(number(at_least=0))
+
+
+@dataclass(frozen=True)
+class Hkr(Scheduled):
+    alpha: float = checked(number(at_least=0, at_most=1))
 
 
 @dataclass(frozen=True)
@@ -67,11 +114,16 @@ class Exponential(Named):
     gamma: float = checked(number(above=0, at_most=1))
 
 
-register("loss", "margin", Margin, "lipnet.losses.margin:margin", data="images", slope="lipnet.losses.margin:slope")
+register("loss", "margin", Hinge, "lipnet.losses.margin:margin", data="images", slope="lipnet.losses.margin:slope")
 register(
     "loss", "cross_entropy", CrossEntropy, "lipnet.losses.cross_entropy:cross_entropy", data="images",
     slope="lipnet.losses.cross_entropy:slope",
 )  # fmt: skip
+register("loss", "certificate", Certificate, "lipnet.losses.certificate:certificate", data="images")
+register("loss", "emma", Emma, "lipnet.losses.emma:emma", data="images", slope="lipnet.losses.cross_entropy:slope")
+register("loss", "logit_annealing", LogitAnnealing, "lipnet.losses.logit_annealing:logit_annealing", data="images")
+register("loss", "trades", Trades, "lipnet.losses.trades:trades", data="images")
+register("loss", "hkr", Hkr, "lipnet.losses.hkr:hkr", data="images", separate=False)
 register("loss", "kantorovich", data="pair")  # the critic's own: what a task that compares distributions descends
 register("loss", "squared", code="lipnet.losses.regression:squared", data="stream")
 register("loss", "absolute", code="lipnet.losses.regression:absolute", data="stream")

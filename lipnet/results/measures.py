@@ -1,8 +1,8 @@
 """What is measured of a run, and its mean and spread over several."""
 
 import math
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from lipnet.options.checks import radius_value
 from lipnet.results.results_file import Recorded
@@ -39,6 +39,7 @@ _OF_DISTANCES: Final = (
 )  # fmt: skip
 DISTANCE = (*_OF_DISTANCES, "cosine")
 SPENT: Final = "epsilon"  # of a private run
+COVERING: Final = ("coverage", "attacked_coverage", "set_size")  # of conformal sets, by radius
 GENERATED: Final = ("transport_of_generated", "transport_of_training")
 PREDICTED: Final = (
     "average_loss", "last_half_loss", "optimal_loss", "best_expert_loss", "regret", "regret_bound",
@@ -47,8 +48,8 @@ PREDICTED: Final = (
 
 _ATTACKS = ""  # stands for all of them
 _ORDER = (
-    "clean_accuracy", SPENT, "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *DISTANCE, *GENERATED,
-    *PREDICTED, *_SHORT,
+    "clean_accuracy", SPENT, "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *COVERING, *DISTANCE,
+    *GENERATED, *PREDICTED, *_SHORT,
 )  # fmt: skip
 
 
@@ -67,7 +68,7 @@ class Measure(NamedTuple):
     def short(self, written: dict[float, str], arithmetic: str = "") -> str:
         """``certified@36/255``; with the arithmetic of the certified network: ``certified_float64@36/255``."""
         if not self.is_accuracy:
-            return _SHORT.get(self.name, self.name)
+            return Measure(_SHORT.get(self.name, self.name), self.radius).key(written)
         name = self.name.removesuffix("_accuracy")
         if arithmetic and name in _CERTIFIED:
             name = f"{name}_{arithmetic}"
@@ -135,6 +136,10 @@ def measures(results: Recorded) -> dict[Measure, float]:
     for key in GENERATED:
         if key in generated:
             found[Measure(key)] = generated[key]
+    sets: Mapping[str, Any] = results.get("conformal", {})
+    for name in COVERING:
+        for text, value in sets.get(name, {}).items():
+            found[Measure(name, radius_value(text))] = value
     for kind, by_radius in _by_radius(results).items():
         for text, accuracy in by_radius.items():
             found[Measure(f"{kind}_accuracy", radius_value(text))] = accuracy

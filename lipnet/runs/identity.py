@@ -20,11 +20,17 @@ NO_RESULT_KEYS = (
     "objective", "fail_fast", "plugins",
 )  # fmt: skip
 
+# Defaults that have changed, (group, option) -> key -> what it was: runs keep the digests that they had, and those that
+# leave such a key to today's default have others.
+_EARLIER: dict[tuple[str, str], dict[str, Any]] = {
+    ("dataset", name): {"mean": [0.0, 0.0, 0.0]} for name in ("cifar10", "cifar100", "svhn", "stl10", "tiny_imagenet")
+}
+
 
 def digest(config: DictConfig | Config) -> str:
     """Eight hexadecimal digits; equal for configurations that ask for the same results, however they were typed.
 
-    A key that comes later changes none as long as it has its default.
+    A key that comes later changes none as long as it has its default; a default that changes, changes none either.
     """
     content = dataclasses.asdict(config) if isinstance(config, Config) else _content(config)
     texts = {key: as_text(value) for key, value in leaves(content)}
@@ -43,6 +49,9 @@ def _defaults(content: dict[str, Any], texts: dict[str, str]) -> dict[str, str]:
     for group, option in completed({}).items():
         if group in GROUPS:
             usual[f"{group}.name"] = option["name"]
+    for group, option in chosen.items():
+        earlier = _EARLIER.get((group, str(option["name"])), {})
+        usual |= {f"{group}.{key}": value for key, value in earlier.items()}
     return {key: as_text(resolved(value, texts)) for key, value in usual.items()}
 
 

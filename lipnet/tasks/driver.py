@@ -123,6 +123,9 @@ class Tracked:
     def __init__(self, task: Task[Any], tracker: Tracker) -> None:
         self.task, self.tracker, self.sums = task, tracker, task.sums
 
+    def begin_step(self, share: float) -> None:
+        self.task.begin_step(share)
+
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return self.task.step(model, images, labels)
 

@@ -93,6 +93,9 @@ class Task(ABC, Generic[Results]):
         """What the gradients of so many single examples are taken of; ``None`` where they may not be shown."""
         return None
 
+    def begin_step(self, share: float) -> None:
+        """Before each step, with the share of the run's steps that are done: where what is descended depends on it."""
+
     @abstractmethod
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The loss as a mean over a batch, and a vector of sums over it, one for each name in ``sums``."""

@@ -191,6 +191,7 @@ class Loop:
         images, labels, weight = distributed.own_share(inputs, targets)
         done = self.progress.epoch * self.batches + self.progress.batch
         self._set_rate(self.rate(done))
+        objective.begin_step(done / self.steps)
 
         def loss() -> tuple[Tensor, Tensor]:
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self.config.amp == "bf16"):

@@ -46,6 +46,9 @@ class Objective(Protocol):
     def sums(self) -> tuple[str, ...]:
         """Names of what ``step`` counts; an epoch reports sum / examples as ``train/<name>``."""
 
+    def begin_step(self, share: float) -> None:
+        """Called before each step with the share of the run's steps that are done, from 0 on."""
+
     def step(self, model: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss to descend, and a vector of sums over the batch, one for each name in ``sums``."""
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lipnet.attacks import fgsm, gradient, pgd, pgd_paper
-from lipnet.attacks.gradient import project, random_start
+from lipnet.attacks.gradient import lowest_signed_radii, project, random_start
 from lipnet.certify import margins
 
 SHAPE = (1, 4, 4)
@@ -284,3 +284,18 @@ def test_margins_and_gradients_do_not_depend_on_the_batch(monkeypatch, targeted)
     parts = gradient.margin_and_gradient(model, images, labels, targets)
     for one, other in zip(whole, parts, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("radius", [0.05, 0.2])
+def test_signed_radii_fall_by_all_of_the_radius_past_the_first_error(radius):
+    """A linear network's, whose worst rival is met head-on: nothing stops where the label is no longer predicted."""
+    torch.manual_seed(0)
+    model, images = orthonormal_classes(), 0.4 + 0.2 * torch.rand(30, *SHAPE)
+    labels, constants = model(images).argsort(1)[:, 7], torch.full((10, 10), 3 * 2**0.5)
+    found = lowest_signed_radii(model, constants, images, labels, radius, 20, 2, torch.Generator().manual_seed(0))
+    assert float((found - images).flatten(1).norm(dim=1).max()) <= radius
+    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+    before, after = (margins(model(batch), labels) / (3 * 2**0.5) for batch in (images, found))
+    assert bool((before < 0).all())
+    assert bool((after >= before - radius * (1 + 1e-5)).all())
+    torch.testing.assert_close(after, before - radius, atol=0.05 * radius, rtol=0)

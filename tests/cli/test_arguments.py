@@ -17,9 +17,9 @@ from lipnet.options import GROUPS, folder
 
 KEYS = (
     " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, "
-    "estimate, generator, diagnostics, seed, epochs, batch_size, device, threads, amp, averaging, compile, progress, "
-    "eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
-    "plugins."
+    "estimate, generator, diagnostics, conformal, seed, epochs, batch_size, device, threads, amp, averaging, "
+    "compile, progress, eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, "
+    "run, rerun, objective, fail_fast, plugins."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 _FOLDER = folder.config_dir() / "experiment"
@@ -28,14 +28,16 @@ EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, profile, plugins, device, threads, progress, bell, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
-    "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, dataset.root, dataset.file, "
+    "attack.foolbox_examples, conformal.alpha, conformal.calibration, estimate.confidence, "
+    "estimate.transport_samples, dataset.root, dataset.file, "
     "dataset.labels, dataset.cache, dataset.download. "
     "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, plugins, device, threads, progress, bell, eval_radii, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
-    "attack.foolbox_examples, dataset.evaluation_samples, estimate.confidence, estimate.transport_samples, "
+    "attack.foolbox_examples, conformal.alpha, conformal.calibration, dataset.evaluation_samples, "
+    "estimate.confidence, estimate.transport_samples, "
     "dataset.root, dataset.file, dataset.labels, dataset.content, dataset.cache, dataset.download, dataset.limit_test, "
     "objective, fail_fast."
 )
@@ -126,7 +128,8 @@ BAD = [
     (
         "loss=hinge",
         "loss=hinge: no such option; see --help for the names. loss takes "
-        "margin, cross_entropy, kantorovich, squared, absolute, pinball.",
+        "margin, cross_entropy, certificate, emma, logit_annealing, trades, hkr, kantorovich, squared, "
+        "absolute, pinball.",
     ),
     (
         "optimizer=adan",

@@ -133,6 +133,19 @@ def recorded() -> dict:
     return content
 
 
+def test_a_run_from_before_images_were_centred_stays_as_it_was(tmp_path, monkeypatch):
+    """Whatever reads a run's overrides again: its network subtracts nothing."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("run", ".hydra")
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump({"dataset": {"name": "cifar10", "mean": [0.0] * 3}, "task": {"name": "robustness"}})
+    )
+    (folder / "overrides.yaml").write_text(yaml.safe_dump(["dataset=cifar10"]))
+    for command in (["rerun=run"], ["task=evaluate", "run=run"], ["task=export", "run=run"], ["resume=run"]):
+        assert "dataset.mean=[0,0,0]" in prepare(command)
+
+
 @pytest.mark.parametrize("key", VALUES)
 def test_every_kind_of_value_is_read_back(recorded, tmp_path, monkeypatch, key):
     value, pin = VALUES[key]

@@ -345,6 +345,16 @@ PROBLEMS = [
     ([], {"diagnostics.per_example": 1}, ["diagnostics.per_example=1: must be true or false."]),
     ([], {"averaging": 1}, [f"averaging=1: {NUMBER} > 0 and < 1, or null."]),
     ([], {"diagnostics.every": 0}, ["diagnostics.every=0: must be a whole number >= 1."]),
+    ([], {"conformal.alpha": 1}, [f"conformal.alpha=1: {NUMBER} > 0 and < 1, or null."]),
+    ([], {"conformal.calibration": "train"}, ["conformal.calibration=train: must be one of validation, test."]),
+    (
+        [],
+        {"conformal.alpha": 0.1, "dataset.validation": 0},
+        [
+            "conformal.alpha=0.1: is calibrated on held-out examples, and dataset.validation=0 holds out none; use "
+            "conformal.calibration=test, or hold some out."
+        ],
+    ),
     ([], {"diagnostics.examples": 0}, ["diagnostics.examples=0: must be a whole number >= 1."]),
     (
         ["task=wasserstein", "dataset=cone"],
@@ -715,6 +725,45 @@ PROBLEMS = [
         {},
         ["model=residual: needs images, and dataset=cone draws vectors; use model=fc."],
     ),
+    # margins of pairs of classes
+    (
+        ["conv=plain"],
+        {"loss.per_pair": True},
+        [
+            "loss.per_pair=true: with conv=plain nothing bounds what is before the last layer; use constrained layers, "
+            "or loss.per_pair=false."
+        ],
+    ),
+    (
+        ["model=fc", "linear=plain"],
+        {"loss.per_pair": True},
+        [
+            "loss.per_pair=true: with linear=plain nothing bounds what is before the last layer; use constrained "
+            "layers, or loss.per_pair=false."
+        ],
+    ),
+    (
+        NARROW,
+        {"loss.per_pair": True},
+        ["loss.per_pair=true: nothing bounds model=shufflenet; use loss.per_pair=false."],
+    ),
+    # each loss
+    ([], {"loss.schedule": "step"}, ["loss.schedule=step: must be one of constant, linear, cosine."]),
+    (["loss=emma"], {"loss.schedule_from": -1}, [f"loss.schedule_from=-1: {NUMBER} >= 0."]),
+    (["loss=emma"], {"loss.schedule_to": -1}, [f"loss.schedule_to=-1: {NUMBER} >= 0."]),
+    (["loss=emma"], {"loss.schedule_until": 0}, [f"loss.schedule_until=0: {NUMBER} > 0 and <= 1."]),
+    (["loss=trades"], {"loss.per_pair": 1}, ["loss.per_pair=1: must be true or false."]),
+    (["loss=certificate"], {"loss.weight": -1}, [f"loss.weight=-1: {NUMBER} >= 0."]),
+    (["loss=logit_annealing"], {"loss.beta": -1}, [f"loss.beta=-1: {NUMBER} >= 0."]),
+    (["loss=trades"], {"loss.weight": -1}, [f"loss.weight=-1: {NUMBER} >= 0."]),
+    (
+        ["loss=hkr"],
+        {"loss.alpha": 2, "loss.epsilon": 0},
+        [
+            f"loss.epsilon=0: {NUMBER} > 0{FRACTION}.",
+            f"loss.alpha=2: {NUMBER} >= 0 and <= 1.",
+        ],
+    ),
     # ShuffleNets
     (
         ["model=shufflenet"],
@@ -812,8 +861,8 @@ PROBLEMS = [
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
-            "diagnostics, seed, epochs, batch_size, device, threads, amp, averaging, compile, progress, eval_radii, "
-            "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
+            "diagnostics, conformal, seed, epochs, batch_size, device, threads, amp, averaging, compile, progress, "
+            "eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
             "plugins.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",

@@ -10,6 +10,7 @@ TITLES = [  # measure, as a key, as a title, as a title where the network is eva
     (Measure("pgd_accuracy", 0.5), "pgd_accuracy@0.5", "pgd@0.5", "pgd@0.5"),
     (Measure("clean_accuracy"), "clean_accuracy", "clean", "clean"),
     (Measure("lipschitz_upper_bound"), "lipschitz_upper_bound", "L_upper", "L_upper"),
+    (Measure("set_size", 36 / 255), "set_size@36/255", "set_size@36/255", "set_size@36/255"),
     (Measure("published_sort_out"), "published_sort_out", "SO/true", "SO/true"),
 ]
 
@@ -61,6 +62,19 @@ def test_the_numbers_of_a_classifier():
         Measure("clean_accuracy"): 0.9, Measure("train_seconds"): 5.0, CERTIFIED: 0.75,
         Measure("certified_float32_accuracy", 36 / 255): 0.5, Measure("pgd_accuracy", 36 / 255): 0.8,
         Measure("bv2_bound_1"): 30.0, Measure("bv2_bound_2"): 20.0,
+    }  # fmt: skip
+
+
+def test_the_numbers_of_conformal_sets():
+    sets = {
+        "alpha": 0.1,
+        "coverage": {"0": 0.9, "0.3": 0.95},
+        "set_size": {"0": 1.5},
+        "attacked_coverage": {"0.3": 0.92},
+    }
+    assert measures({"conformal": sets}) == {
+        Measure("coverage", 0.0): 0.9, Measure("coverage", 0.3): 0.95, Measure("set_size", 0.0): 1.5,
+        Measure("attacked_coverage", 0.3): 0.92,
     }  # fmt: skip
 
 

@@ -75,6 +75,19 @@ def test_a_key_that_comes_later_changes_no_digest_by_its_default(make_config, la
     assert digest(OmegaConf.create(config)) != before
 
 
+# Of data sets whose images were not centred by default: the digests that such runs were given.
+NOT_CENTRED = {
+    "cifar10": "38a5af79", "cifar100": "65c91fb5", "svhn": "d0be94eb", "stl10": "3874ffa3", "tiny_imagenet": "5660396d",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dataset", NOT_CENTRED)
+def test_a_run_keeps_its_digest_where_a_default_has_changed(make_config, dataset):
+    """And one of today's default is told apart from it."""
+    before = make_config(f"dataset={dataset}", "dataset.mean=[0,0,0]")
+    assert digest(before) == NOT_CENTRED[dataset] != digest(make_config(f"dataset={dataset}"))
+
+
 @pytest.mark.parametrize("wrong", [{"conv": {}}, {"conv": 3}, {"conv": None}, {"conv": {"name": ["bcop"]}}, {"x": 1}])
 def test_a_configuration_with_mistakes_has_a_digest(make_config, wrong):
     config = dataclasses.asdict(make_config()) | wrong

@@ -54,6 +54,22 @@ def test_an_evaluation_says_what_it_is(run, again):
     assert f"weights of epoch {results(run)['best_epoch']}" in again["output"]
 
 
+def test_conformal_sets_of_a_finished_run(run, tmp_path):
+    """Of a run that knew of none; as a figure, in the table and in the numbers."""
+    outcome = launch(
+        "task=evaluate", f"run={run}", "conformal.alpha=0.5", "conformal.calibration=test", f"hydra.run.dir={tmp_path}"
+    )
+    assert outcome.code == 0, outcome.output
+    found = results(tmp_path)["conformal"]
+    assert list(found["coverage"]) == ["0", *RADII]
+    assert list(found["attacked_coverage"]) == list(RADII)
+    assert min(found["attacked_coverage"].values()) >= found["certified_coverage"]
+    assert found["calibration_examples"] + found["examples"] == results(run)["test_examples"]
+    assert (tmp_path / "conformal.png").stat().st_size > 10_000
+    assert "attacked coverage" in outcome.output
+    assert results(tmp_path)["certified_accuracy"] == results(run)["certified_accuracy"]
+
+
 def test_an_evaluation_has_a_directory_of_its_own(again):
     names = {path.name for path in again["directory"].iterdir()}
     assert {"results.json", "certificates.csv", "certified_accuracy.png", "lipnet.log", ".hydra"} <= names

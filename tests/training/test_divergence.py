@@ -41,6 +41,9 @@ class Objective:
     def __init__(self, change=lambda losses: losses):
         self.change, self.loop = change, None
 
+    def begin_step(self, share):
+        pass
+
     def step(self, model, images, labels):
         losses = functional.cross_entropy(model(images), labels, reduction="none")
         if self.loop.progress.epoch * self.loop.batches + self.loop.progress.batch == FATAL:

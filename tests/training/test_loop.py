@@ -56,6 +56,7 @@ def test_training_is_plain_gradient_descent(config, tmp_path):
         optimizer.zero_grad()
         functional.cross_entropy(model(images), labels).backward()
         optimizer.step()
+        assert objective.shares[step] == progress
         assert objective.rates[step] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(trained.model.state_dict()[name], value)

@@ -84,6 +84,7 @@ class Private(Robustness):
 
     def prepare(self, model: nn.Module) -> None:
         """Says what will be spent, before anything is."""
+        super().prepare(model)
         option, examples = self.option, self.examples
         if option.delta > 1 / examples:
             raise UserError(
@@ -144,7 +145,7 @@ class Private(Robustness):
         longest = self.option.input_norm
         if self.option.mode == "clipless" and longest is not None:
             inputs = _shortened(inputs, longest)
-        losses = self.loss(model(inputs), targets)
+        losses = self.losses(None, model(inputs), targets, self.epsilon)
         return losses.sum() / self.batch_size, losses.new_zeros(0)
 
     @torch.no_grad()

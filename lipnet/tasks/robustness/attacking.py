@@ -46,7 +46,7 @@ class Attacked:
     median_distance: float | None = None
 
 
-class _InUnitCube(nn.Module):
+class InUnitCube(nn.Module):
     """A network of vectors in units of their own, for attacks, which stay in [0, 1]: one scale for all coordinates."""
 
     def __init__(self, network: nn.Module, low: Tensor, side: float) -> None:
@@ -78,7 +78,7 @@ class Attacker:
         self.deployed, self.exact, self.config = deployed, exact, config
         self.low, self.side = (torch.zeros(()), 1.0) if box is None else box
         if box is not None:
-            self.deployed = _InUnitCube(deployed, *box)
+            self.deployed = InUnitCube(deployed, *box)
         self.images, self.labels, self.certified = images, labels, certified
         self.radii = sorted(config.eval_radii, key=radius_value)
         in_ball = [name for name in config.attack.names if isinstance(attack_named(name), InBall)]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from lipnet.tasks.robustness.conformal import Found
     from lipnet.tasks.robustness.evaluation import Certification
 
 _CERTIFIED, _PER_PAIR = "#1f4e79", "#2e9e8f"
@@ -49,6 +50,36 @@ def _curve(axes: "Axes", radii: Tensor, color: str, label: str) -> None:
     x, y = [0, *sizes.tolist()], [*fraction.tolist(), 0]
     axes.step(x, y, where="post", color=color, label=label)
     axes.fill_between(x, y, step="post", color=color, alpha=0.12)
+
+
+def conformal_sets_against_radius(found: "Found", largest: float, title: str) -> "Figure":
+    """Coverage and mean size of the sets for every radius as curves, under attacks at the evaluated ones as points."""
+    figure = blank_figure(figsize=(9.6, 4), layout="constrained")
+    figure.suptitle(f"{title}: conformal sets, alpha = {found.alpha:g}")
+    covering, sizes = figure.subplots(1, 2)
+    radii, coverage, size = found.curves(largest)
+    covering.plot(radii, coverage, color=_CERTIFIED, label="clean")
+    covering.axhline(1 - found.alpha, color="grey", linestyle="--", linewidth=0.8, label="1 - alpha, promised")
+    covering.axhline(found.proved, color=_PER_PAIR, linewidth=0.8, label="proved of these examples")
+    sizes.plot(radii, size, color=_CERTIFIED, label="clean")
+    for axes, tables in (
+        (covering, {"attacked": found.attacked_covered, "attacked, sets for radius 0": found.plain_covered}),
+        (sizes, {"attacked": found.attacked_sizes}),
+    ):
+        for number, (label, table) in enumerate(tables.items()):
+            if table:
+                x, y = (
+                    [radius_value(radius) for radius in table],
+                    [float(each.double().mean()) for each in table.values()],
+                )
+                (points,) = axes.plot(x, y, _MARKERS[number], color=_COLOURS[number], label=label)
+                points.set(fillstyle="none", markersize=7, markeredgewidth=1.6)
+        axes.set(xlabel="L2 radius (pixels in [0, 1])")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8)
+    covering.set(ylabel="coverage on the test split", ylim=(0, 1.02))
+    sizes.set(ylabel="classes in a set", ylim=(0, None))
+    return figure
 
 
 def adversarial_examples(found: "Certification", radius: str, count: int = 8) -> "Figure":

@@ -24,7 +24,48 @@ class Certified(TypedDict):
     certified_accuracy_by_arithmetic: dict[str, ByRadius]
 
 
-class Results(Start, Certified):
+class Asked(TypedDict, total=False):
+    """What a loss with a radius asked for: that, and the difference of two logits that certifies it."""
+
+    loss_epsilon: float
+    loss_margin: float
+
+
+class Attacked(TypedDict, total=False):
+    """Of conformal sets at attacked examples, by the radius of set and attack; ``..._of_plain``: of those for none."""
+
+    attacked_examples: int
+    attacked_coverage: ByRadius
+    attacked_set_size: ByRadius
+    attacked_coverage_of_plain: ByRadius
+
+
+class Conformal(Attacked):
+    """Sets that miss the true class with a probability of at most alpha; by the radius that they are for, from 0 on.
+
+    ``certified_coverage``: the share of test examples whose class is in them wherever within the radius they are moved.
+    """
+
+    alpha: float
+    calibration_examples: int
+    examples: int
+    threshold: float
+    certified_coverage: float
+    coverage: ByRadius
+    set_size: ByRadius
+
+
+class Sets(TypedDict, total=False):
+    """Where ``conformal.alpha`` asks for them."""
+
+    conformal: Conformal
+
+
+class _WithoutSets(Start, Sets):
+    """What is no number of a run without them."""
+
+
+class Results(Start, Certified, Asked, Sets):
     """Fractions are in [0, 1]; ``attacked_accuracy`` is by attack, what is by arithmetic by the network's.
 
     ``bv2_bound`` is by norm; empty where the network has no splines.
@@ -60,13 +101,14 @@ class ExportedClassifier(Exported, Certified):
 
 _BESIDE = (
     "test_examples", "attacked_examples", "foolbox_examples", "attack_seconds", "eval_seconds", "seconds",
-    "rounding_cost", "peak_memory_bytes",
+    "rounding_cost", "peak_memory_bytes", "loss_epsilon", "loss_margin",
 )  # fmt: skip
 
 
 def numbers(config: Config) -> Numbers:
     """The numbers of such a run; a few depend on what is found."""
-    found = numbers_of(Results, _tables(config), _BESIDE, without=Start)
+    others = _WithoutSets if config.conformal.alpha is None else Start
+    found = numbers_of(Results, _tables(config), _BESIDE, without=others)
     exported = numbers_of(ExportedClassifier, _tables(config), without=Exported).measures
     return Numbers(found.measures, found.beside, _validation(config), exported)
 
@@ -88,7 +130,12 @@ def _tables(config: Config) -> Keys:
         "attack_seconds": [attacks],
         "median_attack_distance": [[name for name in attacks if ATTACKS[name].nearest]],
         "bv2_bound": [NORMS if _has_splines(config) else []],
-        "seconds": [PARTS],
+        "seconds": [PARTS if config.conformal.alpha is None else (*PARTS, "conformal")],
+        **{f"conformal.{name}": [["0", *radii]] for name in ("coverage", "set_size")},
+        **{
+            f"conformal.attacked_{name}": [radii if attacks else []]
+            for name in ("coverage", "set_size", "coverage_of_plain")
+        },
     }
 
 

@@ -18,6 +18,7 @@ def closing_table(results: Results, width: int | None = None) -> str:
     columns = _certified_columns(results)
     columns.append(_accuracies(_title("per pair", own), results, results["certified_accuracy_per_pair"]))
     columns += [_accuracies(f"{name} <=", results, found) for name, found in results["attacked_accuracy"].items()]
+    columns += _conformal_columns(results)
     medians = [f"{name} {distance:.4f}" for name, distance in results["median_attack_distance"].items()]
     summary = (
         f"clean accuracy {_percent(results['clean_accuracy'])} on {results['test_examples']:,} test examples; "
@@ -32,6 +33,7 @@ def closing_table(results: Results, width: int | None = None) -> str:
         *_together(results),
         *([f"median distance of the nearest errors found: {', '.join(medians)}"] if medians else []),
         *_rounding(results.get("rounding_cost", {})),
+        *_conformal(results),
         lipschitz,
         *_by_variation(results.get("bv2_bound", {})),
     ]
@@ -70,6 +72,35 @@ def _accuracies(title: str, results: Certified, found: dict[str, float]) -> Colu
 def _fitting(columns: list[Column], width: int | None) -> list[str]:
     titles, rows, below = fitting_table(columns, width, _HIDDEN)
     return [*titles, *rows, *below]
+
+
+def _conformal_columns(results: Results) -> list[Column]:
+    """Coverage and size of conformal sets for each radius, and what attacks within it leave of their coverage."""
+    sets = results.get("conformal")
+    if sets is None:
+        return []
+    radii = ["0", *results["certified_accuracy"]]
+    attacked = sets.get("attacked_coverage")
+    columns = [
+        Column("coverage", [_percent(sets["coverage"][radius]) for radius in radii]),
+        Column("set size", [f"{sets['set_size'][radius]:.2f}" for radius in radii]),
+    ]
+    if attacked is not None:
+        columns.append(
+            Column("attacked coverage", [_percent(attacked[radius]) if radius in attacked else "–" for radius in radii])
+        )
+    return columns
+
+
+def _conformal(results: Results) -> list[str]:
+    """What conformal sets promise, and by how many examples."""
+    sets = results.get("conformal")
+    if sets is None:
+        return []
+    return [
+        f"conformal sets: alpha {sets['alpha']:g}, calibrated on {sets['calibration_examples']:,} examples; proved "
+        f"within each radius, of its sets: {_percent(sets['certified_coverage'])} of {sets['examples']:,} examples"
+    ]
 
 
 def _together(results: Results) -> list[str]:

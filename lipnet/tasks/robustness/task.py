@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from lipnet.data.images import Split, Splits, load_splits
 from lipnet.data.sets.points import AREAS
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.losses import build_loss
+from lipnet.losses.demand import pair_constants, per_pair, refuse_pairs
+from lipnet.losses.schedule import epsilon_at, scheduled
 from lipnet.options.checks import radius_value
 from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.option import of_kind
@@ -34,13 +36,18 @@ from lipnet.runs.names import method_group
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.activations import show_activations
 from lipnet.tasks.per_example import Function, Probe
-from lipnet.tasks.results import Start
+from lipnet.tasks.results import ByRadius, Start
+from lipnet.tasks.robustness.conformal import Found, calibration_and_measured, evaluate_conformal
 from lipnet.tasks.robustness.deployment import accuracy_by_arithmetic, examine
 from lipnet.tasks.robustness.diagnostics import write_diagnostics
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
-from lipnet.tasks.robustness.figures import accuracy_against_radius, adversarial_examples
+from lipnet.tasks.robustness.figures import (
+    accuracy_against_radius,
+    adversarial_examples,
+    conformal_sets_against_radius,
+)
 from lipnet.tasks.robustness.regions import decision_regions
-from lipnet.tasks.robustness.results import Results
+from lipnet.tasks.robustness.results import Asked, Conformal, Results, Sets
 from lipnet.tasks.robustness.table import closing_table
 from lipnet.tasks.stopwatch import Stopwatch
 from lipnet.tasks.task import Charts, Examined, Task
@@ -68,12 +75,18 @@ class Robustness(Task[Results]):
 
     Attributes:
         network, found, watch: the evaluated network, what was found of it, and what that took.
+        trained: the network that is trained.
+        sets: the evaluated network's conformal sets, where they are asked for.
+        epsilon: the radius that the loss asks for in this step; ``None``: the one at the end of training.
     """
 
     sums: ClassVar[tuple[str, ...]] = ("loss", "clean_accuracy")
     charts: ClassVar[Charts] = _CHARTS
     network: nn.Module
     found: Certification
+    trained: nn.Module | None = None
+    sets: Found | None = None
+    epsilon: float | None = None
 
     @cached_property
     def splits(self) -> Splits:
@@ -87,10 +100,10 @@ class Robustness(Task[Results]):
     def test(self) -> Split:
         return self.splits.test.to(self.session.device)
 
-    @cached_property
-    def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
-        # Constrained layers have constant 1; what is left is the normalisation's.
-        return build_loss(self.config.loss, lipschitz=1 / min(self.config.images.std))
+    @property
+    def lipschitz(self) -> float:
+        """By which the loss turns radii into margins: constrained layers have constant 1, the normalisation its own."""
+        return 1 / min(self.config.images.std)
 
     @cached_property
     def watch(self) -> Stopwatch:
@@ -99,6 +112,16 @@ class Robustness(Task[Results]):
     @property
     def compared(self) -> list[str]:
         return ["test/clean_accuracy", *(_tag("test/certified_accuracy", radius) for radius in self.config.eval_radii)]
+
+    def prepare(self, model: nn.Module) -> None:
+        self.trained = model
+        if self.config.conformal.alpha is not None:
+            calibration_and_measured(self.splits, self.config)  # which refuses too few before anything is trained
+        if per_pair(self.config.loss):
+            refuse_pairs(model, inputs_and_outputs(self.config.dataset)[0], self.lipschitz)
+
+    def begin_step(self, share: float) -> None:
+        self.epsilon = epsilon_at(self.config.loss, share)
 
     def batches(self) -> Batches:
         return self.splits.train.to(self.session.device)
@@ -115,22 +138,36 @@ class Robustness(Task[Results]):
 
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(inputs).to(inputs.dtype)  # under amp=bf16 the loss is float32 all the same
-        losses = self.loss(logits, targets)
+        losses = self.losses(self.trained, logits, targets, self.epsilon)
         with torch.no_grad():
             sums = torch.stack((losses.sum(), (logits.argmax(1) == targets).sum().to(losses.dtype)))
         return losses.mean(), sums
+
+    def losses(self, network: nn.Module | None, logits: Tensor, labels: Tensor, epsilon: float | None) -> Tensor:
+        """Of each example, ``(examples,)``.
+
+        Args:
+            network: whose rows give pairs of classes their margins, where the loss has such.
+            epsilon: the radius; the last one of the schedule without it.
+        """
+        option = self.config.loss
+        radius = epsilon_at(option, 1.0) if epsilon is None else epsilon
+        pairs = pair_constants(network, self.lipschitz) if network is not None and per_pair(option) else None
+        return build_loss(option, self.lipschitz, radius, pairs)(logits, labels)
 
     @torch.no_grad()
     def validate(self, model: nn.Module, epoch: int) -> Validation:
         shape, _ = inputs_and_outputs(self.config.dataset)
         bound = lipschitz_bound(model, shape)
         metrics = {"lipschitz/upper_bound": bound}
+        if scheduled(self.config.loss):
+            metrics["train/radius"] = epsilon_at(self.config.loss, epoch / self.config.epochs)
         if not len(self.validation):
             return Validation(metrics, float(epoch))
         labels = self.validation.labels
         plain = to_plain(model, blocked=False)  # reads each weight once, and not for each batch
         logits = distributed.in_parts(lambda images: model_logits(plain, images), self.validation.pixels())
-        losses = self.loss(logits, labels)
+        losses = self.losses(model, logits, labels, None)
         metrics["validation/loss"] = float(losses.mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())
         metrics |= self._certified("certified_accuracy", certified_radii(logits, labels, bound))
@@ -160,6 +197,7 @@ class Robustness(Task[Results]):
             **start,
             "status": "completed",
             "test_examples": len(test),
+            **_margin_asked_for(config.loss, self.lipschitz),
             "clean_accuracy": found.clean_accuracy,
             "certified_accuracy": {
                 radius: found.certified_accuracy(radius_value(radius)) for radius in config.eval_radii
@@ -198,9 +236,23 @@ class Robustness(Task[Results]):
             "lipschitz_lower_bound": found.lower,
             "bv2_bound": found.bv2,
             "eval_seconds": time.perf_counter() - started,
+            **self._conformal(model),
             "seconds": self.watch.seconds,  # of the parts; those after this one are still to come
             "peak_memory_bytes": peak_memory_bytes(self.session.device),
         }
+
+    def _conformal(self, model: nn.Module) -> Sets:
+        if self.config.conformal.alpha is None:
+            return {}
+        calibration, measured = calibration_and_measured(self.splits, self.config)
+        device, config = self.session.device, self.config
+
+        def find() -> Conformal:
+            self.sets = evaluate_conformal(model, calibration.to(device), measured.to(device), config)
+            return self.sets.results()
+
+        with self.watch.part("conformal"):
+            return {"conformal": distributed.from_main(find)}
 
     def show(self, results: Results, tracker: Tracker) -> None:
         directory, found, watch = self.session.directory, self.found, self.watch
@@ -226,6 +278,12 @@ class Robustness(Task[Results]):
         figure = accuracy_against_radius(found, ", ".join(names))
         figure.savefig(self.session.directory / "certified_accuracy.png", dpi=150)
         tracker.figure("test/accuracy_against_radius", figure, step)
+        if self.sets is not None:
+            figure = conformal_sets_against_radius(
+                self.sets, max(map(radius_value, config.eval_radii)), ", ".join(names)
+            )
+            figure.savefig(self.session.directory / "conformal.png", dpi=150)
+            tracker.figure("test/conformal", figure, step)
         if self.config.dataset.name in AREAS:
             self._draw_regions(tracker, step)
         elif found.shown and found.images.dim() == 4:  # vectors are no pictures
@@ -242,6 +300,14 @@ class Robustness(Task[Results]):
         return examine(network, deployed, self.test, self.config)
 
 
+def _margin_asked_for(option: Any, lipschitz: float) -> Asked:
+    """The radius at the end of training, and the difference of two logits that certifies it by the global constant."""
+    if not hasattr(option, "epsilon"):  # a plugin's
+        return {}
+    epsilon = epsilon_at(option, 1.0)
+    return {"loss_epsilon": epsilon, "loss_margin": math.sqrt(2) * epsilon * lipschitz}
+
+
 def _track(found: Certification, tracker: Tracker, results: Results, step: int) -> None:
     tracker.writer.add_scalar("test/clean_accuracy", results["clean_accuracy"], step)
     for key in ("certified_accuracy", "certified_accuracy_per_pair"):
@@ -250,6 +316,13 @@ def _track(found: Certification, tracker: Tracker, results: Results, step: int) 
     for name, accuracies in results["attacked_accuracy"].items():
         for radius, accuracy in accuracies.items():
             tracker.writer.add_scalar(_tag(f"test/{name}_accuracy", radius), accuracy, step)
+    if "conformal" in results:
+        sets = results["conformal"]
+        tables: dict[str, ByRadius] = {"coverage": sets["coverage"], "set_size": sets["set_size"]}
+        tables |= {"attacked_coverage": sets.get("attacked_coverage", {})}
+        for name, found_at in tables.items():
+            for radius, value in found_at.items():
+                tracker.writer.add_scalar(_tag(f"conformal/{name}", radius), value, step)
     for name, distance in results["median_attack_distance"].items():
         tracker.writer.add_scalar(f"test/{name}_median_distance", distance, step)
     tracker.writer.add_scalar("lipschitz/lower_bound", found.lower, step)

@@ -188,6 +188,12 @@ REFUSED = {
         ("task.mode=clipless", "conv=ossn"),
         "nothing bounds its Lipschitz constant while it trains",
     ),
+    "compared examples": (("loss=hkr",), "loss=hkr: compares the examples of a batch"),
+    "clipless, no slope": (("task.mode=clipless", "loss=trades"), "loss=trades: it is registered without slope="),
+    "pairs of classes": (
+        ("loss.per_pair=true", "model.head=normalized"),
+        "loss.per_pair=true: its gradient reaches the last layer past what is clipped",
+    ),
     "compiled": (("compile=true",), "task=private does not read them"),
     "profiled": (("profile=true",), "writes the sizes of batches"),
     "single examples": (("diagnostics.per_example=true",), "shows gradients of single examples, which no noise"),

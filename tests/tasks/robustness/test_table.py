@@ -33,6 +33,27 @@ def test_bounds_by_variation_have_a_line():
     assert closing_table(RESULTS | {"bv2_bound": {}}) == closing_table(RESULTS)
 
 
+SETS = {
+    "alpha": 0.1, "calibration_examples": 3000, "examples": 10000, "certified_coverage": 0.9025,
+    "coverage": {"0": 0.9, "36/255": 0.95, "1.58": 1.0}, "set_size": {"0": 1.2, "36/255": 1.4, "1.58": 6.125},
+}  # fmt: skip
+
+
+def test_conformal_sets_have_columns_and_a_line():
+    attacked = {"attacked_coverage": {"36/255": 0.92, "1.58": 0.94}}
+    lines = closing_table(RESULTS | {"conformal": SETS | attacked}).splitlines()
+    assert [line.replace(" %", "%").split()[5:] for line in lines[2:5]] == [
+        ["90.00%", "1.20", "–"], ["95.00%", "1.40", "92.00%"], ["100.00%", "6.12", "94.00%"],
+    ]  # fmt: skip
+    assert lines[1].endswith("coverage  set size  attacked coverage")
+    assert lines[-2] == (
+        "conformal sets: alpha 0.1, calibrated on 3,000 examples; proved within each radius, of its sets: 90.25 % of "
+        "10,000 examples"
+    )
+    lines = closing_table(RESULTS | {"conformal": SETS}).splitlines()
+    assert lines[1].endswith("coverage  set size")
+
+
 def test_columns_line_up():
     assert len({len(line) for line in closing_table(RESULTS).splitlines()[1:-2]}) == 1
 

@@ -3,9 +3,11 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from lipnet.data.images import Split
-from lipnet.layers import OrthogonalLinear
+from lipnet.errors import UserError
+from lipnet.layers import MaxMin, Normalize, OrthogonalLinear, UnitRowLinear
 from lipnet.tasks.driver import Tracked
 from lipnet.tasks.robustness.task import Robustness
 
@@ -69,12 +71,86 @@ def test_a_step_gives_the_mean_loss_and_sums(classification):
 @pytest.mark.parametrize("std", [0.5, 2.0])
 def test_the_margin_grows_with_the_constant_of_the_normalisation(classification, std):
     margin = math.sqrt(2) * 0.5 / std
-    loss = classification("loss.epsilon=0.5", f"dataset.std=[{std}]").loss
+    task = classification("loss.epsilon=0.5", f"dataset.std=[{std}]")
     logits = torch.zeros(2, 10)
     logits[0, 0], logits[1, 0] = 1.001 * margin, 0.999 * margin
-    enough, short = loss(logits, torch.zeros(2, dtype=torch.int64))
+    enough, short = task.losses(None, logits, torch.zeros(2, dtype=torch.int64), None)
     assert enough == 0
     assert short > 0
+
+
+SCHEDULED = ("loss.epsilon=2", "loss.schedule=linear", "loss.schedule_from=0.5", "epochs=4")
+
+
+def test_the_radius_moves_while_training_and_is_the_last_one_in_validation(classification):
+    task, split, model = classification(*SCHEDULED), _split(), _model()
+    images, labels = split.pixels(), split.labels
+    found = []
+    for share in (0.0, 0.5):
+        task.begin_step(share)
+        found.append(float(task.step(model, images, labels)[0].detach()))
+    for loss, epsilon in zip(found, (1.0, 1.5), strict=True):
+        there = classification(f"loss.epsilon={epsilon}").step(model, images, labels)[0]
+        assert loss == pytest.approx(float(there.detach()))
+    metrics = task.validate(model, 3).metrics
+    assert metrics["train/radius"] == pytest.approx(2 * (0.5 + 0.5 * 3 / 4))
+    assert metrics["validation/loss"] == pytest.approx(
+        classification("loss.epsilon=2").validate(model, 3).metrics["validation/loss"]
+    )
+
+
+def _headed(rows=UnitRowLinear):
+    torch.manual_seed(0)
+    return nn.Sequential(Normalize([0.5], [0.5]), nn.Flatten(), OrthogonalLinear(64, 16), MaxMin(), rows(16, 10)).eval()
+
+
+PER_PAIR = (
+    "loss=cross_entropy",
+    "loss.epsilon=0.5",
+    "loss.per_pair=true",
+    "model.head=normalized",
+    "dataset.std=[0.5]",
+)
+
+
+def test_pairs_of_classes_get_margins_by_the_rows_of_the_network_that_is_trained(classification):
+    task, split, model = classification(*PER_PAIR), _split(), _headed()
+    task.prepare(model)
+    images, labels = split.pixels(), split.labels
+    loss, _ = task.step(model, images, labels)
+    logits, rows = model(images), model[-1].weight
+    margins = 0.5 * 2.0 * (rows[labels][:, None] - rows).norm(dim=2)  # L is 2
+    expected = functional.cross_entropy((logits + margins) / task.config.loss.temperature, labels)
+    torch.testing.assert_close(loss, expected)
+    (gradient,) = torch.autograd.grad(loss, model[-1].raw_weight, retain_graph=True)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, model[-1].raw_weight)[0])
+    validated = float(task.validate(model, 1).metrics["validation/loss"])
+    assert validated == pytest.approx(float(loss.detach()), rel=1e-5)
+
+
+UNBOUNDED = {
+    "another constant": (
+        _headed()[:-1].append(nn.Linear(16, 16)).append(nn.Linear(16, 10)),
+        "has the Lipschitz constant",
+    ),
+    "no rows": (_headed().append(nn.ReLU()), "need a fully connected last layer, not ReLU"),
+    "no rule": (nn.Sequential(nn.Flatten(), nn.LSTM(64, 16), nn.Linear(16, 10)), "LSTM"),
+}
+
+
+@pytest.mark.parametrize("case", UNBOUNDED)
+def test_margins_of_pairs_are_refused_of_a_network_that_is_not_bounded_so(classification, case):
+    model, message = UNBOUNDED[case]
+    if case == "another constant":
+        nn.init.constant_(model[-2].weight, 1.0)
+    with pytest.raises(UserError, match=message) as refused:
+        classification(*PER_PAIR).prepare(model)
+    assert str(refused.value).startswith("loss.per_pair=true: ")
+
+
+def test_without_margins_of_pairs_any_network_is_prepared(classification):
+    for model, _ in UNBOUNDED.values():
+        classification().prepare(model)
 
 
 def test_validation_by_definition(classification):

@@ -659,6 +659,15 @@ PROBLEMS = [
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.weight": -1}, [f"shuffle.weight=-1: {NUMBER} >= 0."]),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.ramp": 2}, [f"shuffle.ramp=2: {NUMBER} >= 0 and <= 1."]),
     ([*SHUFFLED, "shuffle=learned"], {"shuffle.harden": 0}, [f"shuffle.harden=0: {NUMBER} > 0 and <= 1."]),
+    # means of batches
+    (
+        ["model=fc", "model.centering=true", "task=wasserstein", "dataset=cone", "loss=kantorovich"],
+        {},
+        [
+            "model.centering=true: a critic would subtract other means of each side of a pair; only task=robustness "
+            "trains such a network."
+        ],
+    ),
     # ShuffleNets
     (
         ["model=shufflenet"],

@@ -207,6 +207,11 @@ def _check_shared(config: Config, processes: int) -> None:
             f"model={config.model.name}: normalises over a batch, of which each process has a share; start it without "
             "torchrun."
         )
+    if task.trains and getattr(config.model, "centering", False):
+        problems.append(
+            "model.centering=true: subtracts means of batches, of which each process has a share; start it without "
+            "torchrun."
+        )
     if config.batch_size < processes:
         problems.append(f"batch_size={config.batch_size}: shared by {processes} processes; use at least {processes}.")
     if problems:

@@ -435,6 +435,15 @@ def test_the_commit_is_recorded(run):
             ],
         ),
         (["model=shufflenet", "dataset=cifar10", "task=evaluate", "run=somewhere"], 2, []),
+        (
+            ["model.centering=true"],
+            2,
+            [
+                "model.centering=true: subtracts means of batches, of which each process has a share; start it without "
+                "torchrun."
+            ],
+        ),
+        (["model.centering=true", "task=evaluate", "run=somewhere"], 2, []),
     ],
 )
 def test_what_several_processes_cannot_share(overrides, processes, problems, make_config):

@@ -31,7 +31,7 @@ class BatchCentering(nn.Module):
             with torch.no_grad():
                 self.running_mean.lerp_(mean.detach().to(self.running_mean), self.momentum)
         last = inputs.transpose(1, -1)  # the channels, which other numbers of them do not fit
-        return (last - mean.expand(last.shape)).transpose(1, -1)
+        return (last - mean.expand(last.shape[1:])).transpose(1, -1)
 
     def extra_repr(self) -> str:
         return f"{self.channels}"

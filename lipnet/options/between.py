@@ -174,6 +174,12 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
         yield f"model.build={given}: model=module needs the function that returns the network, as my_module:build."
     if isinstance(config.model, GanCritic) and learned is not None and learned.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
+    centred = getattr(config.model, "centering", False)
+    if centred and learned is not None and learned.name not in ("robustness", "private"):
+        yield (
+            "model.centering=true: a critic would subtract other means of each side of a pair; only task=robustness "
+            "trains such a network."
+        )
     if isinstance(config.task, Private):
         yield from check_private(config)
     elif isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":

@@ -14,6 +14,7 @@ class ConvNet(Named):
     strides: list[int] = checked(list_of(whole(1)))
     hidden: list[int] = checked(list_of(whole(1)))
     head: str = checked(one_of("same", "normalized"))
+    centering: bool = checked(boolean)
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Critic(ConvNet):
 class FullyConnected(Named):
     hidden: list[int] = checked(list_of(whole(1)))
     head: str = checked(one_of("same", "normalized"))
+    centering: bool = checked(boolean)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,11 @@ def check_private(config: Any) -> Iterator[str]:
         )
     if getattr(config.loss, "per_pair", False):
         yield "loss.per_pair=true: its gradient reaches the last layer past what is clipped; use loss.per_pair=false."
+    if getattr(config.model, "centering", False):
+        yield (
+            "model.centering=true: subtracts means of batches, so that no example has a gradient of its own; leave it "
+            "out."
+        )
     if config.compile or config.amp == "bf16":
         yield "compile=true or amp=bf16: task=private does not read them; leave them out."
     if config.diagnostics is not None and config.diagnostics.per_example:

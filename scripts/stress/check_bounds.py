@@ -26,6 +26,7 @@ from lipnet import layers
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.bound import output_shape
 from lipnet.certify.plain import to_plain
+from lipnet.layers.blocks.convex_potential import PlainConvexPotential
 
 Shape = tuple[int, ...]
 Random = random.Random
@@ -70,7 +71,7 @@ def transposed_conv(draw: Random, shape: Shape) -> nn.Module:
 
 def padded_conv(draw: Random, shape: Shape) -> nn.Module:
     """Size-preserving, constrained or not."""
-    kind = draw.choice([layers.PaddedConv2d, layers.BCOPConv2d, layers.RKOConv2d, layers.L2NEConv2d])
+    kind = draw.choice([layers.PaddedConv2d, layers.BCOPConv2d, layers.RKOConv2d, layers.L2NEConv2d, layers.AOLConv2d])
     kernel = draw.randint(1, min(shape[1:]))
     return kind(shape[0], draw.randint(1, 5), kernel, padding_mode=draw.choice(["zeros", "circular"]))
 
@@ -134,8 +135,47 @@ def batch_norm(draw: Random, shape: Shape) -> nn.Module:
 
 def dense(draw: Random, shape: Shape) -> nn.Module:
     """Fully connected, constrained or not."""
-    kind = draw.choice([nn.Linear, nn.Linear, layers.OrthogonalLinear, layers.SpectralLinear, layers.UnitRowLinear])
+    kind = draw.choice(
+        [nn.Linear, nn.Linear, layers.OrthogonalLinear, layers.SpectralLinear, layers.UnitRowLinear, layers.AOLLinear]
+    )
     return kind(shape[-1], draw.randint(1, 20))
+
+
+def sandwich(draw: Random, shape: Shape) -> nn.Module:
+    """Constrained, or of any weights and scales."""
+    made = layers.Sandwich(shape[-1], draw.randint(1, 20))
+    if draw.choice([True, False]):
+        return made
+    plain = made.plain()
+    for part in (plain.inner, plain.outer, plain.bias):
+        nn.init.normal_(part)
+    plain.scale.uniform_(0.3, 3)
+    return plain
+
+
+def block(draw: Random, shape: Shape) -> nn.Module:
+    """Residual blocks, constrained or of any weights; translations."""
+    mode, kernel = draw.choice(["zeros", "circular"]), draw.randint(1, min(shape[1:]))
+    hidden = draw.randint(1, 6)
+    kind = draw.choice(["cpl", "sll", "plain", "near the identity", "translation", "centering"])
+    if kind == "cpl":
+        return layers.cpl(shape[0], shape[1:], kernel_size=kernel, padding_mode=mode, hidden=hidden)
+    if kind == "sll":
+        return layers.sll(shape[0], shape[1:], kernel_size=kernel, padding_mode=mode, hidden=hidden)
+    if kind == "near the identity":
+        return layers.IdentityConv2d(shape[0], hidden, kernel, padding_mode=mode, scale=draw.uniform(-30, 30))
+    if kind == "translation":
+        moved = layers.Translation((1, *shape[1:]))
+        nn.init.normal_(moved.offset)
+        return moved
+    if kind == "centering":
+        centred = layers.BatchCentering(shape[0])
+        centred.running_mean.normal_()
+        return centred
+    plain = PlainConvexPotential(shape[0], hidden, kernel, mode)
+    nn.init.normal_(plain.weight, std=draw.uniform(0.01, 1))
+    nn.init.normal_(plain.bias)
+    return plain
 
 
 def blocked_dense(draw: Random, shape: Shape) -> nn.Module:
@@ -154,8 +194,23 @@ _ACTIVATIONS = (
 
 def activation(draw: Random, shape: Shape) -> nn.Module:
     """Any activation with a rule, and the modules that act on each entry."""
-    sorts = [layers.MaxMin, lambda: layers.GroupSort(2)] if shape[0] % 2 == 0 else []
-    return draw.choice([*_ACTIVATIONS, *sorts, lambda: spline(draw, shape[0]), lambda: spline(draw, 1)])()
+    sorts = [layers.MaxMin, lambda: layers.GroupSort(2), lambda: turned(shape[0])] if shape[0] % 2 == 0 else []
+    learned = (lambda: spline(draw, shape[0]), lambda: spline(draw, 1), lambda: bent(shape[0]))
+    return draw.choice([*_ACTIVATIONS, *sorts, *learned, lambda: layers.BetaAbs(shape[0], draw.random())])()
+
+
+def turned(channels: int) -> nn.Module:
+    """With lines in all directions."""
+    layer = layers.Householder(channels)
+    nn.init.uniform_(layer.angles, -4, 4)
+    return layer
+
+
+def bent(channels: int) -> nn.Module:
+    """With bends anywhere."""
+    layer = layers.NActivation(channels)
+    nn.init.normal_(layer.bends)
+    return layer
 
 
 def spline(draw: Random, splines: int) -> nn.Module:
@@ -187,7 +242,7 @@ def adaptive(draw: Random, shape: Shape) -> nn.Module:
 
 
 Maker = Callable[[Random, Shape], nn.Module]
-_VECTOR: list[Maker] = [dense, dense, blocked_dense, activation, batch_norm]
+_VECTOR: list[Maker] = [dense, dense, blocked_dense, sandwich, activation, batch_norm]
 _SEQUENCE: list[Maker] = [
     conv, conv, conv, transposed_conv, average, adaptive, maximum, pad, upsample, batch_norm, activation, rearrange,
     dense, blocked_dense,
@@ -195,7 +250,7 @@ _SEQUENCE: list[Maker] = [
 MAKERS: dict[int, list[Maker]] = {
     1: _VECTOR,
     2: _SEQUENCE,
-    3: [*_SEQUENCE, conv, padded_conv, padded_conv, blocked_conv, normalize],
+    3: [*_SEQUENCE, conv, padded_conv, padded_conv, blocked_conv, normalize, block, block],
     4: _SEQUENCE,
 }
 

@@ -156,7 +156,7 @@ BAD = [
     (
         "model.lr=0.1",
         f"model.lr: {NOT_READ} did you mean optimizer.lr? "
-        "Keys there: model.channels, model.kernel_sizes, model.strides, model.hidden, model.head.",
+        "Keys there: model.channels, model.kernel_sizes, model.strides, model.hidden, model.head, model.centering.",
     ),
     (
         "attack.step=3",

@@ -15,6 +15,7 @@ from lipnet.export import describe, exported_state, rebuild
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.layers import (
+    BatchCentering,
     BCOPConv2d,
     BlockedConv2d,
     BlockedLinear,
@@ -23,7 +24,10 @@ from lipnet.layers import (
     Normalize,
     OrthogonalLinear,
     Residual,
+    Sandwich,
+    Translation,
 )
+from lipnet.layers.blocks.table import BLOCKS
 from lipnet.models import build_model
 from lipnet.models.generator import build_generator
 from lipnet.options.models import Generator
@@ -41,6 +45,21 @@ def blocks():
     )
 
 
+def residual_blocks():
+    """Every block, with learned maps and means that are not 0."""
+    made = nn.Sequential(
+        *(make(8, (4, 4), kernel_size=2) for make in BLOCKS.values()),
+        *(make(8, (4, 4), padding_mode="zeros") for make in BLOCKS.values()),
+        BatchCentering(8),
+        nn.Flatten(),
+        Sandwich(128, 10),
+    )
+    for part in made.modules():
+        if isinstance(part, Translation | BatchCentering):
+            nn.init.normal_(part.offset if isinstance(part, Translation) else part.running_mean)
+    return made
+
+
 def generator():
     """A GAN's, whose batch normalisation has seen a batch."""
     made = build_generator(Generator(latent=5, hidden=[8], channels=[6, 4], lr=1.0), (3, 8, 8))
@@ -51,6 +70,7 @@ def generator():
 _THREE = ("model.channels=[4,4,4]", "model.kernel_sizes=[2,2,2]", "model.strides=[1,1,1]", "model.hidden=[]")
 OPTIONS = {  # overrides or what makes the network, input shape, outputs
     "blocks": (blocks, (2, 8, 8), 10),
+    "residual blocks": (residual_blocks, (8, 4, 4), 10),
     "generator": (generator, (5,), None),
     "small": (["model=small"], (1, 8, 8), 10),
     "normalised": (["model=small", "dataset.mean=[0.3]", "dataset.std=[0.2]", "activation=relu"], (1, 8, 8), 10),

@@ -8,6 +8,7 @@ from torch import nn
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import hardened
 from lipnet.layers import (
+    BatchCentering,
     BCOPConv2d,
     ChannelShuffle,
     Cones,
@@ -280,6 +281,16 @@ def test_a_normalized_head_is_the_last_layer_alone(model, linear, build):
     assert type(normalized[-1]) is UnitRowLinear
     assert (normalized[-1].in_features, normalized[-1].out_features) == (6, 10)
     assert [type(layer) for layer in normalized[:-1]] == [type(layer) for layer in same[:-1]]
+
+
+@pytest.mark.parametrize("model", ["small", "large", "fc"])
+def test_means_are_subtracted_before_each_activation(model, build):
+    plain, centred = build(f"model={model}"), build(f"model={model}", "model.centering=true")
+    added = [place for place, layer in enumerate(centred) if isinstance(layer, BatchCentering)]
+    assert all(isinstance(centred[place + 1], MaxMin) for place in added)
+    assert len(added) == sum(isinstance(layer, MaxMin) for layer in plain)
+    rest = [type(layer) for place, layer in enumerate(centred) if place not in added]
+    assert rest == [type(layer) for layer in plain]
 
 
 THREE = ["model.channels=[4,8,8]", "model.kernel_sizes=[2,2,2]", "model.strides=[1,2,1]", "model.hidden=[]"]

@@ -764,6 +764,15 @@ PROBLEMS = [
             f"loss.alpha=2: {NUMBER} >= 0 and <= 1.",
         ],
     ),
+    # means of batches
+    (
+        ["model=fc", "model.centering=true", "task=wasserstein", "dataset=cone", "loss=kantorovich"],
+        {},
+        [
+            "model.centering=true: a critic would subtract other means of each side of a pair; only task=robustness "
+            "trains such a network."
+        ],
+    ),
     # ShuffleNets
     (
         ["model=shufflenet"],
@@ -862,8 +871,8 @@ PROBLEMS = [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
             "diagnostics, conformal, seed, epochs, batch_size, device, threads, amp, averaging, compile, progress, "
-            "eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast, "
-            "plugins.",
+            "eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, "
+            "fail_fast, plugins.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "

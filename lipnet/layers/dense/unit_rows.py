@@ -24,6 +24,8 @@ class UnitRowLinear(ConstrainedLinear):
     orthonormal rows where ``out_features <= in_features``.
     """
 
+    bounded_by_one = False  # but each of its outputs is
+
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, device: Device = None,
         dtype: torch.dtype | None = None,

@@ -182,6 +182,7 @@ REFUSED = {
     "noise twice": (("task.noise_multiplier=1",), "which task.target_epsilon=3 does too"),
     "unreachable": (("task.target_epsilon=1e-9",), "no noise reaches it with task.delta=1e-05"),
     "clip of 0": (("task.clip=0",), "task.clip=0: must be a finite number > 0"),
+    "means of batches": (("model.centering=true",), "model.centering=true: subtracts means of batches"),
     "batch statistics": (("model=shufflenet", "dataset=cifar10"), "model=shufflenet: normalises over a batch"),
     "clipless, plain": (("task.mode=clipless", "conv=plain"), "task.mode=clipless: 1 (PaddedConv2d"),
     "clipless, estimates": (

@@ -5,6 +5,7 @@ from lipnet.layers.activations.spline import FixedSpline, LinearSpline, Threshol
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
+from lipnet.layers.convolutions.aoc import AOCConv2d
 from lipnet.layers.convolutions.bcop import BCOPConv2d
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
@@ -23,6 +24,7 @@ from lipnet.layers.shuffle import ChannelShuffle
 
 __all__ = [
     "ORTHOGONALIZERS",
+    "AOCConv2d",
     "Abs",
     "BCOPConv2d",
     "BlockedConv2d",

@@ -82,6 +82,7 @@ register("conv", "rko", BCOP, "lipnet.layers.convolutions.rko:rko")
 register("conv", "ossn", OSSN, "lipnet.layers.convolutions.ossn:OSSNConv2d")
 register("conv", "svcm", SVCM, "lipnet.layers.convolutions.svcm:SVCMConv2d")
 register("conv", "l2ne", PlainConv, "lipnet.layers.convolutions.l2ne:L2NEConv2d")
+register("conv", "aoc", BCOP, "lipnet.layers.convolutions.aoc:aoc", any_kernel=True)
 register("conv", "plain", PlainConv, "lipnet.layers.convolutions.padded:PaddedConv2d")
 
 register("shuffle", "none", code="torch.nn:Identity")

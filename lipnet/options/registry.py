@@ -39,6 +39,7 @@ class Option:
             or a few tasks read.
         data: ``images``, ``pair`` or ``stream``: what a data set is, and what a task or a loss is for; empty: any.
         losses: of a task, the losses that it trains with; empty: any.
+        any_kernel: of a convolution, whether a kernel need not be a multiple of its stride.
         slope: of a loss of logits, ``(option, classes) -> bound on the norm of its gradient``, as ``code``.
         groups: of an activation, how many channels it takes together; ``None``: all of them.
         shape, classes: of labelled images, ``(channels, height, width)``, or of labelled points ``(dimensions,)``; and
@@ -67,6 +68,7 @@ class Option:
     reads: tuple[str, ...] = ()
     data: str = ""
     losses: tuple[str, ...] = ()
+    any_kernel: bool = False
     slope: str = ""
     groups: Callable[[Any], int | None] | None = None
     shape: tuple[int, ...] | None = None

@@ -42,6 +42,7 @@ OPTIONS = [
     ["conv=ossn"],
     ["conv=svcm"],
     ["conv=l2ne"],
+    ["conv=aoc"],
 ]
 
 

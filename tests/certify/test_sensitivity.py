@@ -8,6 +8,7 @@ from lipnet.certify.plain import to_plain
 from lipnet.certify.sensitivity import Inputs, Sensitivity
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
 from lipnet.layers.blocks.composition import Residual
+from lipnet.layers.convolutions.aoc import AOCConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
@@ -32,6 +33,7 @@ NETWORKS = {
     "bcop, zeros": lambda: _conv(BCOPConv2d, padding_mode="zeros"),
     "bcop, groups": lambda: _conv(BCOPConv2d, groups=2),
     "rko": lambda: _conv(RKOConv2d),
+    "aoc": lambda: _conv(AOCConv2d),
     "l2ne": lambda: _conv(L2NEConv2d),
 }
 

@@ -105,7 +105,7 @@ BAD = [
     ),
     (
         "conv=bcp",
-        "conv=bcp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, plain.",
+        "conv=bcp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, aoc, plain.",
     ),
     (
         "linear=bjork",

@@ -15,6 +15,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lipnet.certify.plain import to_plain
 from lipnet.layers import (
+    AOCConv2d,
     BCOPConv2d,
     Cones,
     L2NEConv2d,
@@ -114,7 +115,7 @@ def test_takes_equal_pairs(make, sizes):
     assert repr(make(*channels, [size, size], *stride)) == repr(make(*sizes))
 
 
-@pytest.mark.parametrize("make", [BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, PaddedConv2d])
+@pytest.mark.parametrize("make", [AOCConv2d, BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, PaddedConv2d])
 @pytest.mark.parametrize(
     ("options", "numbers"),
     [
@@ -133,7 +134,7 @@ def test_takes_a_padding_that_is_same(make, options, numbers):
         assert make(4, 4, padding=padding, **options).padding == usual.padding == (numbers, numbers)
 
 
-@pytest.mark.parametrize("make", [BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, SVCMConv2d, PaddedConv2d])
+@pytest.mark.parametrize("make", [AOCConv2d, BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, SVCMConv2d, PaddedConv2d])
 @pytest.mark.parametrize(
     ("options", "padding", "same"),
     [

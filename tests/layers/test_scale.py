@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.layers import (
+    AOCConv2d,
     BCOPConv2d,
     L2NEConv2d,
     OrthogonalLinear,
@@ -25,6 +26,8 @@ INVARIANT: dict[str, Callable[..., nn.Module]] = {
     "bcop": partial(BCOPConv2d, 3, 5, 3),
     "bcop_groups": partial(BCOPConv2d, 4, 6, 3, groups=2),
     "bcop_bjorck": partial(BCOPConv2d, 5, 3, 3, orthogonalize=bjorck),
+    "aoc": partial(AOCConv2d, 3, 5, 3),
+    "aoc_stride": partial(AOCConv2d, 2, 12, 3, 2),
     "rko": partial(RKOConv2d, 3, 5, 3),
     "rko_bjorck": partial(RKOConv2d, 3, 5, 3, orthogonalize=bjorck),
     "orthogonal": partial(OrthogonalLinear, 9, 4),

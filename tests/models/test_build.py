@@ -108,6 +108,12 @@ def test_default_network_is_the_papers(model, dataset, build):
     assert network(torch.rand(2, *shape)).shape == (2, classes)
 
 
+def test_a_kernel_need_not_be_a_multiple_of_its_stride_where_the_layer_says_so(build):
+    network = build("conv=aoc", "model.kernel_sizes=[3,3]", "dataset=mnist")
+    assert [described(layer)[2:] for layer in network if isinstance(layer, ConstrainedConv2d)] == [(3, 2), (3, 2)]
+    assert network(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
 # Convolutions know nothing of what the linear layers are: each has its turn, and so has each of them.
 CHOICES = [("bcop", linear) for linear in GROUPS["linear"]] + [(conv, "orthogonal") for conv in GROUPS["conv"]]
 

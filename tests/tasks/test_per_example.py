@@ -9,6 +9,7 @@ from torch import nn
 
 from lipnet.certify import lipschitz_bound, margins
 from lipnet.layers import (
+    AOCConv2d,
     BCOPConv2d,
     L2NEConv2d,
     LinearSpline,
@@ -50,6 +51,7 @@ def convolutional(conv, **options):
 NETWORKS = {
     "bcop": lambda: convolutional(BCOPConv2d),
     "rko": lambda: convolutional(RKOConv2d),
+    "aoc": lambda: convolutional(AOCConv2d),
     "l2ne": lambda: convolutional(L2NEConv2d),
     "ossn": lambda: convolutional(OSSNConv2d, image_size=6),
     "svcm": lambda: convolutional(SVCMConv2d, image_size=6),

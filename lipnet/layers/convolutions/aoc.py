@@ -78,7 +78,8 @@ class AOCConv2d(ConstrainedConv2d):
         matrix = parts.pop() if self.raw_matrix is not None else self._identity(bases)
         kernel = bcop_kernel(matrix, bases)
         if parts:
-            kernel = apply_map(before_patches, kernel, parts.pop().unflatten(-1, (-1, self.stride, self.stride)))
+            patches = parts.pop().unflatten(-1, (-1, self.stride, self.stride))
+            kernel = apply_map(before_patches, kernel, patches) if bases.shape[-3] else patches
         return kernel.flatten(0, 1)
 
     def _identity(self, like: Tensor) -> Tensor:
@@ -98,8 +99,7 @@ def before_patches(kernel: Tensor, patches: Tensor) -> Tensor:
     """
     groups, outputs, _, stride, _ = patches.shape
     images = kernel.transpose(1, 2).transpose(0, 1).flatten(1, 2)
-    reach = stride - 1
-    taps = functional.conv2d(images, patches.flip(-2, -1).flatten(0, 1), padding=reach, groups=groups)
+    taps = functional.conv2d(images, patches.flip(-2, -1).flatten(0, 1), padding=stride - 1, groups=groups)
     return taps.unflatten(1, (groups, outputs)).permute(1, 2, 0, 3, 4)
 
 

@@ -7,12 +7,15 @@ from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
 from lipnet.layers.convolutions.aoc import AOCConv2d
 from lipnet.layers.convolutions.bcop import BCOPConv2d
+from lipnet.layers.convolutions.cayley import CayleyConv2d
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
+from lipnet.layers.convolutions.fourier import FourierConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
 from lipnet.layers.convolutions.svcm import SVCMConv2d
+from lipnet.layers.dense.cayley import CayleyLinear
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
 from lipnet.layers.dense.spectral import SpectralLinear
 from lipnet.layers.dense.unit_rows import UnitRowLinear
@@ -29,11 +32,14 @@ __all__ = [
     "BCOPConv2d",
     "BlockedConv2d",
     "BlockedLinear",
+    "CayleyConv2d",
+    "CayleyLinear",
     "ChannelShuffle",
     "Concat",
     "Cones",
     "ConstrainedConv2d",
     "FixedSpline",
+    "FourierConv2d",
     "GroupSort",
     "L2NEConv2d",
     "LearnedShuffle",

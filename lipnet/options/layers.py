@@ -83,6 +83,7 @@ register("conv", "ossn", OSSN, "lipnet.layers.convolutions.ossn:OSSNConv2d")
 register("conv", "svcm", SVCM, "lipnet.layers.convolutions.svcm:SVCMConv2d")
 register("conv", "l2ne", PlainConv, "lipnet.layers.convolutions.l2ne:L2NEConv2d")
 register("conv", "aoc", BCOP, "lipnet.layers.convolutions.aoc:aoc", any_kernel=True)
+register("conv", "cayley", code="lipnet.layers.convolutions.cayley:CayleyConv2d")
 register("conv", "plain", PlainConv, "lipnet.layers.convolutions.padded:PaddedConv2d")
 
 register("shuffle", "none", code="torch.nn:Identity")
@@ -93,6 +94,7 @@ register("shuffle", "learned", LearnedShuffle, "lipnet.layers.learned_shuffle:le
 register("linear", "orthogonal", code="lipnet.layers.dense.orthogonal:OrthogonalLinear")
 register("linear", "bjorck", Iterated, "lipnet.layers.dense.orthogonal:bjorck_linear")
 register("linear", "spectral", Iterated, "lipnet.layers.dense.spectral:SpectralLinear")
+register("linear", "cayley", code="lipnet.layers.dense.cayley:CayleyLinear")
 register("linear", "plain", code="torch.nn:Linear")
 
 register("activation", "maxmin", code="lipnet.layers.activations.sorting:MaxMin", groups=lambda option: 2)

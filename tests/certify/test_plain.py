@@ -43,6 +43,7 @@ OPTIONS = [
     ["conv=svcm"],
     ["conv=l2ne"],
     ["conv=aoc"],
+    ["conv=cayley", "linear=cayley"],
 ]
 
 

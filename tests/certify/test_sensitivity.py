@@ -9,6 +9,7 @@ from lipnet.certify.sensitivity import Inputs, Sensitivity
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
 from lipnet.layers.blocks.composition import Residual
 from lipnet.layers.convolutions.aoc import AOCConv2d
+from lipnet.layers.convolutions.cayley import CayleyConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
@@ -25,6 +26,14 @@ def _conv(kind, **keys):
     )  # fmt: skip
 
 
+def _of_sizes(kind):
+    """The same of convolutions that are made for images of one size."""
+    return nn.Sequential(
+        Normalize([0.5, 0.4], [0.5, 0.8]), kind(2, 4, 4, 2, image_size=6), MaxMin(), kind(4, 4, 3, image_size=3),
+        nn.ReLU(), nn.Flatten(), OrthogonalLinear(36, 8), MaxMin(), OrthogonalLinear(8, 3),
+    )  # fmt: skip
+
+
 NETWORKS = {
     "dense": lambda: nn.Sequential(nn.Flatten(), OrthogonalLinear(72, 10), MaxMin(), OrthogonalLinear(10, 3)),
     "dense without bias": lambda: nn.Sequential(nn.Flatten(), OrthogonalLinear(72, 3, bias=False)),
@@ -34,6 +43,7 @@ NETWORKS = {
     "bcop, groups": lambda: _conv(BCOPConv2d, groups=2),
     "rko": lambda: _conv(RKOConv2d),
     "aoc": lambda: _conv(AOCConv2d),
+    "cayley": lambda: _of_sizes(CayleyConv2d),
     "l2ne": lambda: _conv(L2NEConv2d),
 }
 

@@ -105,11 +105,12 @@ BAD = [
     ),
     (
         "conv=bcp",
-        "conv=bcp: no such option; did you mean bcop? conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, aoc, plain.",
+        "conv=bcp: no such option; did you mean bcop? "
+        "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, aoc, cayley, plain.",
     ),
     (
         "linear=bjork",
-        "linear=bjork: no such option; did you mean bjorck? linear takes orthogonal, bjorck, spectral, plain.",
+        "linear=bjork: no such option; did you mean bjorck? linear takes orthogonal, bjorck, spectral, cayley, plain.",
     ),
     (
         "activation=minmax",

@@ -17,6 +17,7 @@ from lipnet.certify.plain import to_plain
 from lipnet.layers import (
     AOCConv2d,
     BCOPConv2d,
+    CayleyConv2d,
     Cones,
     L2NEConv2d,
     OrthogonalLinear,
@@ -41,6 +42,7 @@ CONVOLUTIONS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "l2ne": (L2NEConv2d, (3, 5, 3)),
     "ossn": (partial(OSSNConv2d, image_size=SIZE), (3, 5, 3)),
     "svcm": (partial(SVCMConv2d, image_size=SIZE), (3, 5, 3)),
+    "cayley": (partial(CayleyConv2d, image_size=SIZE), (3, 5, 3)),
     "padded": (PaddedConv2d, (3, 5, 3)),
     "padded_stride": (PaddedConv2d, (3, 5, 4, 2)),
 }
@@ -154,9 +156,10 @@ def test_refuses_a_padding_that_is_not_same(make, options, padding, same):
         make(4, 4, padding=padding, **options)
 
 
-def test_svcm_takes_a_padding_that_is_same():
+def test_layers_without_dilation_take_a_padding_that_is_same():
     for padding in (1, (1, 1), "same"):
         assert SVCMConv2d(3, 4, 3, padding=padding).padding == (1, 1)
+        assert CayleyConv2d(3, 4, 3, padding=padding, image_size=4).padding == (2, 1)  # of the weight, not the kernel
 
 
 @pytest.mark.parametrize("make", [OSSNConv2d, SVCMConv2d])

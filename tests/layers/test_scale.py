@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from lipnet.layers import (
     AOCConv2d,
     BCOPConv2d,
+    CayleyConv2d,
+    CayleyLinear,
     L2NEConv2d,
     OrthogonalLinear,
     OSSNConv2d,
@@ -28,6 +30,8 @@ INVARIANT: dict[str, Callable[..., nn.Module]] = {
     "bcop_bjorck": partial(BCOPConv2d, 5, 3, 3, orthogonalize=bjorck),
     "aoc": partial(AOCConv2d, 3, 5, 3),
     "aoc_stride": partial(AOCConv2d, 2, 12, 3, 2),
+    "cayley": partial(CayleyConv2d, 3, 5, 3, image_size=SIZE),
+    "cayley_linear": partial(CayleyLinear, 9, 4),
     "rko": partial(RKOConv2d, 3, 5, 3),
     "rko_bjorck": partial(RKOConv2d, 3, 5, 3, orthogonalize=bjorck),
     "orthogonal": partial(OrthogonalLinear, 9, 4),

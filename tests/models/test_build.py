@@ -9,6 +9,7 @@ from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import hardened
 from lipnet.layers import (
     BCOPConv2d,
+    CayleyLinear,
     ChannelShuffle,
     Cones,
     ConstrainedConv2d,
@@ -94,6 +95,8 @@ def expected_parameters(layer):
         return {(layer.out_channels, layer.in_channels, layer.kernel_size, layer.kernel_size)}
     if isinstance(layer, PaddedConv2d):
         return {(layer.conv.out_channels, layer.conv.in_channels, *layer.conv.kernel_size)}
+    if isinstance(layer, CayleyLinear):
+        return {(layer.out_features, layer.in_features), ()}
     if isinstance(layer, (nn.Linear, ConstrainedLinear)):
         return {(layer.out_features, layer.in_features)}
     return None
@@ -291,7 +294,10 @@ def test_a_normalized_head_is_the_last_layer_alone(model, linear, build):
 THREE = ["model.channels=[4,8,8]", "model.kernel_sizes=[2,2,2]", "model.strides=[1,2,1]", "model.hidden=[]"]
 
 
-@pytest.mark.parametrize("conv", [name for name in GROUPS["conv"] if name != "svcm"])
+GROUPED = [name for name, option in GROUPS["conv"].items() if "groups" in option.keys.__dataclass_fields__]
+
+
+@pytest.mark.parametrize("conv", GROUPED)
 def test_groups_reach_all_convolutions_but_the_first(conv, build):
     network = build(f"conv={conv}", "conv.groups=4", *THREE)
     convolutions = [layer for layer in network if isinstance(layer, kind("conv", conv))]

@@ -11,6 +11,7 @@ from lipnet.certify import lipschitz_bound, margins
 from lipnet.layers import (
     AOCConv2d,
     BCOPConv2d,
+    CayleyConv2d,
     L2NEConv2d,
     LinearSpline,
     MaxMin,
@@ -52,6 +53,7 @@ NETWORKS = {
     "bcop": lambda: convolutional(BCOPConv2d),
     "rko": lambda: convolutional(RKOConv2d),
     "aoc": lambda: convolutional(AOCConv2d),
+    "cayley": lambda: convolutional(CayleyConv2d, image_size=6),
     "l2ne": lambda: convolutional(L2NEConv2d),
     "ossn": lambda: convolutional(OSSNConv2d, image_size=6),
     "svcm": lambda: convolutional(SVCMConv2d, image_size=6),

@@ -17,6 +17,7 @@ from lipnet.certify.spectrum import register_operator
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.constrained import Estimated
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d, EstimatedConv2d
+from lipnet.layers.convolutions.fourier import FourierConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.dense.constrained import ConstrainedLinear
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
@@ -25,7 +26,7 @@ from lipnet.layers.frequency import conv_operator
 
 # Each with a ``forward`` of its own; the subclasses of one differ in how they build their weight.
 DENSE_LAYERS = (ConstrainedLinear, OrthogonalLinear, SpectralLinear, BlockedLinear, nn.Linear)
-CONSTRAINED_CONVOLUTIONS = (ConstrainedConv2d, EstimatedConv2d)
+CONSTRAINED_CONVOLUTIONS = (ConstrainedConv2d, EstimatedConv2d, FourierConv2d)
 PADDED_CONVOLUTIONS = (PaddedConv2d, BlockedConv2d)
 LINEAR_LAYERS = (*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, *DENSE_LAYERS)
 
@@ -61,6 +62,14 @@ def _convolution(module: Any, shape: Shape) -> float:
 @register_step(*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def _convolution_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
     return _inner_products(module, conv_gain(module.weight, geometry(module, shape)), shape, precision)
+
+
+@register_step(FourierConv2d)
+def _transformed_step(module: FourierConv2d, shape: Shape, precision: torch.finfo) -> Step:
+    raise TypeError(
+        f"it is not known how {type(module).__name__} rounds: it convolves by a Fourier transform; use to_plain, which "
+        "makes a plain convolution of it"
+    )
 
 
 @register_operator(*CONSTRAINED_CONVOLUTIONS)

@@ -1,0 +1,36 @@
+"""Cayley's map from free matrices onto orthonormal ones: Trockman & Kolter, ICLR 2021, arXiv 2104.07167."""
+
+import torch
+from torch import Tensor
+
+from lipnet.layers.scale import binary_scale
+
+
+def cayley(matrix: Tensor) -> Tensor:
+    """Orthonormal columns, or rows where there are fewer, of ``(..., m, n)`` real or complex matrices.
+
+    With ``W = [U; V]``, U square, and ``A = U - U* + V* V``, it is ``[(I + A)⁻¹ (I - A); -2 V (I + A)⁻¹]``. ``I + A``
+    has an inverse, whatever W is: the Hermitian part of A is not negative. A square result never has the eigenvalue -1.
+    """
+    wide = matrix.shape[-2] < matrix.shape[-1]
+    tall = matrix.mH if wide else matrix
+    columns = tall.shape[-1]
+    upper, lower = tall[..., :columns, :], tall[..., columns:, :]
+    skew = upper - upper.mH + lower.mH @ lower
+    identity = torch.eye(columns, dtype=matrix.dtype, device=matrix.device)
+    inverse = torch.linalg.solve(identity + skew, identity.expand_as(skew))
+    orthonormal = torch.cat((2 * inverse - identity, -2 * lower @ inverse), -2)  # (I - A) = 2 I - (I + A)
+    orthonormal = refined(orthonormal)
+    return orthonormal.mH if wide else orthonormal
+
+
+def refined(tall: Tensor) -> Tensor:
+    """Columns that are orthonormal but for rounding, made so: one step of Newton's and Schulz's iteration."""
+    identity = torch.eye(tall.shape[-1], dtype=tall.dtype, device=tall.device)
+    return tall - tall @ (tall.mH @ tall - identity) / 2
+
+
+def at_norm(raw: Tensor, norm: Tensor) -> Tensor:
+    """The free tensor at this Frobenius norm; zero stays zero."""
+    scaled = raw / binary_scale(raw, tuple(range(raw.dim())))
+    return scaled * (norm / torch.linalg.vector_norm(scaled).clamp_min(torch.finfo(raw.dtype).tiny))

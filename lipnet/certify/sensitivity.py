@@ -20,6 +20,7 @@ from lipnet.layers.dense.unit_rows import UnitRowLinear
 
 # By which constrained layers may exceed their norm of 1 in the float32 of training, all layers together; and rounding.
 _SLACK = 1e-3
+_OF_NORM_ONE = (*CONSTRAINED_CONVOLUTIONS, *DENSE_LAYERS)  # where they are constrained
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def _constant(layer: Layer) -> float:
         raise TypeError(f"{layer.name} ({type(layer.module).__name__}): layers must follow each other in a row")
     if isinstance(layer.module, UnitRowLinear):
         return math.sqrt(layer.module.out_features)
-    if isinstance(layer.module, Constrained) and not isinstance(layer.module, Estimated):
+    by_construction = isinstance(layer.module, Constrained) and isinstance(layer.module, _OF_NORM_ONE)
+    if by_construction and not isinstance(layer.module, Estimated):
         return 1.0
     if isinstance(layer.module, Estimated) or list(layer.module.parameters()):
         raise TypeError(f"{layer.name} ({layer.module}): nothing bounds its Lipschitz constant while it trains")

@@ -14,6 +14,7 @@ from lipnet.layers.convolutions.l2ne import L2NEConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
+from lipnet.layers.convolutions.soc import SkewExponential, SOCConv2d
 from lipnet.layers.convolutions.svcm import SVCMConv2d
 from lipnet.layers.dense.cayley import CayleyLinear
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
@@ -53,8 +54,10 @@ __all__ = [
     "PixelUnshuffle",
     "RKOConv2d",
     "Residual",
+    "SOCConv2d",
     "SVCMConv2d",
     "Scale",
+    "SkewExponential",
     "SpectralLinear",
     "ThresholdedSpline",
     "UnitRowLinear",

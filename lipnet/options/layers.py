@@ -29,6 +29,13 @@ class OSSN(PlainConv):
 
 
 @dataclass(frozen=True)
+class SOC(Named):
+    padding_mode: str = checked(one_of("circular", "zeros"))
+    terms: int = checked(whole(2))
+    training_terms: int = checked(whole(2))
+
+
+@dataclass(frozen=True)
 class SVCM(Iterated):
     every: int = checked(whole(1))
 
@@ -84,6 +91,7 @@ register("conv", "svcm", SVCM, "lipnet.layers.convolutions.svcm:SVCMConv2d")
 register("conv", "l2ne", PlainConv, "lipnet.layers.convolutions.l2ne:L2NEConv2d")
 register("conv", "aoc", BCOP, "lipnet.layers.convolutions.aoc:aoc", any_kernel=True)
 register("conv", "cayley", code="lipnet.layers.convolutions.cayley:CayleyConv2d")
+register("conv", "soc", SOC, "lipnet.layers.convolutions.soc:SOCConv2d")
 register("conv", "plain", PlainConv, "lipnet.layers.convolutions.padded:PaddedConv2d")
 
 register("shuffle", "none", code="torch.nn:Identity")

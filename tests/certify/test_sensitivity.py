@@ -13,6 +13,7 @@ from lipnet.layers.convolutions.cayley import CayleyConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
+from lipnet.layers.convolutions.soc import SOCConv2d
 from lipnet.layers.dense.unit_rows import UnitRowLinear
 from lipnet.layers.shape import Normalize
 
@@ -112,6 +113,7 @@ REFUSED = {
     "an estimate": (lambda: OSSNConv2d(2, 4, 3, image_size=(6, 6)), r"1 \(OSSNConv2d.*while it trains"),
     "plain": (lambda: nn.Conv2d(2, 4, 3, padding=1), r"1 \(Conv2d.*while it trains"),
     "learned slopes": (lambda: nn.PReLU(2), r"1 \(PReLU.*while it trains"),
+    "a series": (lambda: SOCConv2d(2, 2, 3), r"1 \(SOCConv2d.*while it trains"),
     "branches": (lambda: Residual(MaxMin()), r"1 \(Residual\): layers must follow each other in a row"),
 }
 

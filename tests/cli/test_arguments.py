@@ -106,7 +106,7 @@ BAD = [
     (
         "conv=bcp",
         "conv=bcp: no such option; did you mean bcop? "
-        "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, aoc, cayley, plain.",
+        "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, aoc, cayley, soc, plain.",
     ),
     (
         "linear=bjork",

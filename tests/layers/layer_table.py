@@ -25,6 +25,7 @@ from lipnet.layers import (
     PixelUnshuffle,
     RKOConv2d,
     Scale,
+    SOCConv2d,
     SpectralLinear,
     SVCMConv2d,
     ThresholdedSpline,
@@ -39,6 +40,11 @@ BJORCK = {"orthogonalize": bjorck}
 
 def bcop(inputs: int, outputs: int, kernel_size: int, **options: object) -> Callable[[], nn.Module]:
     return partial(BCOPConv2d, inputs, outputs, kernel_size, **options)
+
+
+def soc(inputs: int, outputs: int, kernel_size: int, **options: object) -> Callable[[], nn.Module]:
+    """With as many terms as float64 can tell from all of them."""
+    return partial(SOCConv2d, inputs, outputs, kernel_size, terms=20, training_terms=20, **options)
 
 
 def bent(channels: int, knots: int, reach: float) -> FixedSpline:
@@ -135,6 +141,17 @@ LAYERS = [
     ("cayley_k1_image_1x1", partial(CayleyConv2d, 3, 2, 1, image_size=1), (3, 1, 1), "orthogonal"),
     ("cayley_stride2_k4", partial(CayleyConv2d, 2, 5, 4, stride=2, image_size=(6, 4)), (2, 6, 4), "orthogonal"),
     ("cayley_stride3_k3", partial(CayleyConv2d, 1, 9, 3, stride=3, image_size=6), (1, 6, 6), "orthogonal"),
+    ("soc_k3", soc(4, 4, 3), (4, 4, 5), "orthogonal"),
+    ("soc_k1", soc(3, 3, 1), (3, 3, 2), "orthogonal"),
+    ("soc_k2_narrow_to_wide", soc(2, 5, 2), (2, 5, 3), "orthogonal"),
+    ("soc_k5_fewer_out", soc(5, 2, 5), (5, 5, 4), "orthogonal"),
+    ("soc_one_channel", soc(1, 1, 3), (1, 4, 5), "orthogonal"),
+    ("soc_stride2_k4", soc(2, 5, 4, stride=2), (2, 6, 4), "orthogonal"),
+    ("soc_stride3_k3", soc(1, 9, 3, stride=3), (1, 6, 9), "orthogonal"),
+    ("soc_zeros", soc(3, 4, 3, **ZEROS), (3, 4, 5), "orthogonal"),
+    ("soc_zeros_stride2_k4", soc(2, 7, 4, stride=2, **ZEROS), (2, 4, 6), "orthogonal"),
+    ("soc_few_terms", partial(SOCConv2d, 3, 3, 3, terms=4, training_terms=4), (3, 4, 5), "bounded"),
+    ("soc_few_terms_zeros", partial(SOCConv2d, 3, 3, 3, terms=3, training_terms=3, **ZEROS), (3, 4, 5), "bounded"),
     ("svcm_k3", partial(SVCMConv2d, 2, 4, 3, image_size=(5, 4), every=10), (2, 5, 4), "1-lipschitz"),
     ("svcm_stride2_k4", partial(SVCMConv2d, 2, 5, 4, stride=2, image_size=(6, 8), every=7), (2, 6, 8), "1-lipschitz"),
     ("spectral_wide", partial(SpectralLinear, 12, 5), (12,), "1-lipschitz"),

@@ -24,6 +24,7 @@ from lipnet.layers import (
     OSSNConv2d,
     PaddedConv2d,
     RKOConv2d,
+    SOCConv2d,
     SpectralLinear,
     SVCMConv2d,
     UnitRowLinear,
@@ -136,7 +137,9 @@ def test_takes_a_padding_that_is_same(make, options, numbers):
         assert make(4, 4, padding=padding, **options).padding == usual.padding == (numbers, numbers)
 
 
-@pytest.mark.parametrize("make", [AOCConv2d, BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, SVCMConv2d, PaddedConv2d])
+@pytest.mark.parametrize(
+    "make", [AOCConv2d, BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, SVCMConv2d, SOCConv2d, PaddedConv2d]
+)
 @pytest.mark.parametrize(
     ("options", "padding", "same"),
     [
@@ -159,6 +162,7 @@ def test_refuses_a_padding_that_is_not_same(make, options, padding, same):
 def test_layers_without_dilation_take_a_padding_that_is_same():
     for padding in (1, (1, 1), "same"):
         assert SVCMConv2d(3, 4, 3, padding=padding).padding == (1, 1)
+        assert SOCConv2d(3, 4, 3, padding=padding).kernel_size == 3
         assert CayleyConv2d(3, 4, 3, padding=padding, image_size=4).padding == (2, 1)  # of the weight, not the kernel
 
 

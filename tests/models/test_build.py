@@ -21,6 +21,7 @@ from lipnet.layers import (
     OSSNConv2d,
     PaddedConv2d,
     RKOConv2d,
+    SOCConv2d,
     SVCMConv2d,
     UnitRowLinear,
 )
@@ -67,7 +68,7 @@ def build(make_config):
 
 
 def described(layer):
-    if isinstance(layer, ConstrainedConv2d):
+    if isinstance(layer, ConstrainedConv2d | SOCConv2d):
         return layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride
     if isinstance(layer, PaddedConv2d):
         return layer.conv.in_channels, layer.conv.out_channels, layer.conv.kernel_size[0], layer.conv.stride[0]

@@ -19,6 +19,7 @@ from lipnet.layers import (
     OSSNConv2d,
     PaddedConv2d,
     RKOConv2d,
+    SOCConv2d,
     SVCMConv2d,
 )
 from lipnet.options.registry import GROUPS
@@ -57,6 +58,7 @@ NETWORKS = {
     "l2ne": lambda: convolutional(L2NEConv2d),
     "ossn": lambda: convolutional(OSSNConv2d, image_size=6),
     "svcm": lambda: convolutional(SVCMConv2d, image_size=6),
+    "soc": lambda: convolutional(SOCConv2d),
     "plain": lambda: convolutional(PaddedConv2d),
 }
 OF_LABELS = {

@@ -13,6 +13,7 @@ from lipnet.certify.bound import Refusal, Shape, image_size, output_shape, regis
 from lipnet.certify.convolution import Geometry, bias_norm, conv_bound, conv_gain, geometry_of, geometry_of_transposed
 from lipnet.certify.norm import nonnegative_norm_bound, norm_bound
 from lipnet.certify.rounding import Step, gamma, register_step
+from lipnet.certify.rules.exponential import EXPONENTIALS
 from lipnet.certify.spectrum import register_operator
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.constrained import Estimated
@@ -28,7 +29,7 @@ from lipnet.layers.frequency import conv_operator
 DENSE_LAYERS = (ConstrainedLinear, OrthogonalLinear, SpectralLinear, BlockedLinear, nn.Linear)
 CONSTRAINED_CONVOLUTIONS = (ConstrainedConv2d, EstimatedConv2d, FourierConv2d)
 PADDED_CONVOLUTIONS = (PaddedConv2d, BlockedConv2d)
-LINEAR_LAYERS = (*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, *DENSE_LAYERS)
+LINEAR_LAYERS = (*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, *EXPONENTIALS, *DENSE_LAYERS)
 
 
 @register_rule(*DENSE_LAYERS)

@@ -7,15 +7,18 @@ from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
 from lipnet.layers.convolutions.aoc import AOCConv2d
 from lipnet.layers.convolutions.bcop import BCOPConv2d
+from lipnet.layers.convolutions.bro import BROConv2d
 from lipnet.layers.convolutions.cayley import CayleyConv2d
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.convolutions.fourier import FourierConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
+from lipnet.layers.convolutions.lot import LOTConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
 from lipnet.layers.convolutions.soc import SkewExponential, SOCConv2d
 from lipnet.layers.convolutions.svcm import SVCMConv2d
+from lipnet.layers.dense.bro import BROLinear
 from lipnet.layers.dense.cayley import CayleyLinear
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
 from lipnet.layers.dense.spectral import SpectralLinear
@@ -31,6 +34,8 @@ __all__ = [
     "AOCConv2d",
     "Abs",
     "BCOPConv2d",
+    "BROConv2d",
+    "BROLinear",
     "BlockedConv2d",
     "BlockedLinear",
     "CayleyConv2d",
@@ -43,6 +48,7 @@ __all__ = [
     "FourierConv2d",
     "GroupSort",
     "L2NEConv2d",
+    "LOTConv2d",
     "LearnedShuffle",
     "LinearSpline",
     "MaxMin",

@@ -46,6 +46,8 @@ OPTIONS = [
     ["conv=aoc"],
     ["conv=cayley", "linear=cayley"],
     ["conv=soc", "conv.padding_mode=zeros"],
+    ["conv=bro", "linear=bro"],
+    ["conv=lot"],
 ]
 
 

@@ -9,8 +9,10 @@ from lipnet.certify.sensitivity import Inputs, Sensitivity
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
 from lipnet.layers.blocks.composition import Residual
 from lipnet.layers.convolutions.aoc import AOCConv2d
+from lipnet.layers.convolutions.bro import BROConv2d
 from lipnet.layers.convolutions.cayley import CayleyConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
+from lipnet.layers.convolutions.lot import LOTConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
 from lipnet.layers.convolutions.soc import SOCConv2d
@@ -44,6 +46,8 @@ NETWORKS = {
     "bcop, groups": lambda: _conv(BCOPConv2d, groups=2),
     "rko": lambda: _conv(RKOConv2d),
     "aoc": lambda: _conv(AOCConv2d),
+    "bro": lambda: _of_sizes(BROConv2d),
+    "lot": lambda: _of_sizes(LOTConv2d),
     "cayley": lambda: _of_sizes(CayleyConv2d),
     "l2ne": lambda: _conv(L2NEConv2d),
 }

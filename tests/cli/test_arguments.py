@@ -106,11 +106,12 @@ BAD = [
     (
         "conv=bcp",
         "conv=bcp: no such option; did you mean bcop? "
-        "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, aoc, cayley, soc, plain.",
+        "conv takes bcop, bcop_fixed, rko, ossn, svcm, l2ne, aoc, cayley, soc, bro, lot, plain.",
     ),
     (
         "linear=bjork",
-        "linear=bjork: no such option; did you mean bjorck? linear takes orthogonal, bjorck, spectral, cayley, plain.",
+        "linear=bjork: no such option; did you mean bjorck? "
+        "linear takes orthogonal, bjorck, spectral, cayley, bro, plain.",
     ),
     (
         "activation=minmax",

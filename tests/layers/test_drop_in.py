@@ -17,9 +17,11 @@ from lipnet.certify.plain import to_plain
 from lipnet.layers import (
     AOCConv2d,
     BCOPConv2d,
+    BROConv2d,
     CayleyConv2d,
     Cones,
     L2NEConv2d,
+    LOTConv2d,
     OrthogonalLinear,
     OSSNConv2d,
     PaddedConv2d,
@@ -44,6 +46,8 @@ CONVOLUTIONS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "ossn": (partial(OSSNConv2d, image_size=SIZE), (3, 5, 3)),
     "svcm": (partial(SVCMConv2d, image_size=SIZE), (3, 5, 3)),
     "cayley": (partial(CayleyConv2d, image_size=SIZE), (3, 5, 3)),
+    "bro": (partial(BROConv2d, image_size=SIZE), (3, 5, 3)),
+    "lot": (partial(LOTConv2d, image_size=SIZE), (3, 5, 3)),
     "padded": (PaddedConv2d, (3, 5, 3)),
     "padded_stride": (PaddedConv2d, (3, 5, 4, 2)),
 }

@@ -9,6 +9,7 @@ from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import hardened
 from lipnet.layers import (
     BCOPConv2d,
+    BROLinear,
     CayleyLinear,
     ChannelShuffle,
     Cones,
@@ -96,6 +97,8 @@ def expected_parameters(layer):
         return {(layer.out_channels, layer.in_channels, layer.kernel_size, layer.kernel_size)}
     if isinstance(layer, PaddedConv2d):
         return {(layer.conv.out_channels, layer.conv.in_channels, *layer.conv.kernel_size)}
+    if isinstance(layer, BROLinear):
+        return {(max(layer.out_features, layer.in_features), max(layer.out_features, layer.in_features) // 2)}
     if isinstance(layer, CayleyLinear):
         return {(layer.out_features, layer.in_features), ()}
     if isinstance(layer, (nn.Linear, ConstrainedLinear)):

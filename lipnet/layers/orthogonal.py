@@ -288,7 +288,10 @@ def _cannot(reason: str, matrix: Tensor) -> str:
 
 
 def apply_map(function: Callable[..., Tensor], *matrices: Tensor) -> Tensor:
-    """``function(*matrices)`` with a backward pass that may run more than once, as a cached weight asks."""
+    """``function(*matrices)`` with a backward pass that may run more than once, as a cached weight asks.
+
+    The cached weight keeps the function, which must not refer to the layer: it would never be freed.
+    """
     ordinary = function is cholesky or is_transformed(*matrices)
     return function(*matrices) if ordinary else _Reusable.apply(function, *matrices)
 

@@ -1,4 +1,4 @@
-"""The polar factor of complex matrices, by Newton's and Schulz's iteration."""
+"""The polar factor of real and complex matrices, by Newton's and Schulz's iteration."""
 
 import torch
 from torch import Tensor
@@ -31,3 +31,9 @@ def _norm_bound(matrix: Tensor) -> Tensor:
     sizes = matrix.detach().abs()
     bound = (sizes.sum(-1).amax(-1) * sizes.sum(-2).amax(-1)).sqrt()
     return bound.clamp_min(torch.finfo(matrix.dtype).tiny)[..., None, None]
+
+
+def refined(tall: Tensor) -> Tensor:
+    """Columns that are orthonormal but for rounding, made so: one step of the iteration."""
+    identity = torch.eye(tall.shape[-1], dtype=tall.dtype, device=tall.device)
+    return tall - tall @ (tall.mH @ tall - identity) / 2

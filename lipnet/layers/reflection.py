@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lipnet.layers.polar import refined
 from lipnet.layers.scale import binary_scale
 
 
@@ -11,7 +12,7 @@ def reflection(columns: Tensor) -> Tensor:
 
     From an orthonormal basis of that, so that no ridge and no inverse stands between it and orthogonality.
     """
-    basis = torch.linalg.qr(columns).Q
+    basis = refined(torch.linalg.qr(columns).Q)
     return torch.eye(columns.shape[-2], dtype=columns.dtype, device=columns.device) - 2 * basis @ basis.mH
 
 

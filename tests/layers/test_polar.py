@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lipnet.layers.polar import polar
+from lipnet.layers.polar import polar, refined
 
 KINDS = {"real": torch.float64, "complex": torch.complex128}
 over_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -48,3 +48,10 @@ def test_gradients_where_nothing_is_left_to_do(kind):
 
 def test_nothing_of_zero():
     assert polar(torch.zeros(3, 2), 5).abs().max() == 0
+
+
+@over_kinds
+def test_what_rounding_has_lost_is_won_back(kind):
+    tall = torch.linalg.qr(torch.randn(6, 4, dtype=kind)).Q + 1e-4 * torch.randn(6, 4, dtype=kind)
+    before, after = (float((part.mH @ part - torch.eye(4, dtype=kind)).abs().max()) for part in (tall, refined(tall)))
+    assert after < 1e-6 < before

@@ -61,6 +61,7 @@ ELSEWHERE = {
     "tests/per_example/test_gradients.py": (
         "per_example/convolution.py", "per_example/generic.py", "per_example/matrix.py", "per_example/unit.py",
     ),
+    "tests/layers/convolutions/test_soc.py": ("certify/rules/exponential.py",),
     "tests/export/test_exported_activations.py": ("export/activations.py",),
     "tests/tasks/wasserstein/test_figure.py": ("tasks/wasserstein/table.py",),
     "tests/tasks/online/test_figures.py": ("tasks/online/table.py",),

@@ -17,6 +17,7 @@ from lipnet.layers.blocks.sandwich import Sandwich
 from lipnet.layers.constrained import Constrained
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
+from lipnet.layers.convolutions.soc import SkewExponential, SOCConv2d
 from lipnet.layers.dense.constrained import ConstrainedLinear
 from lipnet.layers.training import has_soft_layers, is_soft
 
@@ -130,6 +131,13 @@ def _(layer: ConstrainedLinear, blocked: bool) -> nn.Module:
     if layer.bias is not None:
         plain.bias.copy_(layer.bias)
     return plain
+
+
+@_convert.register
+def _(layer: SOCConv2d, blocked: bool) -> nn.Module:
+    return SkewExponential(
+        layer.in_channels, layer.out_channels, layer.weight, layer.bias, layer.terms, layer.stride, layer.padding_mode
+    )
 
 
 @_convert.register

@@ -86,7 +86,7 @@ def _of_layer(layer: Layer, inputs: float, outputs: float) -> dict[str, float]:
     """
     module: Any = layer.module
     if isinstance(module, CONSTRAINED_CONVOLUTIONS):
-        repeats = -(-module.kernel_size // module.stride)
+        repeats = -(-module.weight_shape()[-1] // module.stride)
         positions = math.prod(layer.output_shape[1:])
     elif isinstance(module, DENSE_LAYERS):
         repeats, positions = 1, math.prod(layer.output_shape[:-1])

@@ -13,16 +13,24 @@ from lipnet.layers.blocks.lipnext import ChannelShift, lipnext
 from lipnet.layers.blocks.liresnet import IdentityConv2d, liresnet
 from lipnet.layers.blocks.sandwich import Sandwich
 from lipnet.layers.centering import BatchCentering
+from lipnet.layers.convolutions.aoc import AOCConv2d
 from lipnet.layers.convolutions.aol import AOLConv2d
 from lipnet.layers.convolutions.bcop import BCOPConv2d
+from lipnet.layers.convolutions.bro import BROConv2d
+from lipnet.layers.convolutions.cayley import CayleyConv2d
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
+from lipnet.layers.convolutions.fourier import FourierConv2d
 from lipnet.layers.convolutions.gram import GramConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
+from lipnet.layers.convolutions.lot import LOTConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
+from lipnet.layers.convolutions.soc import SkewExponential, SOCConv2d
 from lipnet.layers.convolutions.svcm import SVCMConv2d
 from lipnet.layers.dense.aol import AOLLinear
+from lipnet.layers.dense.bro import BROLinear
+from lipnet.layers.dense.cayley import CayleyLinear
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
 from lipnet.layers.dense.spectral import SpectralLinear
 from lipnet.layers.dense.unit_rows import UnitRowLinear
@@ -35,14 +43,19 @@ from lipnet.layers.translation import Translation
 
 __all__ = [
     "ORTHOGONALIZERS",
+    "AOCConv2d",
     "AOLConv2d",
     "AOLLinear",
     "Abs",
     "BCOPConv2d",
+    "BROConv2d",
+    "BROLinear",
     "BatchCentering",
     "BetaAbs",
     "BlockedConv2d",
     "BlockedLinear",
+    "CayleyConv2d",
+    "CayleyLinear",
     "ChannelShift",
     "ChannelShuffle",
     "Concat",
@@ -51,11 +64,13 @@ __all__ = [
     "ConvexPotential",
     "FitChannels",
     "FixedSpline",
+    "FourierConv2d",
     "GramConv2d",
     "GroupSort",
     "Householder",
     "IdentityConv2d",
     "L2NEConv2d",
+    "LOTConv2d",
     "LearnedShuffle",
     "LinearSpline",
     "MaxMin",
@@ -68,9 +83,11 @@ __all__ = [
     "PixelUnshuffle",
     "RKOConv2d",
     "Residual",
+    "SOCConv2d",
     "SVCMConv2d",
     "Sandwich",
     "Scale",
+    "SkewExponential",
     "SpectralLinear",
     "ThresholdedSpline",
     "Translation",

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lipnet.layers.polar import refined
 from lipnet.layers.scale import binary_scale
 
 
@@ -22,12 +23,6 @@ def cayley(matrix: Tensor) -> Tensor:
     orthonormal = torch.cat((2 * inverse - identity, -2 * lower @ inverse), -2)  # (I - A) = 2 I - (I + A)
     orthonormal = refined(orthonormal)
     return orthonormal.mH if wide else orthonormal
-
-
-def refined(tall: Tensor) -> Tensor:
-    """Columns that are orthonormal but for rounding, made so: one step of Newton's and Schulz's iteration."""
-    identity = torch.eye(tall.shape[-1], dtype=tall.dtype, device=tall.device)
-    return tall - tall @ (tall.mH @ tall - identity) / 2
 
 
 def at_norm(raw: Tensor, norm: Tensor) -> Tensor:

@@ -35,3 +35,35 @@ def conv_operator(
         reach = dilation * (weight.shape[-1] - 1)
         size = (-(-(size[0] + reach) // stride) * stride, -(-(size[1] + reach) // stride) * stride)
     return transfer_function(weight, size, stride, dilation, groups)
+
+
+def response(kernel: Tensor, size: tuple[int, int]) -> Tensor:
+    """The matrices of a circular convolution with a kernel of stride 1, ``(h, w // 2 + 1, out, in)`` complex.
+
+    Half of the last axis' frequencies: the others are their conjugates. The middle tap, the later one of two, moves
+    nothing. Taps that wrap around a small image are added.
+    """
+    height, width = size
+    image = _wrapped(_wrapped(kernel, height, -2), width, -1)
+    return torch.fft.rfft2(image).movedim((-2, -1), (0, 1))
+
+
+def _wrapped(kernel: Tensor, period: int, axis: int) -> Tensor:
+    """The taps along an axis at their pixels: the middle one at 0."""
+    taps = kernel.shape[axis]
+    places = (torch.arange(taps, device=kernel.device) - taps // 2) % period
+    shape = list(kernel.shape)
+    shape[axis] = period
+    return kernel.new_zeros(shape).index_add(axis, places, kernel)
+
+
+def image_kernel(blocks: Tensor, size: tuple[int, int]) -> Tensor:
+    """The reverse: the square kernel ``(out, in, n, n)`` of these matrices, ``n`` the image's longer side."""
+    height, width = size
+    longer = max(size)
+    image = torch.fft.irfft2(blocks.movedim((0, 1), (-2, -1)), size)
+    centred = image.roll((height // 2, width // 2), (-2, -1))
+    (left, right), (above, below) = (
+        (longer // 2 - side // 2, longer - longer // 2 - side + side // 2) for side in (width, height)
+    )
+    return functional.pad(centred, (left, right, above, below))

@@ -287,29 +287,35 @@ def _cannot(reason: str, matrix: Tensor) -> str:
     )
 
 
-def apply_map(orthogonalize: Orthogonalizer, matrix: Tensor) -> Tensor:
-    """``orthogonalize(matrix)`` with a backward pass that may run more than once, as a cached weight asks."""
-    ordinary = orthogonalize is cholesky or is_transformed(matrix)
-    return orthogonalize(matrix) if ordinary else _Reusable.apply(orthogonalize, matrix)
+def apply_map(function: Callable[..., Tensor], *matrices: Tensor) -> Tensor:
+    """``function(*matrices)`` with a backward pass that may run more than once, as a cached weight asks.
+
+    The cached weight keeps the function, which must not refer to the layer: it would never be freed.
+    """
+    ordinary = function is cholesky or is_transformed(*matrices)
+    return function(*matrices) if ordinary else _Reusable.apply(function, *matrices)
 
 
 class _Reusable(torch.autograd.Function):
     """A map made of ordinary operations, whose graph is kept for further backward passes."""
 
     @staticmethod
-    def forward(ctx: Any, orthogonalize: Orthogonalizer, matrix: Tensor) -> Tensor:
-        ordinary = matrix.clone() if matrix.is_inference() else matrix  # a copy made in inference mode stays one
-        ctx.orthogonalize, ctx.source = orthogonalize, matrix
-        ctx.matrix = ordinary.detach().requires_grad_(matrix.requires_grad)
+    def forward(ctx: Any, function: Callable[..., Tensor], *matrices: Tensor) -> Tensor:
+        ctx.function, ctx.sources, ctx.matrices = function, matrices, []
+        for matrix in matrices:
+            ordinary = matrix.clone() if matrix.is_inference() else matrix  # a copy made in inference mode stays one
+            ctx.matrices.append(ordinary.detach().requires_grad_(matrix.requires_grad))
         with torch.enable_grad():
-            ctx.result = orthogonalize(ctx.matrix)
+            ctx.result = function(*ctx.matrices)
         return ctx.result.detach()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            return None, *differentiable_gradients(ctx.orthogonalize, [ctx.source], gradient)
-        return None, *torch.autograd.grad(ctx.result, ctx.matrix, gradient, retain_graph=True)
+            return None, *differentiable_gradients(ctx.function, ctx.sources, gradient)
+        learned = [matrix for matrix in ctx.matrices if matrix.requires_grad]
+        found = iter(torch.autograd.grad(ctx.result, learned, gradient, retain_graph=True))
+        return None, *(next(found) if matrix.requires_grad else None for matrix in ctx.matrices)
 
 
 ORTHOGONALIZERS: dict[str, Orthogonalizer] = {"cholesky": cholesky, "bjorck": bjorck}

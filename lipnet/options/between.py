@@ -11,6 +11,7 @@ from lipnet.options.layers import Spline
 from lipnet.options.messages import option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, OwnModule, ResidualNet, ShuffleNet
 from lipnet.options.online import check_online, check_stream_choices
+from lipnet.options.option import Named
 from lipnet.options.pairs import Estimate, GanPair, Pair
 from lipnet.options.private import check_private
 from lipnet.options.readers import run_readers
@@ -116,7 +117,7 @@ def check_between_keys(config: Any) -> Iterator[str]:
         elif config.estimate is not None:
             yield from _check_pair(config.dataset, config.estimate)
         if isinstance(config.model, ConvNet):
-            yield from _check_conv_net(config.model, config.dataset.name, shape)
+            yield from _check_conv_net(config.model, config.dataset.name, shape, _takes_any_kernel(config.conv))
         if isinstance(config.model, ShuffleNet):
             yield from _check_shufflenet(config.model, config.dataset.name, shape)
         if isinstance(config.model, ResidualNet):
@@ -263,7 +264,12 @@ def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
         )
 
 
-def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, ...]) -> Iterator[str]:
+def _takes_any_kernel(conv: Named | None) -> bool:
+    """Whether kernels need not be multiples of their strides; nothing is said of a convolution with other mistakes."""
+    return conv is None or GROUPS["conv"][conv.name].any_kernel
+
+
+def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, ...], any_kernel: bool) -> Iterator[str]:
     if len(shape) != 3:
         yield f"model={model.name}: needs images, and dataset={dataset} draws vectors; use model=fc."
         return
@@ -278,7 +284,7 @@ def _check_conv_net(model: ConvNet, dataset: str, shape: tuple[int, ...]) -> Ite
         if kernel_size < stride:
             yield f"{place}: a kernel smaller than its stride {stride} skips pixels; use at least {stride}."
             return
-        if kernel_size % stride:
+        if kernel_size % stride and not any_kernel:
             yield f"{place}: must be a multiple of its stride, model.strides[{index}]={stride}."
             return
         if size % stride:

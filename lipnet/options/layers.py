@@ -34,6 +34,13 @@ class OSSN(PlainConv):
 
 
 @dataclass(frozen=True)
+class SOC(Named):
+    padding_mode: str = checked(one_of("circular", "zeros"))
+    terms: int = checked(whole(2))
+    training_terms: int = checked(whole(2))
+
+
+@dataclass(frozen=True)
 class SVCM(Iterated):
     every: int = checked(whole(1))
 
@@ -103,6 +110,11 @@ register("conv", "ossn", OSSN, "lipnet.layers.convolutions.ossn:OSSNConv2d")
 register("conv", "svcm", SVCM, "lipnet.layers.convolutions.svcm:SVCMConv2d")
 register("conv", "l2ne", PlainConv, "lipnet.layers.convolutions.l2ne:L2NEConv2d")
 register("conv", "aol", AOL, "lipnet.layers.convolutions.aol:AOLConv2d")
+register("conv", "aoc", Orthogonalized, "lipnet.layers.convolutions.aoc:aoc", any_kernel=True)
+register("conv", "cayley", code="lipnet.layers.convolutions.cayley:CayleyConv2d")
+register("conv", "soc", SOC, "lipnet.layers.convolutions.soc:SOCConv2d")
+register("conv", "bro", code="lipnet.layers.convolutions.bro:BROConv2d")
+register("conv", "lot", Iterated, "lipnet.layers.convolutions.lot:LOTConv2d")
 register("conv", "plain", PlainConv, "lipnet.layers.convolutions.padded:PaddedConv2d")
 
 register("shuffle", "none", code="torch.nn:Identity")
@@ -114,6 +126,8 @@ register("linear", "orthogonal", code="lipnet.layers.dense.orthogonal:Orthogonal
 register("linear", "bjorck", Iterated, "lipnet.layers.dense.orthogonal:bjorck_linear")
 register("linear", "spectral", Iterated, "lipnet.layers.dense.spectral:SpectralLinear")
 register("linear", "aol", AOLLinear, "lipnet.layers.dense.aol:AOLLinear")
+register("linear", "cayley", code="lipnet.layers.dense.cayley:CayleyLinear")
+register("linear", "bro", code="lipnet.layers.dense.bro:BROLinear")
 register("linear", "plain", code="torch.nn:Linear")
 
 register("activation", "maxmin", code="lipnet.layers.activations.sorting:MaxMin", groups=lambda option: 2)

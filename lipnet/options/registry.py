@@ -40,6 +40,7 @@ class Option:
             or a few tasks read.
         data: ``images``, ``pair`` or ``stream``: what a data set is, and what a task or a loss is for; empty: any.
         losses: of a task, the losses that it trains with; empty: any.
+        any_kernel: of a convolution, whether a kernel need not be a multiple of its stride.
         slope: of a loss of logits, ``(option, classes) -> bound on the norm of its gradient``, as ``code``.
         separate: of a loss of logits, whether what it is of an example depends on no other one.
         groups: of an activation, how many channels it takes together; ``None``: all of them.
@@ -69,6 +70,7 @@ class Option:
     reads: tuple[str, ...] = ()
     data: str = ""
     losses: tuple[str, ...] = ()
+    any_kernel: bool = False
     slope: str = ""
     separate: bool = True
     groups: Callable[[Any], int | None] | None = None

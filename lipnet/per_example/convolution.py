@@ -93,8 +93,8 @@ class ConvUnit(MatrixUnit):
 def geometry(module: nn.Module) -> Geometry:
     """Of torch's convolutions, of constrained ones, and of those behind a padding layer."""
     if isinstance(module, ConstrainedConv2d):
-        kernel, stride, dilation = ((size,) * 2 for size in (module.kernel_size, module.stride, module.dilation))
-        return Geometry(kernel, stride, (0, 0), dilation, module.groups)
+        stride, dilation = (module.stride,) * 2, (module.dilation,) * 2
+        return Geometry(module.weight_shape()[2:], stride, (0, 0), dilation, module.groups)
     conv = module.conv if isinstance(module, PaddedConv2d) else module
     assert isinstance(conv, nn.Conv1d | nn.Conv2d | nn.Conv3d)
     zeros = (0,) * len(conv.kernel_size) if isinstance(conv.padding, str) or _pads(conv) else conv.padding

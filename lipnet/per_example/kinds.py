@@ -12,6 +12,7 @@ from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.centering import BatchCentering
 from lipnet.layers.constrained import Constrained
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d, EstimatedConv2d
+from lipnet.layers.convolutions.fourier import FourierConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.dense.constrained import ConstrainedLinear
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
@@ -51,7 +52,12 @@ KINDS = (
     Kind(nn.Conv3d, (nn.Conv3d.forward,), ConvUnit, _of_torch),
     Kind(PaddedConv2d, (PaddedConv2d.forward, BlockedConv2d.forward), ConvUnit, _of_torch),
     Kind(ConstrainedLinear, (ConstrainedLinear.forward, OrthogonalLinear.forward), LinearUnit, _of_constrained),
-    Kind(ConstrainedConv2d, (ConstrainedConv2d.forward, EstimatedConv2d.forward), ConvUnit, _of_constrained),
+    Kind(
+        ConstrainedConv2d,
+        (ConstrainedConv2d.forward, EstimatedConv2d.forward, FourierConv2d.forward),
+        ConvUnit,
+        _of_constrained,
+    ),
     Kind(LearnedShuffle, (LearnedShuffle.forward,), ShuffleUnit, _of_shuffle),
 )
 

@@ -6,9 +6,10 @@
     python scripts/benchmarks/benchmark.py kernel --json out.json --figure out.png
 
 Suites: step (forward, backward, Adam), eval (forward only), kernel (building one layer's weight, forward and backward,
-against channels and kernel size), groups (a training step of BCOP-Large and the building of its kernels, with and
-without groups of channels), end_to_end (lipnet's own loop against its bare step), certify (certified radii of 10,000
-images against a plain float32 pass). Ratios are medians of paired rounds; the machine's noise shows in the spread.
+against channels and kernel size), layers (the same of every convolution, 3x3), groups (a training step of BCOP-Large
+and the building of its kernels, with and without groups of channels), end_to_end (lipnet's own loop against its bare
+step), certify (certified radii of 10,000 images against a plain float32 pass). Ratios are medians of paired rounds; the
+machine's noise shows in the spread.
 Beside the times of a training step stand the floating-point operations of its products, as torch counts them
 (factorisations and elementwise work are not in it).
 """
@@ -19,7 +20,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,12 @@ import lipnet.app  # noqa: F401  (registers the resolver that the configuration 
 from lipnet.certify import certify
 from lipnet.certify.plain import to_plain
 from lipnet.layers import BCOPConv2d, PaddedConv2d
+from lipnet.layers.constrained import Constrained
 from lipnet.models import build_model
+from lipnet.models.choices import convolution
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import Config, parse
+from lipnet.options.registry import GROUPS
 
 sys.path.insert(0, str(Path(__file__).parent))
 from peers import available_peers, build_peer
@@ -184,6 +188,25 @@ def kernel_suite(arguments: argparse.Namespace) -> dict:
     return report
 
 
+def layers_suite(arguments: argparse.Namespace) -> dict:
+    """Building one square 3x3 layer of every convolution, forward and backward; for images of 8x8, where it matters."""
+    report = {}
+    print("\nbuilding every convolution's weight, forward and backward (ms)")
+    sizes = {
+        f"{conv} c={channels}": (conv, channels) for conv in GROUPS["conv"] for channels in (32, 64, 128, 256, 512)
+    }
+    for row, (conv, channels) in chosen(sizes, arguments.rows).items():
+        layer = convolution(_config([f"conv={conv}"]), (8, 8))(channels, channels, 3, 1).to(arguments.device)
+        if not isinstance(layer, Constrained) or not layer.free_parameters()[0].requires_grad:
+            continue
+        milliseconds = 1e3 * statistics.median(
+            interleave({"": _kernel_building([layer])}, arguments.rounds, arguments.seconds)[""]
+        )
+        report[row] = {"ms": milliseconds}
+        print(f"  {row:<14} {milliseconds:9.2f} ms")
+    return report
+
+
 def kernel_multiply_adds(channels: int, kernel_size: int) -> int:
     """Products that building a square kernel takes, forward and backward (twice the forward's), without factorisations.
 
@@ -201,7 +224,8 @@ def groups_suite(arguments: argparse.Namespace) -> dict:
     for row, overrides in chosen(GROUPED, arguments.rows).items():
         network = build_model(_config(overrides), (1, 28, 28), 10).to(arguments.device)
         images = torch.rand(128, 1, 28, 28, device=arguments.device)
-        runs = {"step": _training_step(network, images), "kernels": _kernel_building(network)}
+        convolutions = [layer for layer in network.modules() if isinstance(layer, BCOPConv2d)]
+        runs = {"step": _training_step(network, images), "kernels": _kernel_building(convolutions)}
         parameters = sum(parameter.numel() for parameter in network.parameters())
         times = interleave(runs, arguments.rounds, arguments.seconds)
         report[row] = table(f"{row}, batch 128, {parameters:,} parameters", times)
@@ -209,8 +233,7 @@ def groups_suite(arguments: argparse.Namespace) -> dict:
     return report
 
 
-def _kernel_building(network: nn.Module) -> Callable[[], None]:
-    layers = [layer for layer in network.modules() if isinstance(layer, BCOPConv2d)]
+def _kernel_building(layers: Sequence[Constrained]) -> Callable[[], None]:
     free = [parameter for layer in layers for parameter in layer.free_parameters()]
     gradients = [torch.randn_like(layer.effective_weight()) for layer in layers]
 
@@ -421,6 +444,7 @@ SUITES: dict[str, Callable[[argparse.Namespace], dict]] = {
     "step": step_suite,
     "eval": eval_suite,
     "kernel": kernel_suite,
+    "layers": layers_suite,
     "groups": groups_suite,
     "end_to_end": end_to_end_suite,
     "certify": certify_suite,

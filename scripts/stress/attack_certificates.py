@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Attacks inside certified balls, in float32 and float64: every error found there would be a wrong certificate.
 
-    python scripts/stress/attack_certificates.py --examples 10000                     # linear networks: radii are exact
+    python scripts/stress/attack_certificates.py --examples 14000                     # linear networks: radii are exact
     python scripts/stress/attack_certificates.py --run outputs/... --examples 10000   # the test split of a finished run
 
 Three searches, one after the other, from each certified example; each is checked in the arithmetic that the radius is
@@ -12,7 +12,8 @@ promised for, and only points that lie in the ball by exact comparison count:
     rounding   that point with pixels moved by an ulp, at random and against the margin's gradient, evaluated in batches
                of other sizes too: sums are taken in another order
 
-Linear networks of two opposite rows have their boundary at the certified radius, so that an ulp decides. To show that
+Linear networks of two opposite rows have their boundary at the certified radius, so that an ulp decides; every other
+one has an orthogonal convolution before them, of each kind that there is. To show that
 the searches can find what there is, they run on radii without the allowance for rounding too: those do fall.
 Exit code 1 where a certified example fell.
 """
@@ -20,6 +21,7 @@ Exit code 1 where a certified example fell.
 import argparse
 import sys
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +30,14 @@ from lipnet import load_run, to_plain
 from lipnet.certify import Certificate, certify, margins
 from lipnet.certify.bound import measured_once
 from lipnet.data.images import load_splits
-from lipnet.layers import BlockedLinear
+from lipnet.layers import AOCConv2d, BlockedLinear, BROConv2d, CayleyConv2d, LOTConv2d, SOCConv2d
 
 _BATCH = 500
+_CONVOLUTIONS: list[tuple[Callable[..., nn.Module], dict[str, object]]] = [
+    (AOCConv2d, {}), (AOCConv2d, {"padding_mode": "zeros"}), (CayleyConv2d, {"image_size": 6}),
+    (SOCConv2d, {}), (SOCConv2d, {"padding_mode": "zeros", "terms": 6}), (BROConv2d, {"image_size": 6}),
+    (LOTConv2d, {"image_size": 6}),
+]  # fmt: skip
 
 
 class Search:
@@ -138,6 +145,30 @@ def linear_examples(count: int, seed: int) -> tuple[nn.Module, Tensor, Tensor]:
     return network, points, (points.double() @ exact < 0).long()
 
 
+def convolutional_examples(count: int, seed: int) -> tuple[nn.Module, Tensor, Tensor]:
+    """The same behind a square orthogonal convolution, which turns the boundary and leaves distances as they are."""
+    torch.manual_seed(seed)
+    make, options = _CONVOLUTIONS[seed % len(_CONVOLUTIONS)]
+    stride, side = 1 + seed // len(_CONVOLUTIONS) % 2, 6
+    layer = make(3, 3 * stride**2, 2 * stride + seed % 2 * stride, stride, **options)
+    head = nn.Linear(layer.out_channels * (side // stride) ** 2, 2)
+    network = nn.Sequential(layer, nn.Flatten(), head).requires_grad_(False).eval()
+    row = torch.randn(head.in_features)
+    head.weight.copy_(torch.stack((row, -row)) * 0.5 / row.norm())
+    head.bias.zero_()
+    exact = to_plain(network).double()
+    zeros = torch.zeros(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    logits = exact(zeros)
+    slope = torch.autograd.grad(logits[0, 0] - logits[0, 1], zeros)[0].flatten()
+    unit = slope / slope.norm()
+    points = torch.rand(count, slope.numel(), dtype=torch.float64)
+    with torch.no_grad():
+        margin = exact(points.view(count, 3, side, side)).diff(dim=1)[:, 0] / -slope.norm()
+        distances = 10 ** (-7 + 6 * torch.rand(count, dtype=torch.float64))
+        points = (points - (margin - distances)[:, None] * unit).float().view(count, 3, side, side)
+        return network, points, exact(points.double()).argmax(1)
+
+
 def report(
     title: str, certificate: Certificate, network: nn.Module, images: Tensor, options: argparse.Namespace
 ) -> int:
@@ -180,9 +211,16 @@ def main() -> int:
                 fallen += report(f"{options.run}, up to {rows[-1] + 1}", certificate, network, images[rows], options)
     else:
         for seed in range(-(-options.examples // 1000)):
-            network, images, labels = linear_examples(min(1000, options.examples - 1000 * seed), seed)
+            make = convolutional_examples if seed % 2 else linear_examples
+            network, images, labels = make(min(1000, options.examples - 1000 * seed), seed // 2)
             certificate = certify(to_plain(network).double(), images, labels)
-            fallen += report(f"{network}", certificate, network, images, options)
+            fallen += report(
+                f"{network[0] if isinstance(network, nn.Sequential) else network}",
+                certificate,
+                network,
+                images,
+                options,
+            )
     print(f"{fallen} certified examples fell, {time.perf_counter() - started:.0f} s")
     return int(fallen > 0)
 

@@ -39,6 +39,7 @@ _TRANSPOSED = {2: nn.ConvTranspose1d, 3: nn.ConvTranspose2d, 4: nn.ConvTranspose
 _AVERAGES = {2: nn.AvgPool1d, 3: nn.AvgPool2d, 4: nn.AvgPool3d}
 _ADAPTIVE = {2: nn.AdaptiveAvgPool1d, 3: nn.AdaptiveAvgPool2d, 4: nn.AdaptiveAvgPool3d}
 _MAXIMA = {2: nn.MaxPool1d, 3: nn.MaxPool2d, 4: nn.MaxPool3d}
+_OF_ONE_SIZE = (layers.CayleyConv2d, layers.BROConv2d, layers.LOTConv2d)
 _NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d, 4: nn.BatchNorm3d}
 _PADS = {
     2: (nn.ZeroPad1d, nn.CircularPad1d, nn.ReflectionPad1d, nn.ReplicationPad1d, nn.ConstantPad1d),
@@ -74,6 +75,20 @@ def padded_conv(draw: Random, shape: Shape) -> nn.Module:
     kind = draw.choice([layers.PaddedConv2d, layers.BCOPConv2d, layers.RKOConv2d, layers.L2NEConv2d, layers.AOLConv2d])
     kernel = draw.randint(1, min(shape[1:]))
     return kind(shape[0], draw.randint(1, 5), kernel, padding_mode=draw.choice(["zeros", "circular"]))
+
+
+def orthogonal_conv(draw: Random, shape: Shape) -> nn.Module:
+    """Convolutions of one image size, series that are cut off early or late, and kernels of any stride."""
+    stride = draw.choice([s for s in (1, 1, 2, 3) if all(n % s == 0 for n in shape[1:])])
+    outputs, kernel = draw.randint(1, 5), stride * draw.randint(1, min(shape[1:]) // stride)
+    kind, mode = draw.choice([layers.AOCConv2d, layers.SOCConv2d, *_OF_ONE_SIZE]), draw.choice(["zeros", "circular"])
+    if kind is layers.SOCConv2d:
+        return layers.SOCConv2d(shape[0], outputs, kernel, stride, padding_mode=mode, terms=draw.randint(2, 15)).eval()
+    wide = max(shape[1:]) > 2 * min(shape[1:])
+    if kind is layers.AOCConv2d or wide:
+        kernel = draw.randint(stride, min(shape[1:]))
+        return layers.AOCConv2d(shape[0], outputs, kernel, stride, padding_mode=mode)
+    return kind(shape[0], outputs, kernel, stride, image_size=tuple(shape[1:]))
 
 
 def blocked_conv(draw: Random, shape: Shape) -> nn.Module:
@@ -250,7 +265,17 @@ _SEQUENCE: list[Maker] = [
 MAKERS: dict[int, list[Maker]] = {
     1: _VECTOR,
     2: _SEQUENCE,
-    3: [*_SEQUENCE, conv, padded_conv, padded_conv, blocked_conv, normalize, block, block],
+    3: [
+        *_SEQUENCE,
+        conv,
+        padded_conv,
+        padded_conv,
+        orthogonal_conv,
+        blocked_conv,
+        normalize,
+        block,
+        block,
+    ],  # fmt: skip
     4: _SEQUENCE,
 }
 

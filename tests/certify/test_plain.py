@@ -19,6 +19,7 @@ from lipnet.layers import (
     PixelUnshuffle,
     RKOConv2d,
     Scale,
+    SkewExponential,
     SpectralLinear,
     SVCMConv2d,
     UnitRowLinear,
@@ -43,6 +44,11 @@ OPTIONS = [
     ["conv=svcm"],
     ["conv=l2ne"],
     ["conv=aol", "linear=aol", "linear.steps=2"],
+    ["conv=aoc"],
+    ["conv=cayley", "linear=cayley"],
+    ["conv=soc", "conv.padding_mode=zeros"],
+    ["conv=bro", "linear=bro"],
+    ["conv=lot"],
 ]
 
 
@@ -53,7 +59,8 @@ def model(request, make_config):
 
 def assert_plain(network):
     for module in network.modules():
-        assert type(module).__module__.startswith("torch.nn") or isinstance(module, (*WITHOUT_PARAMETERS, PaddedConv2d))
+        ours = (*WITHOUT_PARAMETERS, PaddedConv2d, SkewExponential)
+        assert type(module).__module__.startswith("torch.nn") or isinstance(module, ours)
 
 
 def images(count=5):

@@ -8,10 +8,15 @@ from lipnet.certify.plain import to_plain
 from lipnet.certify.sensitivity import Inputs, Sensitivity
 from lipnet.layers import BCOPConv2d, MaxMin, OrthogonalLinear
 from lipnet.layers.blocks.composition import Residual
+from lipnet.layers.convolutions.aoc import AOCConv2d
 from lipnet.layers.convolutions.aol import AOLConv2d
+from lipnet.layers.convolutions.bro import BROConv2d
+from lipnet.layers.convolutions.cayley import CayleyConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
+from lipnet.layers.convolutions.lot import LOTConv2d
 from lipnet.layers.convolutions.ossn import OSSNConv2d
 from lipnet.layers.convolutions.rko import RKOConv2d
+from lipnet.layers.convolutions.soc import SOCConv2d
 from lipnet.layers.dense.unit_rows import UnitRowLinear
 from lipnet.layers.shape import Normalize
 
@@ -25,6 +30,14 @@ def _conv(kind, **keys):
     )  # fmt: skip
 
 
+def _of_sizes(kind):
+    """The same of convolutions that are made for images of one size."""
+    return nn.Sequential(
+        Normalize([0.5, 0.4], [0.5, 0.8]), kind(2, 4, 4, 2, image_size=6), MaxMin(), kind(4, 4, 3, image_size=3),
+        nn.ReLU(), nn.Flatten(), OrthogonalLinear(36, 8), MaxMin(), OrthogonalLinear(8, 3),
+    )  # fmt: skip
+
+
 NETWORKS = {
     "dense": lambda: nn.Sequential(nn.Flatten(), OrthogonalLinear(72, 10), MaxMin(), OrthogonalLinear(10, 3)),
     "dense without bias": lambda: nn.Sequential(nn.Flatten(), OrthogonalLinear(72, 3, bias=False)),
@@ -33,6 +46,10 @@ NETWORKS = {
     "bcop, zeros": lambda: _conv(BCOPConv2d, padding_mode="zeros"),
     "bcop, groups": lambda: _conv(BCOPConv2d, groups=2),
     "rko": lambda: _conv(RKOConv2d),
+    "aoc": lambda: _conv(AOCConv2d),
+    "bro": lambda: _of_sizes(BROConv2d),
+    "lot": lambda: _of_sizes(LOTConv2d),
+    "cayley": lambda: _of_sizes(CayleyConv2d),
     "l2ne": lambda: _conv(L2NEConv2d),
     "aol": lambda: _conv(AOLConv2d, steps=2),
 }
@@ -102,6 +119,7 @@ REFUSED = {
     "an estimate": (lambda: OSSNConv2d(2, 4, 3, image_size=(6, 6)), r"1 \(OSSNConv2d.*while it trains"),
     "plain": (lambda: nn.Conv2d(2, 4, 3, padding=1), r"1 \(Conv2d.*while it trains"),
     "learned slopes": (lambda: nn.PReLU(2), r"1 \(PReLU.*while it trains"),
+    "a series": (lambda: SOCConv2d(2, 2, 3), r"1 \(SOCConv2d.*while it trains"),
     "branches": (lambda: Residual(MaxMin()), r"1 \(Residual\): layers must follow each other in a row"),
 }
 

@@ -15,14 +15,19 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from lipnet.certify.plain import to_plain
 from lipnet.layers import (
+    AOCConv2d,
     BCOPConv2d,
+    BROConv2d,
+    CayleyConv2d,
     Cones,
     GramConv2d,
     L2NEConv2d,
+    LOTConv2d,
     OrthogonalLinear,
     OSSNConv2d,
     PaddedConv2d,
     RKOConv2d,
+    SOCConv2d,
     SpectralLinear,
     SVCMConv2d,
     UnitRowLinear,
@@ -42,6 +47,9 @@ CONVOLUTIONS: dict[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "ossn": (partial(OSSNConv2d, image_size=SIZE), (3, 5, 3)),
     "svcm": (partial(SVCMConv2d, image_size=SIZE), (3, 5, 3)),
     "gram": (partial(GramConv2d, image_size=SIZE), (3, 5, 3)),
+    "cayley": (partial(CayleyConv2d, image_size=SIZE), (3, 5, 3)),
+    "bro": (partial(BROConv2d, image_size=SIZE), (3, 5, 3)),
+    "lot": (partial(LOTConv2d, image_size=SIZE), (3, 5, 3)),
     "padded": (PaddedConv2d, (3, 5, 3)),
     "padded_stride": (PaddedConv2d, (3, 5, 4, 2)),
 }
@@ -116,7 +124,7 @@ def test_takes_equal_pairs(make, sizes):
     assert repr(make(*channels, [size, size], *stride)) == repr(make(*sizes))
 
 
-@pytest.mark.parametrize("make", [BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, PaddedConv2d])
+@pytest.mark.parametrize("make", [AOCConv2d, BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, PaddedConv2d])
 @pytest.mark.parametrize(
     ("options", "numbers"),
     [
@@ -135,7 +143,9 @@ def test_takes_a_padding_that_is_same(make, options, numbers):
         assert make(4, 4, padding=padding, **options).padding == usual.padding == (numbers, numbers)
 
 
-@pytest.mark.parametrize("make", [BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, SVCMConv2d, PaddedConv2d])
+@pytest.mark.parametrize(
+    "make", [AOCConv2d, BCOPConv2d, RKOConv2d, L2NEConv2d, OSSNConv2d, SVCMConv2d, SOCConv2d, PaddedConv2d]
+)
 @pytest.mark.parametrize(
     ("options", "padding", "same"),
     [
@@ -155,9 +165,11 @@ def test_refuses_a_padding_that_is_not_same(make, options, padding, same):
         make(4, 4, padding=padding, **options)
 
 
-def test_svcm_takes_a_padding_that_is_same():
+def test_layers_without_dilation_take_a_padding_that_is_same():
     for padding in (1, (1, 1), "same"):
         assert SVCMConv2d(3, 4, 3, padding=padding).padding == (1, 1)
+        assert SOCConv2d(3, 4, 3, padding=padding).kernel_size == 3
+        assert CayleyConv2d(3, 4, 3, padding=padding, image_size=4).padding == (2, 1)  # of the weight, not the kernel
 
 
 @pytest.mark.parametrize("make", [OSSNConv2d, SVCMConv2d])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lipnet.layers.frequency import conv_operator, transfer_function
+from lipnet.layers.frequency import conv_operator, image_kernel, response, transfer_function
 
 # output and input channels, kernel, size, stride, dilation, groups
 CASES = [(3, 2, 3, (4, 6), 1, 1, 1), (2, 4, 4, (8, 4), 2, 1, 1), (4, 4, 3, (6, 6), 3, 1, 2), (2, 2, 3, (3, 5), 1, 2, 1)]
@@ -42,3 +42,30 @@ def test_a_zero_padded_convolution_has_at_most_the_norm(size):
     norm = torch.linalg.matrix_norm(_dense(weight, size, 1, 1, 1, "zeros"), ord=2)
     bound = torch.linalg.svdvals(conv_operator(weight, size, 1, 1, 1, "zeros")).max()
     assert norm <= bound <= 1.5 * norm
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 3), (3, 5), (4, 2), (1, 1)])
+@pytest.mark.parametrize("taps", [1, 2, 3, 5])
+def test_a_kernel_is_made_of_its_matrices(taps, size):
+    """As large as the image, it convolves as the small kernel does, whose middle tap moves nothing."""
+    kernel, images = torch.randn(3, 2, taps, taps).double(), torch.randn(2, 2, *size).double()
+    blocks = response(kernel, size)
+    assert blocks.shape == (size[0], size[1] // 2 + 1, 3, 2)
+    found = image_kernel(blocks, size)
+    assert found.shape == (3, 2, max(size), max(size))
+    torch.testing.assert_close(response(found, size), blocks)
+    torch.testing.assert_close(_circular(images, found), _circular(images, kernel))
+    middle = torch.zeros(1, 1, taps, taps).double()
+    middle[..., taps // 2, taps // 2] = 1
+    torch.testing.assert_close(_circular(images[:, :1], middle), images[:, :1])
+    torch.testing.assert_close(response(middle, size).abs(), torch.ones(size[0], size[1] // 2 + 1, 1, 1).double())
+
+
+def _circular(images, kernel):
+    """Pixel by pixel, with taps that may wrap around more than once."""
+    taps, total = kernel.shape[-1], 0
+    for row in range(taps):
+        for column in range(taps):
+            moved = images.roll((taps // 2 - row, taps // 2 - column), (-2, -1))
+            total = total + torch.einsum("oi,bihw->bohw", kernel[..., row, column], moved)
+    return total

@@ -13,7 +13,7 @@ from lipnet.certify import lipschitz_bound
 from lipnet.certify.plain import to_plain
 from lipnet.certify.rounding import rounding_bound
 from lipnet.certify.rules.linear import LINEAR_LAYERS
-from lipnet.layers import AOLConv2d, BCOPConv2d, L2NEConv2d, OSSNConv2d, RKOConv2d, bjorck, cholesky
+from lipnet.layers import AOCConv2d, AOLConv2d, BCOPConv2d, L2NEConv2d, OSSNConv2d, RKOConv2d, bjorck, cholesky
 from lipnet.models.choices import activation, convolution, linear, shuffles
 from lipnet.options import GROUPS
 
@@ -132,7 +132,10 @@ class Counting(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-GROUPED = [BCOPConv2d, partial(BCOPConv2d, orthogonalize=bjorck), RKOConv2d, L2NEConv2d, partial(AOLConv2d, steps=2)]
+GROUPED = [
+    AOCConv2d, partial(AOCConv2d, stride=2), BCOPConv2d, partial(BCOPConv2d, orthogonalize=bjorck), RKOConv2d,
+    L2NEConv2d, partial(AOLConv2d, steps=2),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("make", [*GROUPED, partial(OSSNConv2d, image_size=4)])

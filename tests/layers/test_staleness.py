@@ -57,7 +57,7 @@ over_layers = pytest.mark.parametrize(("make", "shape"), LAYERS.values(), ids=LA
 
 
 def name_of(layer: nn.Module) -> str:
-    return random.choice([name for name, value in layer.named_parameters() if name != "bias" and value.numel()])
+    return random.choice([name for name, value in layer.named_parameters() if value.dim() > 1 and value.numel()])
 
 
 def raw(layer: nn.Module) -> nn.Parameter:
@@ -458,11 +458,16 @@ def copy_values(new: nn.Module, old: nn.Module) -> nn.Module:
     return new.train(old.training)
 
 
-def test_a_dropped_layer_frees_its_weight():
-    layer = OrthogonalLinear(6, 4)
-    layer(torch.randn(9, 6)).sum().backward()
-    layer.eval()(torch.randn(2, 6))
-    weight = weakref.ref(layer._cached._slots[layer].built)
+@over_layers
+def test_a_dropped_layer_is_freed_with_its_weight(make, shape):
+    """What a cached weight keeps for its backward pass must not refer to the layer."""
+    layer = make()
+    layer(torch.randn(shape)).sum().backward()
+    layer.eval()(torch.randn(shape))
+    dropped = weakref.ref(layer)
+    weights = [weakref.ref(cache._slots[layer].built) for cache in layer.caches if layer in cache._slots]
+    assert weights
     del layer
     gc.collect()
-    assert weight() is None
+    assert dropped() is None
+    assert all(weight() is None for weight in weights)

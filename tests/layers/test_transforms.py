@@ -21,6 +21,7 @@ from lipnet.layers import (
     OrthogonalLinear,
     OSSNConv2d,
     RKOConv2d,
+    SOCConv2d,
     SpectralLinear,
     SVCMConv2d,
     UnitRowLinear,
@@ -88,11 +89,22 @@ def plain(layer: nn.Module, weight: Tensor | None, bias: Tensor | None, inputs: 
         return torch.cat((torch.where(keep, first, second), torch.where(keep, second, first)), 1)
     if isinstance(layer, GroupSort):
         return inputs.unflatten(1, (layer.group_size, -1)).sort(1, descending=True).values.flatten(1, 2)
+    if isinstance(layer, SOCConv2d):
+        return series(layer, weight, bias, inputs)
     if not isinstance(layer, ConstrainedConv2d):
         return inputs @ weight.mT + bias
     mode = {"circular": "circular", "zeros": "constant"}[layer.padding_mode]
     padded = functional.pad(inputs, layer.padding * 2, mode)
     return functional.conv2d(padded, weight, bias, layer.stride, 0, layer.dilation, layer.groups)
+
+
+def series(layer: SOCConv2d, weight: Tensor, bias: Tensor, inputs: Tensor) -> Tensor:
+    """A layer of as many channels in as out or more, with stride 1."""
+    reach, total, term = weight.shape[-1] // 2, inputs, inputs
+    for number in range(1, layer.terms):
+        term = functional.conv2d(functional.pad(term, (reach,) * 4, "circular"), weight) / number
+        total = total + term
+    return total[..., : layer.out_channels, :, :] + bias[:, None, None]
 
 
 def frozen(layer: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -10,6 +10,8 @@ from lipnet.certify.plain import hardened
 from lipnet.layers import (
     BatchCentering,
     BCOPConv2d,
+    BROLinear,
+    CayleyLinear,
     ChannelShuffle,
     Cones,
     ConstrainedConv2d,
@@ -21,6 +23,7 @@ from lipnet.layers import (
     OSSNConv2d,
     PaddedConv2d,
     RKOConv2d,
+    SOCConv2d,
     SVCMConv2d,
     UnitRowLinear,
 )
@@ -67,7 +70,7 @@ def build(make_config):
 
 
 def described(layer):
-    if isinstance(layer, ConstrainedConv2d):
+    if isinstance(layer, ConstrainedConv2d | SOCConv2d):
         return layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride
     if isinstance(layer, PaddedConv2d):
         return layer.conv.in_channels, layer.conv.out_channels, layer.conv.kernel_size[0], layer.conv.stride[0]
@@ -95,6 +98,10 @@ def expected_parameters(layer):
         return {(layer.out_channels, layer.in_channels, layer.kernel_size, layer.kernel_size)}
     if isinstance(layer, PaddedConv2d):
         return {(layer.conv.out_channels, layer.conv.in_channels, *layer.conv.kernel_size)}
+    if isinstance(layer, BROLinear):
+        return {(max(layer.out_features, layer.in_features), max(layer.out_features, layer.in_features) // 2)}
+    if isinstance(layer, CayleyLinear):
+        return {(layer.out_features, layer.in_features), ()}
     if isinstance(layer, (nn.Linear, ConstrainedLinear)):
         return {(layer.out_features, layer.in_features)}
     return None
@@ -107,6 +114,12 @@ def test_default_network_is_the_papers(model, dataset, build):
     assert [described(layer) for layer in network[1:]] == expected_layers(ARCHITECTURES[model, dataset], MaxMin)
     shape, classes = image_facts(dataset)
     assert network(torch.rand(2, *shape)).shape == (2, classes)
+
+
+def test_a_kernel_need_not_be_a_multiple_of_its_stride_where_the_layer_says_so(build):
+    network = build("conv=aoc", "model.kernel_sizes=[3,3]", "dataset=mnist")
+    assert [described(layer)[2:] for layer in network if isinstance(layer, ConstrainedConv2d)] == [(3, 2), (3, 2)]
+    assert network(torch.rand(2, 1, 28, 28)).shape == (2, 10)
 
 
 # Convolutions know nothing of what the linear layers are: each has its turn, and so has each of them.
@@ -296,7 +309,10 @@ def test_means_are_subtracted_before_each_activation(model, build):
 THREE = ["model.channels=[4,8,8]", "model.kernel_sizes=[2,2,2]", "model.strides=[1,2,1]", "model.hidden=[]"]
 
 
-@pytest.mark.parametrize("conv", [name for name in GROUPS["conv"] if name != "svcm"])
+GROUPED = [name for name, option in GROUPS["conv"].items() if "groups" in option.keys.__dataclass_fields__]
+
+
+@pytest.mark.parametrize("conv", GROUPED)
 def test_groups_reach_all_convolutions_but_the_first(conv, build):
     network = build(f"conv={conv}", "conv.groups=4", *THREE)
     convolutions = [layer for layer in network if isinstance(layer, kind("conv", conv))]

@@ -9,7 +9,9 @@ from torch import nn
 
 from lipnet.certify import lipschitz_bound, margins
 from lipnet.layers import (
+    AOCConv2d,
     BCOPConv2d,
+    CayleyConv2d,
     L2NEConv2d,
     LinearSpline,
     MaxMin,
@@ -17,6 +19,7 @@ from lipnet.layers import (
     OSSNConv2d,
     PaddedConv2d,
     RKOConv2d,
+    SOCConv2d,
     SVCMConv2d,
 )
 from lipnet.options.registry import GROUPS
@@ -50,9 +53,12 @@ def convolutional(conv, **options):
 NETWORKS = {
     "bcop": lambda: convolutional(BCOPConv2d),
     "rko": lambda: convolutional(RKOConv2d),
+    "aoc": lambda: convolutional(AOCConv2d),
+    "cayley": lambda: convolutional(CayleyConv2d, image_size=6),
     "l2ne": lambda: convolutional(L2NEConv2d),
     "ossn": lambda: convolutional(OSSNConv2d, image_size=6),
     "svcm": lambda: convolutional(SVCMConv2d, image_size=6),
+    "soc": lambda: convolutional(SOCConv2d),
     "plain": lambda: convolutional(PaddedConv2d),
 }
 OF_LABELS = {

@@ -13,10 +13,12 @@ from lipnet.certify.bound import Refusal, Shape, image_size, output_shape, regis
 from lipnet.certify.convolution import Geometry, bias_norm, conv_bound, conv_gain, geometry_of, geometry_of_transposed
 from lipnet.certify.norm import nonnegative_norm_bound, norm_bound
 from lipnet.certify.rounding import Step, gamma, register_step
+from lipnet.certify.rules.exponential import EXPONENTIALS
 from lipnet.certify.spectrum import register_operator
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.constrained import Estimated
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d, EstimatedConv2d, SizedConv2d
+from lipnet.layers.convolutions.fourier import FourierConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.dense.constrained import ConstrainedLinear
 from lipnet.layers.dense.orthogonal import OrthogonalLinear
@@ -25,9 +27,9 @@ from lipnet.layers.frequency import conv_operator
 
 # Each with a ``forward`` of its own; the subclasses of one differ in how they build their weight.
 DENSE_LAYERS = (ConstrainedLinear, OrthogonalLinear, SpectralLinear, BlockedLinear, nn.Linear)
-CONSTRAINED_CONVOLUTIONS = (ConstrainedConv2d, SizedConv2d, EstimatedConv2d)
+CONSTRAINED_CONVOLUTIONS = (ConstrainedConv2d, SizedConv2d, EstimatedConv2d, FourierConv2d)
 PADDED_CONVOLUTIONS = (PaddedConv2d, BlockedConv2d)
-LINEAR_LAYERS = (*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, *DENSE_LAYERS)
+LINEAR_LAYERS = (*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, *EXPONENTIALS, *DENSE_LAYERS)
 
 
 @register_rule(*DENSE_LAYERS)
@@ -61,6 +63,14 @@ def _convolution(module: Any, shape: Shape) -> float:
 @register_step(*CONSTRAINED_CONVOLUTIONS, *PADDED_CONVOLUTIONS, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def _convolution_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
     return _inner_products(module, conv_gain(module.weight, geometry(module, shape)), shape, precision)
+
+
+@register_step(FourierConv2d)
+def _transformed_step(module: FourierConv2d, shape: Shape, precision: torch.finfo) -> Step:
+    raise TypeError(
+        f"it is not known how {type(module).__name__} rounds: it convolves by a Fourier transform; use to_plain, which "
+        "makes a plain convolution of it"
+    )
 
 
 @register_operator(*CONSTRAINED_CONVOLUTIONS)

@@ -68,17 +68,22 @@ class ConstrainedConv2d(Constrained):
         self.bias = nn.Parameter(torch.empty(self.out_channels, device=device, dtype=dtype)) if bias else None
 
     def _check_geometry(self) -> None:
-        layer, size, stride = type(self).__name__, self.kernel_size, self.stride
+        stride = self.stride
         if self.in_channels % self.groups or self.out_channels % self.groups:
             channels = f"{self.in_channels} -> {self.out_channels}"
             raise ValueError(f"channels {channels} cannot be split into {self.groups} groups")
+        self.check_stride()
+        if stride > 1 and self.dilation > 1:
+            raise ValueError(f"stride {stride} and dilation {self.dilation} cannot be combined")
+
+    def check_stride(self) -> None:
+        """Refuses kernels that do not go with the stride."""
+        layer, size, stride = type(self).__name__, self.kernel_size, self.stride
         if size % stride:
             raise ValueError(
                 f"kernel_size {size} is not a multiple of stride {stride}: {layer} strides by a pixel-unshuffle, "
                 f"which leaves a kernel of kernel_size / stride; use {stride * max(1, size // stride)}"
             )
-        if stride > 1 and self.dilation > 1:
-            raise ValueError(f"stride {stride} and dilation {self.dilation} cannot be combined")
 
     def weight_shape(self) -> tuple[int, ...]:
         return self.out_channels, self.in_channels // self.groups, self.kernel_size, self.kernel_size

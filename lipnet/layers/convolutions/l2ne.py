@@ -42,7 +42,8 @@ class L2NEConv2d(ConstrainedConv2d):
         return [self.raw_matrix]
 
     def build_weight(self, raw_matrix: Tensor) -> Tensor:
-        matrix = apply_map(lambda raw: nonexpansive(raw) / (self.kernel_size // self.stride), raw_matrix)
+        divisor = self.kernel_size // self.stride
+        matrix = apply_map(lambda raw: nonexpansive(raw) / divisor, raw_matrix)
         return matrix.reshape(self.out_channels, -1, self.kernel_size, self.kernel_size)
 
 

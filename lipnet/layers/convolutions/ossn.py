@@ -53,15 +53,15 @@ class OSSNConv2d(EstimatedConv2d):
             if not is_transformed(raw_weight):
                 self.vector.copy_(vector)
             image = unit(self._convolve(vector, fixed))
-        return apply_map(partial(self._normalize, scale=scale, image=image, vector=vector), raw_weight)
+        normalize = partial(_normalize, scale=scale, image=image, vector=vector, geometry=self._geometry)
+        return apply_map(normalize, raw_weight)
 
-    def _normalize(self, kernel: Tensor, scale: Tensor, image: Tensor, vector: Tensor) -> Tensor:
-        return at_most_one(kernel, (image * self._convolve(vector, kernel / scale)).sum(), scale)
+    @property
+    def _geometry(self) -> tuple[tuple[int, int], str, int, int, int]:
+        return self.padding, self.padding_mode, self.stride, self.dilation, self.groups
 
     def _convolve(self, image: Tensor, kernel: Tensor) -> Tensor:
-        return same_conv2d(
-            image, kernel, None, self.padding, self.padding_mode, self.stride, self.dilation, self.groups
-        )
+        return same_conv2d(image, kernel, None, *self._geometry)
 
     def _transpose(self, image: Tensor, kernel: Tensor) -> Tensor:
         """The gradient of ``<image, K x>`` with respect to x."""
@@ -74,3 +74,9 @@ class OSSNConv2d(EstimatedConv2d):
 
     def build_evaluated(self, raw_weight: Tensor) -> Tensor:
         return (raw_weight.double() / self._norm(raw_weight).clamp_min(1.0)).to(raw_weight.dtype)
+
+
+def _normalize(
+    kernel: Tensor, scale: Tensor, image: Tensor, vector: Tensor, geometry: tuple[tuple[int, int], str, int, int, int]
+) -> Tensor:
+    return at_most_one(kernel, (image * same_conv2d(vector, kernel / scale, None, *geometry)).sum(), scale)

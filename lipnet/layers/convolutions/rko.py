@@ -46,7 +46,8 @@ class RKOConv2d(ConstrainedConv2d):
         return [self.raw_matrix]
 
     def build_weight(self, raw_matrix: Tensor) -> Tensor:
-        matrix = apply_map(lambda raw: self.orthogonalize(raw) / (self.kernel_size // self.stride), raw_matrix)
+        orthogonalize, divisor = self.orthogonalize, self.kernel_size // self.stride
+        matrix = apply_map(lambda raw: orthogonalize(raw) / divisor, raw_matrix)
         return matrix.reshape(self.out_channels, -1, self.kernel_size, self.kernel_size)
 
 

@@ -16,7 +16,7 @@ from lipnet.layers.tracing import shape_is_known
 
 
 class ConstrainedLinear(Constrained):
-    """A drop-in for ``nn.Linear``, whose ``weight`` is built from a free matrix of its own shape.
+    """A drop-in for ``nn.Linear``, whose ``weight`` is built from a free matrix, usually of its own shape.
 
     A subclass calls ``super().__init__`` and ``reset_parameters``, which fills ``raw_weight``, and has
     ``build_weight(raw_weight)``.
@@ -40,11 +40,15 @@ class ConstrainedLinear(Constrained):
         self.in_features = whole_number(in_features, "in_features", layer)
         self.out_features = whole_number(out_features, "out_features", layer)
         check_dtype(dtype, layer)
-        self.raw_weight = nn.Parameter(torch.empty(self.weight_shape(), device=device, dtype=dtype))
+        self.raw_weight = nn.Parameter(torch.empty(self.raw_shape(), device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(self.out_features, device=device, dtype=dtype)) if bias else None
 
     def weight_shape(self) -> tuple[int, ...]:
         return self.out_features, self.in_features
+
+    def raw_shape(self) -> tuple[int, ...]:
+        """The shape of the free matrix."""
+        return self.weight_shape()
 
     def reset_parameters(self) -> None:
         """Draws the bias from ``±1/sqrt(in_features)``; subclasses fill ``raw_weight``."""

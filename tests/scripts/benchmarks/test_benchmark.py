@@ -21,8 +21,8 @@ def script(name, *arguments):
 def test_every_suite_runs(tmp_path):
     output, figure = tmp_path / "report.json", tmp_path / "report.png"
     done = script(
-        "benchmark.py", "--rows", "small 28x28", "c=32 k=2", "bjorck groups=4", "--rounds", 1, "--seconds", 0,
-        "--threads", 1, "--images", 500, "--json", output, "--figure", figure,
+        "benchmark.py", "--rows", "small 28x28", "c=32 k=2", "cayley c=32", "bjorck groups=4", "--rounds", 1,
+        "--seconds", 0, "--threads", 1, "--images", 500, "--json", output, "--figure", figure,
     )  # fmt: skip
     report = json.loads(output.read_text())
     for suite in ("step", "eval"):
@@ -32,6 +32,8 @@ def test_every_suite_runs(tmp_path):
         assert bjorck["ms"] > 0
         assert suite == "eval" or plain["operations"] < cholesky["operations"] < bjorck["operations"]
     assert report["kernel"]["c=32 k=2"]["ms"] > 0
+    assert report["layers"].keys() == {"cayley c=32"}
+    assert report["layers"]["cayley c=32"]["ms"] > 0
     grouped = report["groups"]["large bjorck groups=4"]
     assert grouped.pop("parameters") == 1904362
     assert all(row["ms"] > 0 for row in grouped.values())

@@ -265,17 +265,7 @@ _SEQUENCE: list[Maker] = [
 MAKERS: dict[int, list[Maker]] = {
     1: _VECTOR,
     2: _SEQUENCE,
-    3: [
-        *_SEQUENCE,
-        conv,
-        padded_conv,
-        padded_conv,
-        orthogonal_conv,
-        blocked_conv,
-        normalize,
-        block,
-        block,
-    ],  # fmt: skip
+    3: [*_SEQUENCE, conv, *[padded_conv] * 2, orthogonal_conv, blocked_conv, normalize, *[block] * 2],
     4: _SEQUENCE,
 }
 

@@ -10,7 +10,7 @@ from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
 from lipnet.layers.blocks.convex_potential import ConvexPotential, cpl, sll
 from lipnet.layers.blocks.lipnext import ChannelShift, lipnext
-from lipnet.layers.blocks.liresnet import IdentityConv2d, liresnet
+from lipnet.layers.blocks.liresnet import IdentityConv2d, NearIdentityConv2d, liresnet
 from lipnet.layers.blocks.sandwich import Sandwich
 from lipnet.layers.centering import BatchCentering
 from lipnet.layers.convolutions.aoc import AOCConv2d
@@ -75,6 +75,7 @@ __all__ = [
     "LinearSpline",
     "MaxMin",
     "NActivation",
+    "NearIdentityConv2d",
     "Normalize",
     "OSSNConv2d",
     "OrthogonalLinear",

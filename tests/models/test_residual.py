@@ -48,7 +48,7 @@ def test_the_layers_are_those_described(overrides, make_config):
 
 CHOICES = [
     *(("conv", conv) for conv in ("bcop", "rko", "l2ne", "ossn", "aol")),
-    *((block, "bcop") for block in ("mean", "cpl", "sll", "lipnext")), ("mean", "rko"),
+    *((block, "bcop") for block in ("mean", "cpl", "sll", "liresnet", "lipnext")), ("mean", "rko"),
 ]  # fmt: skip
 
 
@@ -64,15 +64,6 @@ def test_it_is_1_lipschitz_and_no_pair_is_stretched(block, conv, centering, make
     with torch.no_grad():
         stretched = (network(images) - network(others)).norm(dim=1) / (images - others).flatten(1).norm(dim=1)
     assert float(stretched.max()) <= 1
-
-
-def test_what_is_not_1_lipschitz_is_counted(make_config):
-    network = build(make_config, "model.block=liresnet").double()
-    bound = lipschitz_bound(network, SHAPE)
-    assert 1.05 < bound < 5
-    image = torch.rand(1, *SHAPE, dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(network, image).reshape(10, -1)
-    assert float(torch.linalg.matrix_norm(jacobian, ord=2)) <= bound
 
 
 def test_channels_are_centred_before_activations(make_config):

@@ -1,6 +1,8 @@
 """Convolutions divided by a proved bound on their norm, the same in training and in evaluation."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,12 +39,17 @@ class GramConv2d(SizedConv2d):
         self.reset_parameters()
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
-        return apply_map(partial(_normalized, self), raw_weight)
+        return apply_map(self.normalized(), raw_weight)
+
+    def normalized(self) -> Callable[[Tensor], Tensor]:
+        """The map of kernels, which does not refer to the layer: a cached weight would keep it in memory."""
+        geometry = self.image_size, self.stride, self.dilation, self.groups, self.padding_mode
+        return partial(_normalized, geometry, self.steps)
 
 
-def _normalized(layer: GramConv2d, kernel: Tensor) -> Tensor:
+def _normalized(geometry: tuple[Any, ...], steps: int, kernel: Tensor) -> Tensor:
     kernel = kernel / binary_scale(kernel, (0, 1, 2, 3))
-    blocks = conv_operator(kernel, layer.image_size, layer.stride, layer.dilation, layer.groups, layer.padding_mode)
+    blocks = conv_operator(kernel, *geometry)
     # Transforms and products round by a few ulps for each term of a sum.
-    rounding = 8 * (kernel[0].numel() + layer.steps + 8) * torch.finfo(kernel.dtype).eps
-    return kernel / (gram_bound(blocks, layer.steps) * (1 + rounding)).clamp_min(torch.finfo(kernel.dtype).tiny)
+    rounding = 8 * (kernel[0].numel() + steps + 8) * torch.finfo(kernel.dtype).eps
+    return kernel / (gram_bound(blocks, steps) * (1 + rounding)).clamp_min(torch.finfo(kernel.dtype).tiny)

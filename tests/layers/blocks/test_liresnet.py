@@ -37,6 +37,21 @@ def test_it_starts_near_the_identity():
     assert lipschitz_bound(layer, (16, 8, 8)) < 1.2
 
 
+@pytest.mark.parametrize("padding_mode", ["circular", "zeros"])
+def test_divided_by_its_bound_it_is_1_lipschitz_and_the_same_otherwise(padding_mode):
+    whole, divided = (
+        liresnet(6, 8, depth=4, padding_mode=padding_mode, normalized=normalized)[0].double()
+        for normalized in (False, True)
+    )
+    with torch.no_grad():
+        divided.raw_weight.copy_(whole.raw_weight)
+    ratio = whole.weight / divided.weight
+    assert float(ratio.std().detach()) < 1e-9 * float(ratio.mean().detach())
+    bound = lipschitz_bound(divided, (6, 8, 8))
+    assert 0.9 < bound <= 1 + 1e-12
+    assert lipschitz_bound(whole, (6, 8, 8)) / bound == pytest.approx(float(ratio.mean().detach()))
+
+
 def test_depth_scales_the_learned_part():
     assert liresnet(4, 8, depth=9)[0].scale == pytest.approx(1 / 3)
 

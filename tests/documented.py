@@ -22,6 +22,7 @@ NOT_RUN = {
     "scripts/test.sh": "runs the tests",
     "scripts/benchmarks/benchmark.py": "needs an idle machine; its test runs a small one",
     "lipnet-equal-time": "takes hours; its test runs a small one",
+    "scripts/equal_time.sh": "takes hours",
 }
 NEEDS_CLUSTER = re.compile("hydra/launcher=submitit_slurm")
 _EVALUATION = ("progress=off", "device=cpu", "threads=1", "attack.steps=1", "attack.restarts=1", "attack.ddn_steps=2",

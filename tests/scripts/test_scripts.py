@@ -2,12 +2,16 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
 
 import pytest
 from launching import ROOT, made_environment
+
+from lipnet.cli.arguments import prepare
+from lipnet.equal_time.__main__ import parser
 
 OVERRIDES = (
     "seed=0", "experiment=paper/mnist_small", "conv=bcop", "dataset=digits", "linear=orthogonal",
@@ -70,3 +74,21 @@ def test_mistakes_are_said_before_anything_starts(start, tmp_path, arguments):
     assert "scripts/sweep.sh NAME [KEY=VALUE ...]" in text
     assert "paper_mnist" in text
     assert not (tmp_path / "outputs").exists()
+
+
+def test_every_choice_of_the_comparison_is_one(tmp_path, monkeypatch):
+    text = (ROOT / "scripts" / "equal_time.sh").read_text().replace("\\\n", " ")
+    words = shlex.split(text.partition('lipnet.equal_time "$seconds"')[2].replace('"$@"', ""))
+    given = parser().parse_args(["300", *words])
+    assert len(given.choices) == 11
+    monkeypatch.chdir(tmp_path)
+    for choice in given.choices:
+        prepare([*choice.split(), *given.common])
+
+
+def test_a_comparison_needs_its_seconds():
+    for arguments in ([], ["conv=bcop"]):
+        command = ["bash", str(ROOT / "scripts" / "equal_time.sh"), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 1
+        assert "scripts/equal_time.sh SECONDS [OPTION ...]" in done.stderr

@@ -1,10 +1,12 @@
 """Layers with a known Lipschitz constant, used like their ``torch.nn`` counterparts."""
 
+from lipnet.layers.activations.gaussian import Gaussian
 from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
 from lipnet.layers.activations.spline import FixedSpline, LinearSpline, ThresholdedSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
+from lipnet.layers.blocks.mean import Mean
 from lipnet.layers.convolutions.bcop import BCOPConv2d
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.convolutions.l2ne import L2NEConv2d
@@ -32,11 +34,13 @@ __all__ = [
     "Cones",
     "ConstrainedConv2d",
     "FixedSpline",
+    "Gaussian",
     "GroupSort",
     "L2NEConv2d",
     "LearnedShuffle",
     "LinearSpline",
     "MaxMin",
+    "Mean",
     "Normalize",
     "OSSNConv2d",
     "OrthogonalLinear",

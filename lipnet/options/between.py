@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from lipnet.options.bayes import Classification, check_bayes, check_problem_choices
 from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
 from lipnet.options.layers import Spline
@@ -21,7 +22,9 @@ def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None) -> Iterat
     Args:
         run: the directory of the finished run that a task reads; such a task takes what the run was trained with.
     """
-    if dataset not in GROUPS["dataset"]:
+    mismatch = list(check_problem_choices(task, dataset, loss))
+    if dataset not in GROUPS["dataset"] or mismatch:
+        yield from mismatch
         return
     data = GROUPS["dataset"][dataset].data
     wanted = GROUPS["task"][task].data if task in GROUPS["task"] else ""
@@ -67,6 +70,7 @@ def unread_keys(config: Any) -> dict[str, str]:
     learned = trainer(task, config.get("run"))
     if learned is None:  # the checks say what is wrong with the task, or the run that it reads
         return unread
+    unread |= dict.fromkeys(learned.unread, f"task={learned.name} does not read it")
     readers: dict[str, list[Option]] = {}
     for option in GROUPS["task"].values():
         for key in option.reads:
@@ -81,8 +85,9 @@ def _only(readers: list[Option], dataset: Any) -> str:
     reason = f"only task={names} {'reads' if len(readers) == 1 else 'read'} it"
     if any(is_for(option.data, dataset) for option in readers):
         return reason
-    kind = "is a pair of distributions" if is_for("pair", dataset) else "holds labelled images"
-    return f"{reason}, and dataset={dataset} {kind}"
+    kinds = {"pair": "is a pair of distributions", "problem": "has constraints", "images": "holds labelled images"}
+    data = next((data for data in kinds if is_for(data, dataset)), "images")
+    return f"{reason}, and dataset={dataset} {kinds[data]}"
 
 
 def check_between_keys(config: Any) -> Iterator[str]:
@@ -95,6 +100,7 @@ def check_between_keys(config: Any) -> Iterator[str]:
     learned = None if config.task is None else trainer(config.task.name, config.run)
     if config.task is not None:
         yield from _check_task(config, learned)
+        yield from check_bayes(config, learned)
     if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
         yield _no_gan(config.dataset.run)
     elif config.dataset is not None:
@@ -103,13 +109,13 @@ def check_between_keys(config: Any) -> Iterator[str]:
             yield from _check_normalisation(config.dataset, shape[0])
             if not is_image(shape):
                 yield from _check_points(config)
-        elif config.estimate is not None:
+        elif isinstance(config.dataset, Pair) and config.estimate is not None:
             yield from _check_pair(config.dataset, config.estimate)
         if isinstance(config.model, ConvNet):
             yield from _check_conv_net(config.model, config.dataset.name, shape)
         if isinstance(config.model, ShuffleNet):
             yield from _check_shufflenet(config.model, config.dataset.name, shape)
-        if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
+        if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset | Classification):
             yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
         if learned is not None and "generator" in learned.reads:
             yield from _check_gan(config, shape)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lipnet.options import checks
+from lipnet.options.bayes import Problem, Proof
 from lipnet.options.checks import boolean, checked, one_of, optional, path, radii_or_none, text, whole
 from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
@@ -24,11 +25,13 @@ class Config:
     loss: Named
     optimizer: Optimizer
     scheduler: Named
-    dataset: Dataset | Pair
+    inference: Named
+    dataset: Dataset | Pair | Problem
     task: Named
     attack: Attack
     estimate: Estimate
     generator: Generator
+    proof: Proof
     seed: int = checked(checks.seed(bits=64))
     epochs: int = checked(whole(1))
     batch_size: int = checked(whole(1))
@@ -58,6 +61,11 @@ class Config:
     def pair(self) -> Pair:
         """The data set, of a run that the checks allow a pair of distributions alone."""
         return of_kind(self.dataset, Pair)
+
+    @property
+    def problem(self) -> Problem:
+        """The data set, of a run that the checks allow one with constraints alone."""
+        return of_kind(self.dataset, Problem)
 
     @property
     def bars_hidden(self) -> bool | None:

@@ -17,7 +17,7 @@ def image_facts(name: str) -> tuple[tuple[int, ...], int]:
 
 def inputs_and_outputs(dataset: Any) -> tuple[tuple[int, ...], int]:
     """The shape of a network's inputs and the number of its outputs: one a class; one for a pair."""
-    if is_for("images", dataset.name):
+    if is_for("images", dataset.name) or is_for("problem", dataset.name):
         return image_facts(dataset.name)
     return (image_facts(dataset.source)[0] if hasattr(dataset, "source") else (dataset.dimension,)), 1
 

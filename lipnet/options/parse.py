@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lipnet.errors import UserError
+from lipnet.options.bayes import Proof
 from lipnet.options.between import check_between_keys, check_choices
 from lipnet.options.config import Config
 from lipnet.options.images import Dataset
@@ -22,7 +23,7 @@ from lipnet.options.registry import GROUPS
 from lipnet.options.tasks import Attack
 
 # Groups of keys without options.
-NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate, "generator": Generator}
+NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate, "generator": Generator, "proof": Proof}
 
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:

@@ -28,10 +28,11 @@ class Option:
             scheduler: ``(option, peak, steps, steps per epoch) -> (step -> rate)``.
             dataset: ``option -> (training split, test split)``, or for a pair ``option -> Pair``; a set whose training
             examples the run draws has an argument ``seed``.
-            task: of one that trains, ``session -> Task``; of one that reads a finished run, ``session -> results``.
+            inference: ``(option, log density, seed, name of the posterior) -> Sampler``.
+            task: of one that trains, ``session -> Learner``; of one that reads a finished run, ``session -> results``.
         reads: of a model, the groups whose options it is built of; of a task, the keys and groups of keys that it alone
             or a few tasks read.
-        data: ``images`` or ``pair``: what a data set is, and what a task or a loss is for; empty: any.
+        data: ``images``, ``pair`` or ``problem``: what a data set is, and what a task or a loss is for; empty: any.
         losses: of a task, the losses that it trains with; empty: any.
         groups: of an activation, how many channels it takes together; ``None``: all of them.
         shape, classes: of labelled images, ``(channels, height, width)``, or of labelled points ``(dimensions,)``; and
@@ -42,6 +43,7 @@ class Option:
             imports no torch.
         evaluation: of a task that trains, the keys that ``task=evaluate`` may change of its runs, beside those of any.
         changes: of a task that reads a finished run, the keys that it may change of it; ``None``: it trains.
+        unread: of a task, the keys that others read and it does not.
     """
 
     group: str
@@ -59,6 +61,7 @@ class Option:
     numbers: str = ""
     evaluation: tuple[str, ...] = ()
     changes: Callable[[], tuple[str, ...]] | None = None
+    unread: tuple[str, ...] = ()
 
     @property
     def trains(self) -> bool:
@@ -80,7 +83,7 @@ def load_code(code: str) -> Any:
 # late: a pair's file chooses the model and the loss that it can be used with, and task=gan its loss.
 GROUPS: dict[str, dict[str, Option]] = {
     "model": {}, "conv": {}, "shuffle": {}, "linear": {}, "activation": {}, "loss": {}, "optimizer": {},
-    "scheduler": {}, "dataset": {}, "task": {},
+    "scheduler": {}, "inference": {}, "dataset": {}, "task": {},
 }  # fmt: skip
 
 
@@ -122,7 +125,7 @@ def unread_groups(model: Any) -> list[str]:
 
 
 def names_for(group: str, data: str) -> list[str]:
-    """A group's options for labelled ``images``, or for a ``pair`` of distributions."""
+    """A group's options for labelled ``images``, a ``pair`` of distributions or a ``problem`` with constraints."""
     return [name for name, option in GROUPS[group].items() if option.data == data]
 
 
@@ -137,5 +140,5 @@ def is_image(shape: tuple[int, ...] | None) -> bool:
 
 
 def is_for(data: str, dataset: Any) -> bool:
-    """Whether this is the name of a data set of the kind ``images`` or ``pair``."""
+    """Whether this is the name of a data set of the kind ``images``, ``pair`` or ``problem``."""
     return dataset in GROUPS["dataset"] and GROUPS["dataset"][dataset].data == data

@@ -10,11 +10,13 @@ from torch import nn
 from lipnet.certify.bound import Refusal, Shape, output_shape, register_rule
 from lipnet.certify.norm import up
 from lipnet.certify.rounding import Step, exact, gamma, one_product, register_step
+from lipnet.layers.activations.gaussian import Gaussian
 from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
 from lipnet.layers.activations.spline import FixedSpline, LinearSpline, PlainSpline
 
 # The largest slope of each, rounded up; GELU's is 1.12890 (at sqrt(2)) and its approximation's 1.12898.
 SLOPES: dict[type[nn.Module], float] = {
+    Gaussian: 0.8577638849607069,  # sqrt(2 / e), at 1 / sqrt(2)
     nn.GELU: 1.129,
     nn.Hardsigmoid: 0.16666669,  # torch takes a float32 sixth for its gradient
     nn.Hardswish: 1.5,
@@ -98,6 +100,16 @@ def _smooth_step(module: nn.Module, shape: Shape, precision: torch.finfo) -> Ste
     zero = 0.5 * math.sqrt(entries) if isinstance(module, nn.Sigmoid) else 0.0
     scale = max(1.0, abs(getattr(module, "alpha", 1.0)))
     return Step(zero, scale * error, 2 * scale * math.sqrt(entries) * error, gain=2 * scale)
+
+
+@register_step(Gaussian)
+def _gaussian_step(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step:
+    """A square, which is off by an ulp of at most x², and ``exp(-t)`` of it, which loses ``t exp(-t)`` of that: < 1.
+
+    Its values are at most 1, so that no error grows with the inputs.
+    """
+    entries = math.prod(output_shape(module, shape))
+    return Step(math.sqrt(entries), 0.0, 32 * math.sqrt(entries) * precision.eps)
 
 
 @register_step(FixedSpline, PlainSpline)

@@ -12,6 +12,7 @@ from lipnet.certify.rounding import Follower, Passes, Step, gamma, register_pass
 from lipnet.certify.walk import parts
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
+from lipnet.layers.blocks.mean import Mean
 
 
 @register_composition(nn.Sequential)
@@ -55,6 +56,31 @@ def _concatenation(module: Concat, shape: Shape, bound: BoundOfPart) -> float:
 @register_passes(Concat)
 def _concatenation_passes(follower: Follower, module: Concat, shape: Shape, before: Passes) -> Passes:
     return functools.reduce(Passes.stacked, [follower.through(part, shape, before) for part in module.branches])
+
+
+@register_composition(Mean)
+def _mean(module: Mean, shape: Shape, bound: BoundOfPart) -> float:
+    total = 0.0
+    for weight, part in zip(module.weights.tolist(), parts(module, shape), strict=True):
+        total = up(total + up(abs(weight) * bound(part.name, part.module, shape)))
+    return total
+
+
+@register_passes(Mean)
+def _mean_passes(follower: Follower, module: Mean, shape: Shape, before: Passes) -> Passes:
+    """Each term is rounded as it is multiplied, and as terms are added after it: relative to its own size."""
+    count, entries = len(module.members), math.prod(output_shape(module, shape))
+    reached = [follower.through(member, shape, before) for member in module.members]
+    terms = []
+    for weight, each in zip(module.weights.abs().tolist(), reached, strict=True):
+        terms.append(follower.after(each, weight, functools.partial(_term_step, weight, count, entries)))
+    return functools.reduce(Passes.__add__, terms)
+
+
+def _term_step(weight: float, count: int, entries: int, precision: torch.finfo) -> Step:
+    """One product and the additions; the sum of all terms is at most their number times the largest."""
+    relative = 2 * gamma(count + 2, precision) * weight
+    return Step(0.0, relative, 2 * math.sqrt(entries) * precision.tiny, gain=max(count * weight, precision.tiny))
 
 
 @register_rule(Cones)

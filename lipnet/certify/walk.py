@@ -1,4 +1,4 @@
-"""The modules that a network is made of, where it calls them: through ``nn.Sequential`` and blocks such as ``Residual``.
+"""The modules that a network is made of, where it calls them: through ``nn.Sequential``, ``Residual`` and the like.
 
 Names are those of ``named_modules``, such as ``2.branch.0``; a module that is used twice is met twice, each time under
 another name. What has a Lipschitz rule of its own is one layer, whatever it holds.

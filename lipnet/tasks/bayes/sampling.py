@@ -117,7 +117,7 @@ class Sampling:
     def _report(self, tracker: Tracker, bar: Any) -> None:
         """A row of the table; chains that diverged are found here too, and not only when they are saved."""
         self._check()
-        found = {}
+        found: dict[str, float] = {}
         for name, sampler in self.samplers.items():
             found |= {f"{name}/{key}": value for key, value in sampler.report(self.states[name]).items()}
         bar.set_postfix({key: f"{value:.4g}" for key, value in found.items()}, refresh=False)

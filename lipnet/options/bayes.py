@@ -67,13 +67,15 @@ class HMC(Chains):
 
 @dataclass(frozen=True)
 class SGLD(Chains):
+    examples: int | None = checked(optional(whole(1)))
     delay: float = checked(number(at_least=0))
     decay: float = checked(number(at_least=0, at_most=1))
 
 
 @dataclass(frozen=True)
 class SVGD(Inference):
-    particles: int = checked(whole(1))
+    particles: int = checked(whole(2))
+    descent: int = checked(whole(0))
     iterations: int = checked(whole(1))
     rate: float = checked(number(above=0))
 
@@ -85,6 +87,7 @@ class SVGD(Inference):
 @dataclass(frozen=True)
 class Variational(Inference):
     draws: int = checked(whole(1))
+    descent: int = checked(whole(0))
     iterations: int = checked(whole(1))
     rate: float = checked(number(above=0))
     samples: int = checked(whole(1))

@@ -86,9 +86,22 @@ class Density:
         likelihood = self.log_likelihood(outputs[:, :count], self.problem.targets)
         return self.log_prior(vectors) + likelihood + self._factors(outputs[:, count:])
 
-    def gradient(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Values ``(members,)`` and gradients ``(members, size)``; members do not meet, so that one pass is enough."""
-        return gradient_of(self, vectors)
+    def gradient(self, vectors: Tensor, examples: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Values ``(members,)`` and gradients ``(members, size)``; members do not meet, so that one pass is enough.
+
+        Args:
+            examples: rows of the only examples that are looked at, in the place of all.
+        """
+        if examples is None:
+            return gradient_of(self, vectors)
+        return gradient_of(lambda given: self.of_some(given, examples), vectors)
+
+    def of_some(self, vectors: Tensor, examples: Tensor) -> Tensor:
+        """An estimate of the log density: the likelihood of some examples is taken for that of all."""
+        outputs = self.functions(vectors, torch.cat([self.problem.inputs[examples], *self.points]))
+        each = self.each_log_likelihood(outputs[:, : len(examples)], self.problem.targets[examples])
+        likelihood = each.mean(-1) * len(self.problem.targets)
+        return self.log_prior(vectors) + likelihood + self._factors(outputs[:, len(examples) :])
 
     def guide(self, vectors: Tensor) -> Tensor:
         """What leads to where the density is: far in what is forbidden, its own gradient vanishes, and this one's not.

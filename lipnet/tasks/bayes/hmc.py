@@ -27,7 +27,7 @@ class HMC(ChainSampler):
     option: Option
 
     def start(self) -> State:
-        position = self.first_positions(self.random(-1))
+        position = self.first_positions(self.option.chains, self.option.descent, self.random(-1))
         value, gradient = self.density.gradient(position)
         step = torch.tensor(math.log(self.option.step), dtype=torch.float64)
         zero = torch.zeros(self.option.chains, dtype=torch.float64)

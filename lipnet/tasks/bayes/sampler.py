@@ -75,6 +75,19 @@ class Sampler(ABC):
         mean, deviation = self.density.prior
         return mean + deviation * normal((count, len(mean)), generator)
 
+    def first_positions(self, count: int, steps: int, random: torch.Generator) -> Tensor:
+        """Draws of the prior, and from there down the density's guide by Adam: none would find out of a plateau.
+
+        Where they start changes nothing of what they are to converge to.
+        """
+        position = self.from_prior(count, random).requires_grad_()
+        descent = torch.optim.Adam([position], lr=_RATE)
+        for _ in range(steps):
+            _, gradients = gradient_of(self.density.guide, position)
+            position.grad = -gradients
+            descent.step()
+        return position.detach()
+
 
 class ChainSampler(Sampler):
     """One whose state has positions ``(chains, size)``, every ``thin``-th of which is kept after the burn-in."""
@@ -85,19 +98,6 @@ class ChainSampler(Sampler):
 
     def samples(self, state: State) -> Tensor:
         return state["kept"]
-
-    def first_positions(self, random: torch.Generator) -> Tensor:
-        """Draws of the prior, and from there down the density's guide by Adam: a chain would not find out of a plateau.
-
-        Where chains start changes nothing of what they are to converge to.
-        """
-        position = self.from_prior(self.option.chains, random).requires_grad_()
-        descent = torch.optim.Adam([position], lr=_RATE)
-        for _ in range(self.option.descent):
-            _, gradients = gradient_of(self.density.guide, position)
-            position.grad = -gradients
-            descent.step()
-        return position.detach()
 
     def keep(self, state: State, iteration: int) -> None:
         """Notes the positions after an iteration, if it is one of those that are kept."""
@@ -113,3 +113,15 @@ class ChainSampler(Sampler):
 def normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Standard normal numbers, float64."""
     return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+class Adagrad:
+    """Steps up a gradient, each number's divided by the root of its summed squares (Duchi et al. 2011)."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def up(self, values: Tensor, squares: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """The values after a step, and the sums of squares."""
+        squares = squares + gradient**2
+        return values + self.rate * gradient / (squares.sqrt() + 1e-10), squares

@@ -29,6 +29,7 @@ from lipnet.runs.load import load_run, new_model
 from lipnet.runs.machine import peak_memory_bytes, versions
 from lipnet.runs.record import without_missing
 from lipnet.runs.storage import dispensable
+from lipnet.tasks.bayes.amortised import amortised_prior
 from lipnet.tasks.bayes.attacking import violated_anywhere
 from lipnet.tasks.bayes.constraints import Constraint, constraints_of
 from lipnet.tasks.bayes.density import Density, Functions, gaussian
@@ -86,13 +87,20 @@ class Bayes(Own[Results]):
 
     def density(self, name: str) -> Density:
         """The log density of a posterior."""
-        functions = Functions(self.member.double())
-        option = self.config.problem
-        return Density(
-            functions, self.problem, gaussian(self.option.deviation, functions.size),
-            self.constraints if name == CONSTRAINED else [], getattr(option, "noise", 1.0),
-            stream(self.config.seed, "points") if option.resample else None,
-        )  # fmt: skip
+        functions, data = Functions(self.member.double()), self.config.problem
+        constraints = self.constraints if name == CONSTRAINED else []
+        prior, noise = gaussian(self.option.deviation, functions.size), getattr(data, "noise", 1.0)
+        random = stream(self.config.seed, "points") if data.resample else None
+        return Density(functions, self.problem, prior, constraints, noise, random)
+
+    def sampled_density(self, name: str) -> Density:
+        """What is sampled: under an amortised prior the constraints are in that, and there are no factors."""
+        density, option = self.density(name), self.option
+        if name == CONSTRAINED and option.prior == "amortised":
+            random = stream(self.config.seed, "amortised prior")
+            mean, deviation = amortised_prior(density, option.amortised_iterations, option.amortised_rate, random)
+            return dataclasses.replace(density, prior=(mean, deviation / option.widening), constraints=[])
+        return density
 
     def carry_out(self) -> Results:
         """Samples, or goes on, and evaluates."""
@@ -100,7 +108,7 @@ class Bayes(Own[Results]):
         names = (CONSTRAINED, FREE) if self.option.unconstrained else (CONSTRAINED,)
         make = load("inference", config.inference.name)
         samplers: dict[str, Sampler] = {
-            name: make(config.inference, self.density(name), config.seed, name) for name in names
+            name: make(config.inference, self.sampled_density(name), config.seed, name) for name in names
         }
         summary = summarize(self.member, inputs_and_outputs(config.dataset)[0])
         log.info(
@@ -142,7 +150,7 @@ class Bayes(Own[Results]):
         """Writes the posterior's file, and the mean of all networks as the run's own."""
         config, directory = self.config, self.session.directory
         facts = {"config": dataclasses.asdict(config), "choices": self.session.choices, "versions": versions()}
-        density, posteriors = samplers[CONSTRAINED].density, {}
+        density, posteriors = self.density(CONSTRAINED), {}
         for name, drawn in samples.items():
             vectors = joined(drawn)
             posteriors[name] = Samples(vectors, len(drawn), density.log_factors(vectors))

@@ -11,6 +11,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional
 
 from lipnet.data.problems import Problem
+from lipnet.tasks.bayes import stacked
 from lipnet.tasks.bayes.constraints import Constraint
 
 _WITHIN = 0.1  # how far within what is permitted the guide leads
@@ -36,18 +37,28 @@ class Functions:
         self.network = network
         self.shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
         self.size = sum(shape.numel() for shape in self.shapes.values())
+        self.steps = stacked.steps_of(network)
 
     def named(self, vector: Tensor) -> dict[str, Tensor]:
         """The parameters in a vector ``(size,)``."""
         parts = vector.split([shape.numel() for shape in self.shapes.values()])
         return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
+    def in_stacks(self, vectors: Tensor) -> list[Tensor]:
+        """Each parameter of all networks: ``(members, *shape)``."""
+        parts = vectors.split([shape.numel() for shape in self.shapes.values()], 1)
+        return [part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes.values(), strict=True)]
+
     def __call__(self, vectors: Tensor, inputs: Tensor) -> Tensor:
         """``(members, size), (points, coordinates) -> (members, points, outputs)``."""
+        if self.steps is not None:
+            return stacked.evaluate(self.steps, self.in_stacks(vectors), inputs)
         return vmap(lambda vector: functional_call(self.network, self.named(vector), (inputs,)))(vectors)
 
     def at_own(self, vectors: Tensor, inputs: Tensor) -> Tensor:
         """Each network at an input of its own: ``(members, size), (members, coordinates) -> (members, outputs)``."""
+        if self.steps is not None:
+            return stacked.evaluate(self.steps, self.in_stacks(vectors), inputs[:, None])[:, 0]
         return vmap(lambda vector, own: functional_call(self.network, self.named(vector), (own[None],))[0])(
             vectors, inputs
         )

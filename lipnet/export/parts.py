@@ -19,7 +19,7 @@ from lipnet.layers.activations.spline import FixedSpline, PlainSpline
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.convolutions.padded import PaddedConv2d
-from lipnet.layers.shape import Normalize
+from lipnet.layers.shape import Normalize, Scale
 from lipnet.layers.shuffle import ChannelShuffle
 from lipnet.options.checks import boolean, list_of, number, one_of, whole
 
@@ -180,6 +180,7 @@ PARTS: dict[str, Part] = {
         lambda layer: {"num_parameters": layer.num_parameters},
         "nn.PReLU({num_parameters})",
     ),
+    "Scale": Part(Scale, {"factor": number()}, lambda layer: {"factor": layer.factor}, "Scale({factor!r})", Scale),
     "Tanh": Part(nn.Tanh, {}, lambda layer: {}, "nn.Tanh()"),
 }  # fmt: skip
 

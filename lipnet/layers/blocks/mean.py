@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lipnet.layers.blocks.composition import each_of
+from lipnet.layers.blocks.composition import Concat, each_of
 
 
 class Mean(nn.Module):
@@ -25,6 +25,18 @@ class Mean(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, ...)`` each, of one shape."""
         return weighted_sum(each_of(inputs, self.members), self.weights)
+
+    @torch.no_grad()
+    def concatenated(self, outputs: int) -> nn.Sequential:
+        """The same of vectors of so many outputs, by layers that an export has: a matrix of the weights after a Concat.
+
+        Members without weight are left out. Of equal weights the product of the norms is what the mean has itself.
+        """
+        kept = [number for number, weight in enumerate(self.weights.tolist()) if weight]
+        weights = self.weights[kept]
+        together = nn.Linear(len(kept) * outputs, outputs, bias=False, device=weights.device, dtype=weights.dtype)
+        together.weight.copy_(torch.cat([weight * torch.eye(outputs).to(weights) for weight in weights], 1))
+        return nn.Sequential(Concat(*(self.members[number] for number in kept)), together)
 
 
 def weighted_sum(outputs: list[Tensor], weights: Tensor) -> Tensor:

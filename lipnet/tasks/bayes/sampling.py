@@ -1,6 +1,5 @@
 """Runs samplers side by side: progress bar, checkpoints, exact continuation. It knows no network."""
 
-import dataclasses
 import logging
 import time
 from typing import Any
@@ -14,7 +13,6 @@ from lipnet.errors import UserError
 from lipnet.options.readers import resume_keys
 from lipnet.runs import checkpoint
 from lipnet.runs.load import refuse_changes
-from lipnet.runs.machine import versions
 from lipnet.runs.recorded import saved_config
 from lipnet.tasks.bayes.sampler import Sampler, State
 from lipnet.tasks.session import Session
@@ -31,13 +29,14 @@ class Sampling:
     """Several posteriors of one session, by name, each sampled by as many iterations.
 
     Attributes:
+        facts: plain data saved in every checkpoint.
         states: of the posteriors; empty before the first iteration.
         done: iterations.
         seconds: spent in iterations, over all attempts.
     """
 
-    def __init__(self, session: Session, samplers: dict[str, Sampler]) -> None:
-        self.session, self.samplers = session, samplers
+    def __init__(self, session: Session, samplers: dict[str, Sampler], facts: dict[str, Any]) -> None:
+        self.session, self.samplers, self.facts = session, samplers, facts
         folder = session.directory / "checkpoints"
         self.last, self.previous = folder / "last.pt", folder / "previous.pt"
         self.states: dict[str, State] = {}
@@ -131,13 +130,8 @@ class Sampling:
 
     def save(self) -> None:
         """Writes the states, of this moment, with all that they depend on."""
-        facts = {
-            "config": dataclasses.asdict(self.session.config),
-            "choices": self.session.choices,
-            "versions": versions(),
-        }
         progress = {"done": self.done, "seconds": self.seconds, "epoch": self.done}
-        checkpoint.save(self.last, {"states": self.states, "progress": progress, **facts}, previous=self.previous)
+        checkpoint.save(self.last, {"states": self.states, "progress": progress, **self.facts}, previous=self.previous)
 
 
 def joined(samples: Tensor) -> Tensor:

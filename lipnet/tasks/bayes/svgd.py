@@ -43,7 +43,7 @@ class SVGD(Sampler):
 
 
 def stein_direction(positions: Tensor, gradients: Tensor) -> Tensor:
-    """``1/n Σ_j [k(x_j, x) ∇ log p(x_j) + ∇_j k(x_j, x)]`` of the Gaussian kernel of the median distance's bandwidth."""
+    """``1/n Σ_j [k(x_j, x) ∇ log p(x_j) + ∇_j k(x_j, x)]`` by a Gaussian kernel of the median distance's width."""
     squares = torch.cdist(positions, positions).square()
     bandwidth = squares.median() / math.log(len(positions) + 1)
     kernel = torch.exp(-squares / bandwidth.clamp_min(torch.finfo(positions.dtype).tiny))

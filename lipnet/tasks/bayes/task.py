@@ -6,7 +6,7 @@ import math
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lipnet.certify import lipschitz_bound
 from lipnet.data.problems import Problem, load_problem
 from lipnet.display.fitting import Fitting, log_fitting
+from lipnet.layers.blocks.mean import Mean
 from lipnet.models.posterior import build_member
 from lipnet.models.summary import count_parameters, summarize
 from lipnet.options.bayes import Bayes as Option
@@ -44,7 +45,7 @@ from lipnet.tasks.bayes.sampling import Sampling, joined
 from lipnet.tasks.bayes.table import bayes_table
 from lipnet.tasks.driver import report
 from lipnet.tasks.results import Start
-from lipnet.tasks.task import Charts, Own
+from lipnet.tasks.task import Charts, Own, Part
 from lipnet.training.tracker import Tracker, open_tracker
 
 log = logging.getLogger("lipnet")
@@ -67,6 +68,15 @@ class Bayes(Own[Results]):
     @cached_property
     def option(self) -> Option:
         return of_kind(self.trained.task, Option)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every file of this run says of it."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "choices": self.session.choices,
+            "versions": versions(),
+        }
 
     @cached_property
     def problem(self) -> Problem:
@@ -116,7 +126,7 @@ class Bayes(Own[Results]):
             of_kind(config.inference, Inference).members, config.inference.name, summary,
         )  # fmt: skip
         remove_parts(directory)
-        sampling = Sampling(self.session, samplers)
+        sampling = Sampling(self.session, samplers, self.facts)
         sampling.restore()
         tracker = open_tracker(directory, sampling.done)
         try:
@@ -149,19 +159,18 @@ class Bayes(Own[Results]):
     def _save(self, samplers: dict[str, Sampler], samples: dict[str, Tensor]) -> None:
         """Writes the posterior's file, and the mean of all networks as the run's own."""
         config, directory = self.config, self.session.directory
-        facts = {"config": dataclasses.asdict(config), "choices": self.session.choices, "versions": versions()}
         density, posteriors = self.density(CONSTRAINED), {}
         for name, drawn in samples.items():
             vectors = joined(drawn)
             posteriors[name] = Samples(vectors, len(drawn), density.log_factors(vectors))
-        save_posterior(directory / FILE, posteriors, density.functions.shapes, **facts)
-        model = new_model(config)
-        vectors = posteriors[CONSTRAINED].vectors
+        save_posterior(directory / FILE, posteriors, density.functions.shapes, **self.facts)
+        model, vectors = new_model(config), posteriors[CONSTRAINED].vectors
         fill(model, density.functions, vectors, torch.full((len(vectors),), 1 / len(vectors)))
-        progress = {"epoch": samplers[CONSTRAINED].iterations}
-        checkpoint.save(
-            directory / "checkpoints" / "best.pt", {"model": model.state_dict(), "progress": progress, **facts}
-        )
+        self._save_mean(model, samplers[CONSTRAINED].iterations)
+
+    def _save_mean(self, model: nn.Module, iterations: int) -> None:
+        path = self.session.directory / "checkpoints" / "best.pt"
+        checkpoint.save(path, {"model": model.state_dict(), "progress": {"epoch": iterations}, **self.facts})
 
     def evaluate(self, model: nn.Module, start: Start) -> Results:
         """Measures the posteriors in the file beside the run's checkpoints, and proves what can be proved."""
@@ -196,6 +205,8 @@ class Bayes(Own[Results]):
             **getattr(self, "own", {}),
         }
         fill(model, density.functions, sampled.vectors, weights)
+        if self.config.run is None:
+            self._save_mean(model, start["best_epoch"])  # with the weights that each network has now
         return {
             **start,
             "status": "completed",
@@ -241,6 +252,15 @@ class Bayes(Own[Results]):
             random = stream(self.config.seed, "attack on a constraint", number)
             found |= violated_anywhere(functions, vectors, constraint, proof.attack_steps, proof.attack_starts, random)
         return found
+
+    def exported(self, model: nn.Module) -> Part:
+        """The mean as layers that an export has; its weights are those that the run's evaluation gave."""
+        shape, outputs = inputs_and_outputs(self.config.dataset)
+        mean = next(module for module in model.modules() if isinstance(module, Mean))
+        return Part(
+            mean.concatenated(outputs).eval(), shape, "inputs", "outputs",
+            f"outputs = network(inputs)  # float32, (n, {shape[0]})",
+        )  # fmt: skip
 
     def show(self, results: Results, tracker: Tracker) -> None:
         directory, step = self.session.directory, (results["epochs"] or results["best_epoch"]) + 1

@@ -38,6 +38,11 @@ GAN = (
     "generator.hidden=[8]", "generator.channels=[4]", "model.channels=[4]", "model.kernel_sizes=[2]",
     "model.strides=[2]", "model.hidden=[8]", "progress=off", "threads=1",
 )  # fmt: skip
+BAYES = (
+    "task=bayes", "dataset=quartic", "inference.chains=3", "inference.descent=2", "inference.burn_in=2",
+    "inference.draws=2", "inference.thin=1", "inference.leapfrog=2", "model.hidden=[4]", "proof.attack_steps=2",
+    "proof.attack_starts=1", "proof.cells=64", "progress=off", "threads=1",
+)  # fmt: skip
 # What may differ between two runs of one configuration.
 VOLATILE = (
     "train_seconds", "eval_seconds", "attack_seconds", "seconds", "samples_per_second", "peak_memory_bytes",

@@ -18,13 +18,13 @@ IN_A_TABLE = {folder for folders in TABLES.values() for folder in folders}
 # The tests that cover a module without one of its own -> these modules.
 ELSEWHERE = {
     NO_CODE: (
-        "results/results_file.py", "tasks/gan/results.py", "tasks/robustness/results.py",
+        "results/results_file.py", "tasks/bayes/results.py", "tasks/gan/results.py", "tasks/robustness/results.py",
         "tasks/wasserstein/results.py", "training/protocols.py",
     ),
     # Declarations of options are tested by reading them, against conf/.
     "tests/options/test_parse.py": (
         "options/between.py", "options/config.py", "options/images.py", "options/layers.py", "options/models.py",
-        "options/pairs.py", "options/tasks.py", "options/training.py",
+        "options/pairs.py", "options/posteriors.py", "options/tasks.py", "options/training.py",
     ),
     # A parser's parts, by the command lines that they are for.
     "tests/cli/test_arguments.py": ("cli/mistakes.py", "cli/own_files.py", "cli/saved.py"),
@@ -48,6 +48,17 @@ ELSEWHERE = {
     "tests/options/test_registry.py": ("options/readers.py",),
     "tests/export/test_exported_activations.py": ("export/activations.py",),
     "tests/tasks/wasserstein/test_figure.py": ("tasks/wasserstein/table.py",),
+    # Every way of inference is a row of one table.
+    "tests/tasks/bayes/test_sampler.py": (
+        "tasks/bayes/hmc.py", "tasks/bayes/sgld.py", "tasks/bayes/svgd.py", "tasks/bayes/variational.py",
+    ),
+    "tests/tasks/bayes/test_density.py": ("tasks/bayes/stacked.py",),
+    "tests/tasks/bayes/test_proof.py": ("tasks/bayes/attacking.py",),
+    "tests/tasks/bayes/test_task.py": (
+        "models/posterior.py", "tasks/bayes/figure.py", "tasks/bayes/posterior.py", "tasks/bayes/sampling.py",
+        "tasks/bayes/table.py",
+    ),
+    "tests/data/problems/test_toys.py": ("data/problems/problem.py",),
     # Code that an export carries along, by running it.
     "tests/export/test_parts.py": (
         "export/deployed.py", "export/deployed_blocks.py", "export/part.py", "export/source.py",

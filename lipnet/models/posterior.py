@@ -6,9 +6,9 @@ from lipnet.layers.blocks.mean import Mean
 from lipnet.layers.shape import Scale
 from lipnet.models.build import build_model
 from lipnet.models.choices import Shape
-from lipnet.options.bayes import Bayes, Inference
 from lipnet.options.config import Config
 from lipnet.options.option import of_kind
+from lipnet.options.posteriors import Bayes, Inference
 
 
 def build_member(config: Config, input_shape: Shape, outputs: int) -> nn.Sequential:

@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from lipnet.options.bayes import Classification, check_bayes, check_problem_choices
 from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
 from lipnet.options.layers import Spline
 from lipnet.options.messages import option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, ShuffleNet
 from lipnet.options.pairs import Estimate, GanPair, Pair
+from lipnet.options.posteriors import Classification, check_bayes, check_problem_choices
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
 from lipnet.options.tasks import PACKAGES, Export

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from lipnet.options import checks
-from lipnet.options.bayes import Problem, Proof
 from lipnet.options.checks import boolean, checked, one_of, optional, path, radii_or_none, text, whole
 from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
 from lipnet.options.option import Named, of_kind
 from lipnet.options.pairs import Estimate, Pair
+from lipnet.options.posteriors import Problem, Proof
 from lipnet.options.tasks import Attack
 from lipnet.options.training import Optimizer
 

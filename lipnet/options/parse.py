@@ -12,13 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lipnet.errors import UserError
-from lipnet.options.bayes import Proof
 from lipnet.options.between import check_between_keys, check_choices
 from lipnet.options.config import Config
 from lipnet.options.images import Dataset
 from lipnet.options.messages import option_name, show, unknown_key, unknown_option
 from lipnet.options.models import Generator
 from lipnet.options.pairs import Estimate
+from lipnet.options.posteriors import Proof
 from lipnet.options.registry import GROUPS
 from lipnet.options.tasks import Attack
 

@@ -65,6 +65,7 @@ class Exponential(Named):
 register("loss", "margin", Margin, "lipnet.losses.margin:margin", data="images")
 register("loss", "cross_entropy", CrossEntropy, "lipnet.losses.cross_entropy:cross_entropy", data="images")
 register("loss", "kantorovich", data="pair")  # the critic's own: what a task that compares distributions descends
+register("loss", "likelihood", data="problem")  # of numbers a Gaussian, of classes the softmax: what a posterior is of
 
 register("optimizer", "adam", Adam, "lipnet.training.schedules:adam")
 register("optimizer", "adamw", AdamW, "lipnet.training.schedules:adamw")

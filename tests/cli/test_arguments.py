@@ -19,8 +19,8 @@ from lipnet.errors import UserError
 from lipnet.options import GROUPS, folder
 
 KEYS = (
-    " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, "
-    "estimate, generator, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
+    " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, inference, dataset, task, attack, "
+    "estimate, generator, proof, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
     "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
@@ -30,14 +30,15 @@ EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, profile, device, threads, progress, bell, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
-    "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, dataset.root, dataset.download. "
+    "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, proof.unproved, proof.cells, "
+    "proof.attack_steps, proof.attack_starts, dataset.root, dataset.download. "
     "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, device, threads, progress, bell, eval_radii, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, dataset.evaluation_samples, estimate.confidence, estimate.transport_samples, "
-    "dataset.root, dataset.download, dataset.limit_test, objective, fail_fast."
+    "proof.unproved, proof.cells, proof.attack_steps, proof.attack_starts, dataset.root, dataset.download, dataset.limit_test, objective, fail_fast."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
@@ -55,6 +56,26 @@ SAVED = ["model=fc", "epochs=3", "eval_radii=[0.5]", "seed=7"]  # what the fake 
 
 # (arguments, every problem), word for word
 BAD = [
+    # constraints on outputs, and what reads them
+    (
+        "task=bayes dataset=digits",
+        "dataset=digits: has no constraints on outputs, which task=bayes is for; use dataset=quartic, three_blobs, "
+        "two_lines, forbidden_box, tunnel, two_cubics, sign.",
+    ),
+    (
+        "dataset=quartic",
+        "dataset=quartic: examples with constraints on outputs; task=robustness needs labelled images; use task=bayes.",
+    ),
+    (
+        "task=bayes dataset=quartic epochs=3 optimizer.lr=1",
+        "epochs: task=bayes does not read it; leave it out.",
+        "optimizer.lr: task=bayes does not read it; leave it out.",
+    ),
+    (
+        "inference=svgd proof.cells=3",
+        "inference: only task=bayes reads it, and dataset=digits holds labelled images; leave it out.",
+        "proof.cells: only task=bayes reads it, and dataset=digits holds labelled images; leave it out.",
+    ),
     # a key for which the data has no use
     (
         "task=wasserstein dataset=cone attack.steps=3 eval_radii=[0.5] certify_dtype=float32",
@@ -110,18 +131,18 @@ BAD = [
     (
         "activation=minmax",
         "activation=minmax: no such option; did you mean maxmin? "
-        "activation takes maxmin, groupsort, relu, leaky_relu, prelu, abs, identity, spline.",
+        "activation takes maxmin, groupsort, relu, leaky_relu, prelu, abs, gaussian, identity, spline.",
     ),
     (
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
         "stl10, circle, s_shape, absolute_value, three_cones, cone, translation, "
         "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
-        "two_classes, gan.",
+        "two_classes, gan, quartic, three_blobs, two_lines, forbidden_box, tunnel, two_cubics, sign.",
     ),
     (
         "loss=hinge",
-        "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy, kantorovich.",
+        "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy, kantorovich, likelihood.",
     ),
     (
         "optimizer=adan",

@@ -25,14 +25,20 @@ BAD = {
         "constraint 1: its inputs are no list of one [low,high], or null, for each coordinate; it ",
     ),
     "ends that cross": ([LINE | {"permitted": [[3, 2.5]]}], "constraint 1: the ends of [3,2.5] cross; it "),
-    "an interval without ends": ([LINE | {"permitted": [[None, None]]}], "constraint 1: its permitted cannot be read; it "),
+    "an interval without ends": (
+        [LINE | {"permitted": [[None, None]]}], "constraint 1: its permitted cannot be read; it ",
+    ),
     "an end for two coordinates": (
         [LINE | {"permitted": [[0, [[1], [1]]]]}], "constraint 1: its permitted cannot be read; it ",
     ),
-    "an end that is infinite": ([LINE | {"permitted": [[0, math.inf]]}], "constraint 1: its permitted cannot be read; it "),
+    "an end that is infinite": (
+        [LINE | {"permitted": [[0, math.inf]]}], "constraint 1: its permitted cannot be read; it ",
+    ),
     "a class that is none": ([{"inputs": [[0, 1]], "classes": [-1]}], "constraint 1: its classes cannot be read; it "),
     "a curve of text": ([{"inputs": [[0, 1]], "curves": ["sine"]}], "constraint 1: its curves cannot be read; it "),
-    "a function without a name": ([{"inputs": [[0, 1]], "function": 3}], "constraint 1: its function cannot be read; it "),
+    "a function without a name": (
+        [{"inputs": [[0, 1]], "function": 3}], "constraint 1: its function cannot be read; it ",
+    ),
 }  # fmt: skip
 # Constraints, coordinates, classes -> what does not go together.
 WRONG = {

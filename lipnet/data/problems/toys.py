@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lipnet.data.problems.problem import Problem, column, without_held_out
-from lipnet.options.bayes import Classification, Regression
+from lipnet.options.posteriors import Classification, Regression
 from lipnet.randomness import stream
 
 _HELD_OUT = 200

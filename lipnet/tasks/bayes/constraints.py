@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lipnet.errors import UserError
-from lipnet.options.bayes import Classification, Problem, Regression
 from lipnet.options.constraints import polynomials
+from lipnet.options.posteriors import Classification, Problem, Regression
 
 Factor = Callable[[Tensor], Tensor]  # outputs ``(..., points, outputs) -> (...)``
 Ends = tuple[

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from lipnet.options.bayes import HMC as Option
+from lipnet.options.posteriors import HMC as Option
 from lipnet.tasks.bayes.results import Diagnostics
 from lipnet.tasks.bayes.sampler import ChainSampler, State, normal
 

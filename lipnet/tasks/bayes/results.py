@@ -2,9 +2,9 @@
 
 from typing import TypedDict
 
-from lipnet.options.bayes import Inference
 from lipnet.options.config import Config
 from lipnet.options.option import of_kind
+from lipnet.options.posteriors import Inference
 from lipnet.tasks.numbers import Numbers, numbers_of
 from lipnet.tasks.results import Start
 

@@ -7,7 +7,7 @@ step, or of all.
 import torch
 from torch import Tensor
 
-from lipnet.options.bayes import SGLD as Option
+from lipnet.options.posteriors import SGLD as Option
 from lipnet.tasks.bayes.sampler import ChainSampler, State, normal
 
 

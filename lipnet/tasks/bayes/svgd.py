@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lipnet.options.bayes import SVGD as Option
+from lipnet.options.posteriors import SVGD as Option
 from lipnet.tasks.bayes.sampler import Adagrad, Sampler, State
 
 

@@ -17,11 +17,11 @@ from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.layers.blocks.mean import Mean
 from lipnet.models.posterior import build_member
 from lipnet.models.summary import count_parameters, summarize
-from lipnet.options.bayes import Bayes as Option
-from lipnet.options.bayes import Inference
 from lipnet.options.config import Config
 from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.option import of_kind
+from lipnet.options.posteriors import Bayes as Option
+from lipnet.options.posteriors import Inference
 from lipnet.options.registry import load
 from lipnet.randomness import stream
 from lipnet.runs import checkpoint

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lipnet.options.bayes import Variational as Option
+from lipnet.options.posteriors import Variational as Option
 from lipnet.tasks.bayes.sampler import Adagrad, Sampler, State, normal
 
 _START = -3.0  # of the softplus' argument: standard deviations begin small

@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Dirichlet, MixtureSameFamily, Normal
 
 from lipnet.errors import UserError
-from lipnet.options.bayes import Classification, Regression
+from lipnet.options.posteriors import Classification, Regression
 from lipnet.tasks.bayes.constraints import (
     complement,
     constraints_of,

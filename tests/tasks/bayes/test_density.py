@@ -32,7 +32,9 @@ def test_networks_in_stacks_are_each_itself(make_density, vectors, overrides):
 def test_layers_that_cannot_be_stacked_are_left_to_vmap():
     assert stacked.steps_of(nn.Sequential(nn.Flatten(), SpectralLinear(2, 2))) is None
     assert stacked.steps_of(nn.Linear(2, 2)) is None
-    functions = Functions(nn.Sequential(nn.Flatten(), OrthogonalLinear(2, 3, bias=False), nn.Softplus()).double().eval())
+    functions = Functions(
+        nn.Sequential(nn.Flatten(), OrthogonalLinear(2, 3, bias=False), nn.Softplus()).double().eval()
+    )
     assert functions.steps is None
     given, inputs = torch.randn(4, 6, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64)
     assert functions(given, inputs).shape == (4, 5, 3)

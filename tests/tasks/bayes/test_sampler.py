@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from lipnet.data.problems.problem import without_held_out
-from lipnet.options.bayes import HMC as HMCKeys
-from lipnet.options.bayes import SGLD as SGLDKeys
-from lipnet.options.bayes import SVGD as SVGDKeys
-from lipnet.options.bayes import Variational as VariationalKeys
+from lipnet.options.posteriors import HMC as HMCKeys
+from lipnet.options.posteriors import SGLD as SGLDKeys
+from lipnet.options.posteriors import SVGD as SVGDKeys
+from lipnet.options.posteriors import Variational as VariationalKeys
 from lipnet.options.registry import load
 from lipnet.tasks.bayes.density import Density, Functions, gaussian
 from lipnet.tasks.bayes.hmc import HMC

@@ -1,7 +1,7 @@
-"""The options of ``task=bayes``: its keys, the ways of inference, and the data sets with constraints on outputs."""
+"""What ``task=bayes`` reads: its keys, the ways of inference, and the data sets with constraints on outputs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from lipnet.options.checks import boolean, checked, list_of, number, one_of, optional, whole
@@ -132,19 +132,10 @@ _register("tunnel", Regression, "toys")
 _register("two_cubics", Regression, "toys")
 _register("sign", Regression, "toys")
 
-register("loss", "likelihood", data="problem")  # Gaussian for numbers, softmax for classes: what a posterior is of
-
 register("inference", "hmc", HMC, "lipnet.tasks.bayes.hmc:HMC")
 register("inference", "sgld", SGLD, "lipnet.tasks.bayes.sgld:SGLD")
 register("inference", "svgd", SVGD, "lipnet.tasks.bayes.svgd:SVGD")
 register("inference", "variational", Variational, "lipnet.tasks.bayes.variational:Variational")
-
-register(
-    "task", "bayes", Bayes, "lipnet.tasks.bayes.task:Bayes", data="problem", reads=("inference", "proof"),
-    network="lipnet.models.posterior:build_posterior", numbers="lipnet.tasks.bayes.results:numbers",
-    evaluation=tuple(f"proof.{field.name}" for field in fields(Proof)),
-    unread=("epochs", "batch_size", "optimizer", "scheduler", "amp", "compile", "singular_values_every", "profile"),
-)  # fmt: skip
 
 
 def check_problem_choices(task: Any, dataset: Any, loss: Any) -> Iterator[str]:

@@ -47,7 +47,8 @@ NEEDS = {
     "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
     "model=shufflenet": ["dataset=cifar10"],
     "task=gan": ["model=gan_critic", "dataset=mnist"],
-    "task=bayes": PROBLEM[1:], "loss=likelihood": PROBLEM, **{f"inference={name}": PROBLEM for name in GROUPS["inference"]},
+    "task=bayes": PROBLEM[1:], "loss=likelihood": PROBLEM,
+    **{f"inference={name}": PROBLEM for name in GROUPS["inference"]},
     **{f"dataset={name}": PROBLEM[:1] for name in names_for("dataset", "problem")},
     **{f"shuffle={name}": ["model=large", "conv.groups=4"] for name in GROUPS["shuffle"] if name != "none"},
 }  # fmt: skip

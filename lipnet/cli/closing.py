@@ -8,6 +8,7 @@ from lipnet.runs.commands import on_run, tool
 _LISTED = {
     "results.json": "all numbers", "metrics.csv": "a row an epoch", "certificates.csv": "a row a test example",
     "certified_accuracy.png": "accuracy against radius", "wasserstein.png": "the estimate and its critic",
+    "posterior_functions.png": "functions against the constraints", "posterior.pt": "the sampled networks",
     "activations.png": "the learned activations",
     "profile.json.gz": "the trace, for ui.perfetto.dev", "checkpoints/best.pt": "the network",
 }  # fmt: skip

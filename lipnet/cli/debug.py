@@ -8,6 +8,7 @@ from typing import Any
 from lipnet.options.config import Config
 from lipnet.options.messages import show
 from lipnet.options.pairs import Pair
+from lipnet.options.posteriors import Problem
 
 log = logging.getLogger("lipnet")
 
@@ -23,6 +24,16 @@ def apply_debug(config: Config) -> Config:
     small = _small(config)
     log.info("debug=%s: %s", config.debug, ", ".join(_changes(dataclasses.asdict(config), dataclasses.asdict(small))))
     return small
+
+
+def _few(inference: Any) -> Any:
+    """Inference of a few iterations; keys that this kind lacks are left out."""
+    wanted = {
+        "chains": 2, "descent": 2, "burn_in": 2, "draws": 2, "thin": 1, "leapfrog": 2, "particles": 2, "iterations": 2,
+        "samples": 1,
+    }  # fmt: skip
+    fields = {field.name for field in dataclasses.fields(inference)}
+    return dataclasses.replace(inference, **{key: value for key, value in wanted.items() if key in fields})
 
 
 def _small(config: Config) -> Config:
@@ -41,6 +52,8 @@ def _small(config: Config) -> Config:
         attack=few,
         dataset=_one_batch(config),
         estimate=dataclasses.replace(config.estimate, transport_samples=_SAMPLES),
+        inference=_few(config.inference),
+        proof=dataclasses.replace(config.proof, cells=_SAMPLES, attack_steps=2, attack_starts=1),
     )
 
 
@@ -61,6 +74,8 @@ def _one_batch(config: Config, **others: Any) -> Any:
             "selection_samples": _SAMPLES,
             "evaluation_samples": 4 * _SAMPLES,
         }
+    elif isinstance(config.dataset, Problem):
+        wanted = {}
     else:
         wanted = {"limit_train": size, "limit_test": size, "validation": min(config.images.validation, _VALIDATION)}
     fields = {field.name for field in dataclasses.fields(config.dataset)}

@@ -19,9 +19,9 @@ from lipnet.errors import UserError
 from lipnet.options import GROUPS, folder
 
 KEYS = (
-    " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, inference, dataset, task, attack, "
-    "estimate, generator, proof, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
-    "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
+    " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, inference, dataset, task, "
+    "attack, estimate, generator, proof, seed, epochs, batch_size, device, threads, amp, compile, progress, "
+    "eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 _FOLDER = folder.config_dir() / "experiment"
@@ -38,7 +38,8 @@ EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, device, threads, progress, bell, eval_radii, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, dataset.evaluation_samples, estimate.confidence, estimate.transport_samples, "
-    "proof.unproved, proof.cells, proof.attack_steps, proof.attack_starts, dataset.root, dataset.download, dataset.limit_test, objective, fail_fast."
+    "proof.unproved, proof.cells, proof.attack_steps, proof.attack_starts, "
+    "dataset.root, dataset.download, dataset.limit_test, objective, fail_fast."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
@@ -142,7 +143,8 @@ BAD = [
     ),
     (
         "loss=hinge",
-        "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy, kantorovich, likelihood.",
+        "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy, kantorovich, "
+        "likelihood.",
     ),
     (
         "optimizer=adan",

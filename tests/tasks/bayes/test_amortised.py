@@ -41,9 +41,8 @@ def test_a_fitted_prior_keeps_the_constraint(make_density):
 
     def kept(centre, spread):
         drawn = centre + spread * torch.randn(200, density.functions.size, dtype=torch.float64)
-        shares = [
-            ~each.violated(x, density.functions(drawn, x)) for each, x in zip(density.constraints, density.points)
-        ]
+        both = zip(density.constraints, density.points, strict=True)
+        shares = [~each.violated(x, density.functions(drawn, x)) for each, x in both]
         return float(torch.cat(shares, 1).double().mean())
 
     assert kept(mean, deviation) > 0.85 > kept(*density.prior) + 0.2

@@ -131,6 +131,8 @@ _register("forbidden_box", Regression, "toys")
 _register("tunnel", Regression, "toys")
 _register("two_cubics", Regression, "toys")
 _register("sign", Regression, "toys")
+_register("diabetes", Regression, "tables", 10)
+_register("diabetes_risk", Classification, "tables", 10, 2)
 
 register("inference", "hmc", HMC, "lipnet.tasks.bayes.hmc:HMC")
 register("inference", "sgld", SGLD, "lipnet.tasks.bayes.sgld:SGLD")

@@ -61,7 +61,8 @@ BAD = [
     (
         "task=bayes dataset=digits",
         "dataset=digits: has no constraints on outputs, which task=bayes is for; use dataset=quartic, three_blobs, "
-        "two_lines, forbidden_box, tunnel, two_cubics, sign.",
+        "two_lines, forbidden_box, tunnel, two_cubics, sign, "
+        "diabetes, diabetes_risk.",
     ),
     (
         "dataset=quartic",
@@ -139,7 +140,8 @@ BAD = [
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
         "stl10, circle, s_shape, absolute_value, three_cones, cone, translation, "
         "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
-        "two_classes, gan, quartic, three_blobs, two_lines, forbidden_box, tunnel, two_cubics, sign.",
+        "two_classes, gan, quartic, three_blobs, two_lines, forbidden_box, tunnel, two_cubics, sign, "
+        "diabetes, diabetes_risk.",
     ),
     (
         "loss=hinge",

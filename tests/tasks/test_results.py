@@ -171,6 +171,8 @@ SECTIONS = {
     "Its gradient": own(Gradient),
     "A GAN": own(OfGan, Start),
     "Its images": own(Generated),
+    "A posterior": own(OfPosterior, Start),
+    "Its constraints": own(Posterior),
     "An export": own(ExportedClassifier, Header) | own(ExportedGenerator, Header),
 }
 

@@ -141,9 +141,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(finished, tmp_path, monkeypat
                 launch(*BAYES, f"hydra.run.dir={tmp_path}")
         else:
             assert launch(*BAYES, f"hydra.run.dir={tmp_path}").code == 143
-    outcome = (
-        launch(f"resume={tmp_path}") if count > 2 or how == "asked" else launch(*BAYES, f"hydra.run.dir={tmp_path}")
-    )
+    begun = (tmp_path / "checkpoints" / "last.pt").exists()
+    outcome = launch(*([f"resume={tmp_path}"] if begun else [*BAYES, f"hydra.run.dir={tmp_path}"]))
     assert outcome.code == 0, outcome.output
     mine, whole = (torch.load(each / FILE, weights_only=True)["posteriors"] for each in (tmp_path, directory))
     assert all(torch.equal(mine[name]["vectors"], whole[name]["vectors"]) for name in whole)

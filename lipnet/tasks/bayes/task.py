@@ -125,6 +125,8 @@ class Bayes(Own[Results]):
             "%s, %d examples, %d networks by %s\n%s", config.dataset.name, len(self.problem.targets),
             of_kind(config.inference, Inference).members, config.inference.name, summary,
         )  # fmt: skip
+        if self.session.device.type != "cpu":
+            log.info("networks this small are sampled on the CPU, whatever the device is")
         remove_parts(directory)
         sampling = Sampling(self.session, samplers, self.facts)
         sampling.restore()

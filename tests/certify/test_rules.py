@@ -91,7 +91,8 @@ def test_large_images_are_bounded_without_their_matrix(padding_mode, stride, den
 
 
 ACTIVATIONS = [
-    Gaussian(), nn.CELU(0.5), nn.ELU(), nn.ELU(3.0), nn.GELU(), nn.GELU("tanh"), nn.Hardsigmoid(), nn.Hardswish(), nn.Hardtanh(),
+    Gaussian(), nn.CELU(0.5), nn.ELU(), nn.ELU(3.0), nn.GELU(), nn.GELU("tanh"), nn.Hardsigmoid(), nn.Hardswish(),
+    nn.Hardtanh(),
     nn.LeakyReLU(), nn.LogSigmoid(), nn.Mish(), nn.PReLU(init=-2.0), nn.ReLU6(), nn.RReLU(3, 4).eval(), nn.SELU(),
     nn.Sigmoid(), nn.SiLU(), nn.Softshrink(), nn.Softsign(), nn.Tanh(), nn.Tanhshrink(),
 ]  # fmt: skip

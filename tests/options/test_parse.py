@@ -27,11 +27,16 @@ SHUFFLED = ["model=large", "conv.groups=4"]
 NARROW = ["model=shufflenet", "model.groups=4", "model.channels=[32,48]", "model.units=[1,2]"]
 OF_RUNS = [f"task={name}" for name in run_readers()]
 FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
+FOR_PROBLEMS = [
+    "task=bayes", "loss=likelihood", *(f"inference={name}" for name in GROUPS["inference"]),
+    *(f"dataset={name}" for name in names_for("dataset", "problem")),
+]  # fmt: skip
 OPTION_SETS = [
     ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
     if f"{group}={option}" in FOR_PAIRS
     else ["task=gan", f"{group}={option}"] if f"{group}={option}" in FOR_GANS
     else ["dataset=cifar10", f"{group}={option}"] if f"{group}={option}" in FOR_LARGER_IMAGES
+    else ["task=bayes", "dataset=quartic", f"{group}={option}"] if f"{group}={option}" in FOR_PROBLEMS
     else [f"{group}={option}", "model=large", "conv.groups=4"] if group == "shuffle"
     else [f"{group}={option}"]
     for group, options in GROUPS.items()
@@ -687,6 +692,7 @@ def test_defaults():
         "loss": "margin",
         "optimizer": "adam",
         "scheduler": "onecycle",
+        "inference": "hmc",
     }
     assert (config.seed, config.device, config.resume, config.run) == (0, "auto", None, None)
     assert (config.eval_radii, config.loss.epsilon) == (["0.1", "0.3", "0.5", "1.0"], config.dataset.epsilon)
@@ -695,7 +701,7 @@ def test_defaults():
 @pytest.mark.parametrize("options", OPTION_SETS, ids=identify)
 def test_a_parsed_configuration_parses_to_itself(options):
     """Checkpoints keep ``asdict(config)`` and are read back by ``parse``."""
-    config = parse(raw(options, {} if "task=wasserstein" in options else {"eval_radii": ["36/255", 0.5]}))
+    config = parse(raw(options, {} if {"task=wasserstein", "task=bayes"} & {*options} else {"eval_radii": ["36/255", 0.5]}))
     assert parse(dataclasses.asdict(config)) == config
 
 

@@ -74,7 +74,7 @@ def test_what_is_kept_is_proved_and_nothing_else(name):
 
 
 def test_few_cells_prove_nothing():
-    network, kept, _ = CASES["just within"]
+    network, kept, _ = CASES["below a wave"]
     checked = Checked(network, (1,))
     outcome = prove(checked, kept, 5)
     assert (outcome.proved, outcome.witness) == (False, None)
@@ -132,6 +132,6 @@ def test_an_ascent_finds_what_random_points_miss():
     functions = Functions(line(2.0, 0.0).double())
     narrow = constraint(BOX, permitted=[[-3.0, 2.0 - 1e-9]])  # violated at one end alone
     vectors = torch.tensor([[2.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
-    found = violated_anywhere(functions, vectors, narrow, 30, 1, torch.Generator().manual_seed(0))
-    assert found.tolist() == [True, False]
+    found = violated_anywhere(functions, vectors, narrow, 30, 6, torch.Generator().manual_seed(0))
+    assert found.tolist() == [True, False]  # from some of the starts, for the other end is nearer to most
     assert not violated_anywhere(functions, vectors, narrow, 0, 1, torch.Generator().manual_seed(0)).any()

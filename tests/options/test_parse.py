@@ -594,8 +594,8 @@ PROBLEMS = [
         {"attack.step": 1, "colour": "red", "optimizer.momentum": 0.5},
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
-            "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
-            "seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
+            "shuffle, linear, activation, loss, optimizer, scheduler, inference, dataset, task, attack, estimate, "
+            "generator, proof, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
             "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
@@ -701,7 +701,9 @@ def test_defaults():
 @pytest.mark.parametrize("options", OPTION_SETS, ids=identify)
 def test_a_parsed_configuration_parses_to_itself(options):
     """Checkpoints keep ``asdict(config)`` and are read back by ``parse``."""
-    config = parse(raw(options, {} if {"task=wasserstein", "task=bayes"} & {*options} else {"eval_radii": ["36/255", 0.5]}))
+    config = parse(
+        raw(options, {} if {"task=wasserstein", "task=bayes"} & {*options} else {"eval_radii": ["36/255", 0.5]})
+    )
     assert parse(dataclasses.asdict(config)) == config
 
 

@@ -595,8 +595,8 @@ PROBLEMS = [
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "shuffle, linear, activation, loss, optimizer, scheduler, inference, dataset, task, attack, estimate, "
-            "generator, proof, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, certify_dtype, "
-            "singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast.",
+            "generator, proof, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
+            "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "

@@ -39,11 +39,16 @@ _OF_DISTANCES: Final = (
 )  # fmt: skip
 DISTANCE = (*_OF_DISTANCES, "cosine")
 GENERATED: Final = ("transport_of_generated", "transport_of_training")
+POSTERIOR: Final = (
+    "violation", "violation_unconstrained", "functions_violating", "functions_violating_unconstrained",
+    "certified_violation", "train_error", "train_error_unconstrained",
+)  # fmt: skip
 
 
 _ATTACKS = ""  # stands for all of them
 _ORDER = (
-    "clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *DISTANCE, *GENERATED, *_SHORT,
+    "clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *DISTANCE, *GENERATED, *POSTERIOR,
+    *_SHORT,
 )  # fmt: skip
 
 
@@ -105,7 +110,8 @@ def statistic(values: Iterable[float]) -> Statistic:
 
 
 def measures(results: Recorded) -> dict[Measure, float]:
-    """The numbers of a ``results.json``: every attack in it, at every radius; what it says of a distance or generator.
+    """The numbers of a ``results.json``: every attack in it, at every radius; what it says of a distance, a
+    generator or a posterior.
 
     Raises:
         ValueError, TypeError, AttributeError: it is not one.
@@ -124,6 +130,10 @@ def measures(results: Recorded) -> dict[Measure, float]:
     for key in GENERATED:
         if key in generated:
             found[Measure(key)] = generated[key]
+    posterior = results.get("bayes", {})
+    for key in POSTERIOR:
+        if key in posterior:
+            found[Measure(key)] = posterior[key]
     for kind, by_radius in _by_radius(results).items():
         for text, accuracy in by_radius.items():
             found[Measure(f"{kind}_accuracy", radius_value(text))] = accuracy

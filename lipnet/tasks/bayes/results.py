@@ -48,11 +48,16 @@ class Found(TypedDict):
     divergences: float | None
 
 
-class Results(Start):
+class PosteriorResults(TypedDict):
+    """What tables read of such a run, beside what they read of any."""
+
+    bayes: Found
+
+
+class Results(Start, PosteriorResults):
     """``lipschitz_upper_bound`` is that of the posterior mean."""
 
     status: str
-    bayes: Found
     lipschitz_upper_bound: float
     eval_seconds: float
     peak_memory_bytes: int | None

@@ -131,9 +131,9 @@ def measures(results: Recorded) -> dict[Measure, float]:
         if key in generated:
             found[Measure(key)] = generated[key]
     posterior = results.get("bayes", {})
-    for key in POSTERIOR:
-        if key in posterior:
-            found[Measure(key)] = posterior[key]
+    for each in POSTERIOR:
+        if each in posterior:
+            found[Measure(each)] = posterior[each]
     for kind, by_radius in _by_radius(results).items():
         for text, accuracy in by_radius.items():
             found[Measure(f"{kind}_accuracy", radius_value(text))] = accuracy

@@ -76,9 +76,9 @@ def test_what_is_kept_is_proved_and_nothing_else(name):
 def test_few_cells_prove_nothing():
     network, kept, _ = CASES["below a wave"]
     checked = Checked(network, (1,))
-    outcome = prove(checked, kept, 5)
+    outcome = prove(checked, kept, 2)
     assert (outcome.proved, outcome.witness) == (False, None)
-    assert outcome.cells <= 5 < prove(checked, kept, 20_000).cells
+    assert outcome.cells <= 2 < prove(checked, kept, 20_000).cells
 
 
 def test_ends_of_an_unknown_slope_prove_nothing():

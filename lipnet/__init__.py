@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "load_run", "to_plain"]
+__all__ = ["Run", "load_plugins", "load_run", "to_plain"]
 
 
 def version() -> str:
@@ -23,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from lipnet.certify.plain import to_plain
 
         return to_plain
+    if name == "load_plugins":
+        from lipnet.options.plugins import load_plugins
+
+        return load_plugins
     if name in ("Run", "load_run"):
         from lipnet.runs import load as runs
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import io
 import logging
 import os
@@ -24,11 +25,13 @@ from lipnet.cli.sweeps.job import run_job
 from lipnet.display.terminal import take_everything
 from lipnet.errors import UserError
 from lipnet.options.config import Config
-from lipnet.options.facts import trained_on
+from lipnet.options.facts import found_keys, trained_on, with_found
 from lipnet.options.folder import config_dir
 from lipnet.options.models import ShuffleNet
 from lipnet.options.parse import parse
+from lipnet.options.plugins import named_plugins, used_plugins
 from lipnet.options.registry import GROUPS
+from lipnet.options.streams import Live
 from lipnet.runs import commands, names
 from lipnet.runs.commands import on_run
 from lipnet.runs.files import read_results
@@ -56,6 +59,7 @@ def run(config: DictConfig) -> float | None:
     """
     hydra_config = HydraConfig.get()
     commands.given_config_dir = given_config_dir(hydra_config)
+    commands.given_plugins = tuple(named_plugins(config))
     _write_all_of_the_log()
     os.chdir(hydra_config.runtime.cwd)  # under hydra.job.chdir=true too, a path is meant where it was typed
     sweep = hydra_config.mode == RunMode.MULTIRUN
@@ -80,6 +84,13 @@ def _write_all_of_the_log() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler) and isinstance(handler.stream, io.TextIOWrapper):
             handler.stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+def _log_to_stderr() -> None:
+    """Where standard output is for predictions alone."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+            handler.setStream(sys.stderr)
 
 
 def _alone(directory: Path) -> contextlib.AbstractContextManager[None]:
@@ -127,10 +138,13 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
         return
     if distributed.is_main():
         (directory / "results.json").unlink(missing_ok=True)  # of an attempt that failed
+    if isinstance(config.dataset, Live):
+        _log_to_stderr()
     choices = {
         group: option for group, option in hydra_config.runtime.choices.items() if group in (*GROUPS, "experiment")
     }
-    config = apply_debug(config)
+    config = dataclasses.replace(apply_debug(config), plugins=used_plugins(config))
+    config = dataclasses.replace(config, dataset=with_found(config.dataset))
     start_clean(config.seed, config.threads)
     log_notices(config.threads)
     device = distributed.own_device(choose_device(config.device))
@@ -138,7 +152,8 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
     try:
         with silent_writers():
             if distributed.is_main():
-                _save_configuration(directory, composed, session.overrides)
+                found = {f"dataset.{key}": getattr(config.dataset, key) for key in found_keys(config.dataset)}
+                _save_configuration(directory, _with(composed, plugins=config.plugins, **found), session.overrides)
             carry_out(session)
     except Exception as error:
         distributed.outlive_the_others()
@@ -158,6 +173,15 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
     if config.bell and distributed.is_main():
         sys.stderr.write("\a")
     distributed.finish()
+
+
+def _with(composed: DictConfig, **values: Any) -> DictConfig:
+    """A copy of the composed configuration with other values of some keys."""
+    changed = composed.copy()
+    OmegaConf.set_readonly(changed, False)
+    for key, value in values.items():
+        OmegaConf.update(changed, key, value)
+    return changed
 
 
 def _save_configuration(directory: Path, config: DictConfig, overrides: list[str]) -> None:
@@ -201,6 +225,8 @@ def main() -> None:
 
 def launch(program: Callable[[], Any]) -> None:
     """Runs a program of Hydra's on ``sys.argv``, once that holds no mistake."""
+    # What importing torch makes stays: to go through all of it again and again was an eighth of a start.
+    gc.set_threshold(*gc.get_threshold()[:2], 100)
     take_everything()
     with composing_once():
         sweep = main_arguments()

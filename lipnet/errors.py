@@ -21,3 +21,8 @@ class UserError(Exception):
 
 class CertificateViolation(RuntimeError):
     """An attack succeeded where a certificate says that none can: an error in lipnet, never in the user's run."""
+
+
+def reason_of(error: BaseException, most: int = 200) -> str:
+    """What an error says, on one line of at most so many characters; its type where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

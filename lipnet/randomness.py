@@ -6,6 +6,7 @@ others as they were, and an interrupted epoch can be entered anywhere.
 
 import hashlib
 import json
+import secrets
 
 import numpy
 import torch
@@ -40,6 +41,22 @@ def stream(seed: int, purpose: str, *indices: int | str) -> torch.Generator:
 def stream_seed(seed: int, purpose: str, *indices: int | str, bits: int = 63) -> int:
     """A seed for generators of others: Python's, numpy's, torch's global one."""
     return int.from_bytes(_hashed(8, seed, purpose, *indices), "little") >> (64 - bits)
+
+
+class Secret:
+    """The seed of a private run's sampling and noise: whoever knows it can repeat the one and subtract the other.
+
+    It is drawn from the operating system for each run, so that no two runs have the same, whose difference would be
+    free of noise; and it is not the run's own seed, which every file of the run directory tells.
+
+    Attributes:
+        number: what ``stream`` takes for a seed.
+        given: whether it was given, so that a run can be repeated to the bit: then it is no secret.
+    """
+
+    def __init__(self, given: int | None = None) -> None:
+        self.number = secrets.randbits(256) if given is None else given
+        self.given = given is not None
 
 
 def _hashed(length: int, *parts: int | str) -> bytes:

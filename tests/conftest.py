@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from composed_before import composed_before  # noqa: F401  a fixture
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from made_runs import make_run  # noqa: F401  a fixture
+from own_modules import own_module  # noqa: F401  a fixture
 from torch import Tensor, nn
 
 import lipnet.app  # noqa: F401  registers the resolvers that conf/ uses
 from lipnet.certify.plain import to_plain
-from lipnet.options.folder import config_dir
+from lipnet.cli.composing import hydra_ready
 from lipnet.options.parse import Config, parse
 from lipnet.tasks.session import Session
 
@@ -29,12 +31,12 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 # Files that take longest, in this order first: two processes take file after file, and should end together.
 LONG = (
-    "test_resume", "scripts/benchmarks/test_benchmark", "export/test_assured_export", "test_shared_runs",
-    "runs/test_occupied", "cli/test_pins", "cli/sweeps/test_launchers", "scripts/test_scripts",
-    "layers/test_long_training", "tasks/wasserstein/test_task", "cli/sweeps/test_sweep", "test_app",
-    "scripts/stress/test_stress", "tasks/test_evaluate", "test_docs", "layers/test_transforms", "test_conf_files",
-    "cli/test_arguments", "layers/test_staleness", "tasks/test_export", "test_install", "export/test_onnx_file",
-    "layers/test_drop_in", "training/test_processes", "test_help",
+    "export/test_assured_export", "test_resume", "test_shared_runs", "test_conf_files", "cli/sweeps/test_launchers",
+    "layers/test_transforms", "layers/test_harness", "scripts/test_scripts", "test_docs", "cli/test_arguments",
+    "models/test_build", "scripts/benchmarks/test_benchmark", "test_how_to", "certify/test_rounding",
+    "export/test_onnx_file", "test_app", "layers/test_long_training", "cli/test_composing",
+    "tasks/wasserstein/test_task", "cli/sweeps/test_sweep", "scripts/stress/test_stress", "runs/test_occupied",
+    "layers/test_orthogonal", "certify/test_bound_properties", "layers/test_staleness", "test_install",
 )  # fmt: skip
 TESTS = Path(__file__).parent
 
@@ -48,6 +50,7 @@ def pytest_collection_finish() -> None:
     """What collecting has made stays: garbage collections, of which copied configurations cause many, pass it over."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*gc.get_threshold()[:2], 100)  # as in the program
 
 
 @pytest.hookimpl(wrapper=True)
@@ -79,8 +82,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @functools.cache
 def _composed(overrides: tuple[str, ...], data_folder: str | None) -> Config:
     """Composing takes a tenth of a second, and many tests ask for the same; the folder is part of what is composed."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with hydra_ready():
         return parse(compose("config", overrides=list(overrides)))
 
 
@@ -100,6 +102,8 @@ def make_session(make_config, tmp_path) -> Callable[..., Session]:
 def without_figures() -> Iterator[None]:
     """Figures are half of a tiny run's time; for files whose runs are about something else."""
     from lipnet.display.canvas import blank_figure
+    from lipnet.tasks import activations
+    from lipnet.tasks.online import task as online
     from lipnet.tasks.robustness import task as robustness
     from lipnet.tasks.wasserstein import task as wasserstein
 
@@ -109,8 +113,11 @@ def without_figures() -> Iterator[None]:
             (robustness, "accuracy_against_radius"),
             (robustness, "adversarial_examples"),
             (wasserstein, "wasserstein_figure"),
+            (online, "stream_figure"),
         ):
             patched.setattr(task, name, lambda *_: empty)
+        splines = activations.linear_regions
+        patched.setattr(activations, "activations_figure", lambda network, _: empty if splines(network) else None)
         yield
 
 

@@ -8,6 +8,11 @@ from pathlib import Path
 from launching import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Pages that begin in an empty folder of the user's: tests/test_own_pages.py follows them.
+OWN = [
+    ROOT / "docs" / "how-to" / f"{name}.md"
+    for name in ("my-own-pictures", "my-own-layer", "my-own-network", "certify-a-network")
+]
 CODE = re.compile("`(.+?)`")
 BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 # What no test runs, and why.
@@ -24,6 +29,7 @@ _TRAINING = ("epochs=1", "dataset.limit_train=64", "dataset.limit_test=16", *_EV
 _CRITIC = ("epochs=1", "dataset.steps_per_epoch=3", "dataset.selection_samples=50", "dataset.evaluation_samples=200",
            "estimate.transport_samples=50", "progress=off", "device=cpu", "threads=1")  # fmt: skip
 _GAN = ("epochs=1", "dataset.limit_train=200", "dataset.limit_test=50", "progress=off", "device=cpu", "threads=1")
+_STREAM = ("dataset.rounds=20", "model.hidden=[8]", "task.examples=16", "progress=off", "device=cpu", "threads=1")
 _SCRIPTS = ("scripts/quickstart.sh", "scripts/sweep.sh")
 # What selects few jobs of a large sweep.
 _SELECTED = {
@@ -78,6 +84,8 @@ class Command:
             added = _CRITIC
         elif any(re.match("task=gan|experiment=quick/gan_", word) for word in self.words):
             added = _GAN
+        elif "task=online" in self.words:
+            added = _STREAM
         for word in self.words:
             added = (*_SELECTED.get(word, ()), *added)
         if "sweep=tune" in self.words:

@@ -43,6 +43,10 @@ BAYES = (
     "inference.draws=2", "inference.thin=1", "inference.leapfrog=2", "model.hidden=[4]", "proof.attack_steps=2",
     "proof.attack_starts=1", "proof.cells=64", "progress=off", "threads=1",
 )  # fmt: skip
+ONLINE = (
+    "task=online", "dataset=autoregression", "model.memories=[1,2]", "model.budgets=[0.5,2.0]", "model.hidden=[8]",
+    "task.examples=16", "task.attack_every=10", "dataset.warmup=5", "progress=off", "threads=1", "dataset.rounds=20",
+)  # fmt: skip
 # What may differ between two runs of one configuration.
 VOLATILE = (
     "train_seconds", "eval_seconds", "attack_seconds", "seconds", "samples_per_second", "peak_memory_bytes",

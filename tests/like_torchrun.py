@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stopping import run
+from stopping import ready, run
 
 from lipnet.tasks.robustness import task as robustness
 
@@ -69,4 +69,6 @@ def share(job: dict[str, Any]) -> list[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps([[share(job) for job in jobs] for jobs in json.loads(Path(sys.argv[1]).read_text())]))
+    rounds = json.loads(Path(sys.argv[1]).read_text())
+    with ready(rounds[0][0]):
+        print(json.dumps([[share(job) for job in jobs] for jobs in rounds]))

@@ -3,24 +3,31 @@
 A round is a list of jobs, two of which run at a time; a job is ``{"arguments", "log", "moment", "count", "signal"}``:
 after the ``count``-th call of the function that ``moment`` names, the child sends itself the signal; without a moment
 it runs to its end. Prints the exit codes of each round's jobs, ``-N`` for a child that signal N killed. Forking saves
-importing torch for every job; nothing is computed before the fork.
+importing torch and composing for every job; nothing of torch is computed before the fork.
 """
 
+import contextlib
 import functools
+import gc
 import json
 import os
 import runpy
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import sklearn.datasets  # noqa: F401
+from composed_before import kept
 
 from lipnet import app  # noqa: F401
+from lipnet.cli.arguments import prepare
 from lipnet.display.canvas import blank_figure
 from lipnet.runs import checkpoint
+from lipnet.tasks import activations
+from lipnet.tasks.online import rounds
 from lipnet.tasks.robustness import task as robustness
 from lipnet.training import tracker
 
@@ -34,6 +41,7 @@ MOMENTS: dict[str, tuple[Any, str]] = {
     "row": (tracker.Tracker, "epoch"),  # in metrics.csv and TensorBoard, not yet in last.pt
     "last": (checkpoint, "save"),  # last.pt: the first time before any step, then after every epoch
     "attack": (robustness, "certify_and_attack"),
+    "round": (rounds.Rounds, "_charge"),  # written in stream.csv, and learned by nobody yet
     "report": (robustness, "closing_table"),  # everything but results.json is written
 }
 
@@ -60,6 +68,7 @@ def run(job: dict[str, Any]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     for name in ("accuracy_against_radius", "adversarial_examples"):  # half of a tiny run's time, and no matter here
         setattr(robustness, name, lambda *_: EMPTY)
+    activations.activations_figure = lambda network, _: EMPTY if activations.linear_regions(network) else None
     if job.get("moment"):
         stop_after(job["moment"], job["count"], signal.Signals[job["signal"]])
     sys.argv = [str(TRAIN), *job["arguments"]]
@@ -71,6 +80,19 @@ def run(job: dict[str, Any]) -> int:
     except BaseException:
         traceback.print_exc()
         return 99
+
+
+@contextlib.contextmanager
+def ready(job: dict[str, Any]) -> Iterator[None]:
+    """Within it, forked processes begin with what composing this job's configuration has read.
+
+    Their garbage collections leave alone what they have of this process: going through it would copy its memory.
+    """
+    with kept():
+        prepare(job["arguments"])
+        gc.collect()
+        gc.freeze()
+        yield
 
 
 def fork(job: dict[str, Any]) -> int:
@@ -101,4 +123,6 @@ def codes(jobs: list[dict[str, Any]], at_once: int = 2) -> list[int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps([codes(jobs) for jobs in json.loads(Path(sys.argv[1]).read_text())]))
+    rounds = json.loads(Path(sys.argv[1]).read_text())
+    with ready(rounds[0][0]):
+        print(json.dumps([codes(jobs) for jobs in rounds]))

@@ -1,3 +1,4 @@
+import gc
 import json
 import math
 import re
@@ -33,6 +34,16 @@ from lipnet.errors import UserError
 from lipnet.options.checks import radius_value
 
 EXAMPLES = 16  # dataset.limit_test
+
+
+def test_what_is_imported_is_seldom_collected():
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(700, 10, 10)
+        assert launch("--version").code == 0
+        assert gc.get_threshold() == (700, 10, 100)
+    finally:
+        gc.set_threshold(*before)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from lipnet.options.defaults import leaves
 from lipnet.options.facts import image_facts, inputs_and_outputs
 from lipnet.options.folder import config_dir
 from lipnet.options.images import AugmentedDataset
-from lipnet.options.parse import NODES, Attack, Config, Estimate, Generator, Proof
+from lipnet.options.parse import NODES, Attack, Config, Diagnostics, Estimate, Generator, Proof
 from lipnet.options.registry import GROUPS, names_for
 from lipnet.runs.load import new_model
 from lipnet.runs.recorded import differences
@@ -22,7 +22,7 @@ from lipnet.tasks.session import Session
 from lipnet.tasks.wasserstein.task import Wasserstein
 from lipnet.training.schedules import build_optimizer
 
-PAIRS = names_for("dataset", "pair")
+PAIRS, STREAMS = names_for("dataset", "pair"), names_for("dataset", "stream")
 PROBLEM = ["task=bayes", "dataset=quartic"]
 
 FOLDER = config_dir()
@@ -33,7 +33,8 @@ GANS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("gan_")]
 GAN_CRITICS = [file for file in EXPERIMENTS if file.split("/")[-1].startswith("wasserstein_")]
 AREAS = [file for file in EXPERIMENTS if file.startswith("experiment/area/")]
 UNCONSTRAINED = ["experiment/quick/shufflenet.yaml"]
-OTHERS = [*CRITICS, *GANS, *GAN_CRITICS, *AREAS, *UNCONSTRAINED]
+PRIVATE = ["experiment/quick/mnist_private.yaml"]
+OTHERS = [*CRITICS, *GANS, *GAN_CRITICS, *AREAS, *UNCONSTRAINED, *PRIVATE]
 CLASSIFIERS = [file for file in EXPERIMENTS if file not in OTHERS]
 SWEEPS = [file for file in FILES if file.startswith("sweep/")]
 USUAL = [file for file in FILES if file.startswith("usual/")]
@@ -43,10 +44,13 @@ OPTIONS = [file for file in FILES if "/" in file and file not in (*EXPERIMENTS, 
 A_GAN = ["run=somewhere", "dataset.source=mnist"]
 NEEDS = {
     "task=evaluate": ["run=somewhere"], "task=export": ["run=somewhere"],
+    "task=private": ["task.public_validation=true"],
     "task=wasserstein": ["dataset=cone"], "loss=kantorovich": ["dataset=cone"],
     "model=cones": ["task=wasserstein", "dataset=cone"], "dataset=gan": A_GAN, "model=gan_critic": ["task=gan"],
-    "model=shufflenet": ["dataset=cifar10"],
-    "task=gan": ["model=gan_critic", "dataset=mnist"],
+    "model=shufflenet": ["dataset=cifar10"], "model=module": ["model.build=my_module:build"],
+    "task=gan": ["model=gan_critic", "dataset=mnist"], "task=online": ["dataset=setar"],
+    "model=experts": ["task=online", "dataset=setar"], "dataset=series": ["dataset.file=series.csv"],
+    **{f"loss={name}": ["task=online", "dataset=setar"] for name in names_for("loss", "stream")},
     "task=bayes": PROBLEM[1:], "loss=likelihood": PROBLEM,
     **{f"inference={name}": PROBLEM for name in GROUPS["inference"]},
     **{f"dataset={name}": PROBLEM[:1] for name in names_for("dataset", "problem")},
@@ -81,11 +85,13 @@ def keys(schema):
 
 
 def key_lines(file):
-    """(key, value, comment) of every key that a user can set."""
-    text = read(file).partition("\nhydra:")[0]
-    found = [KEY.match(line) for line in text.splitlines()]
-    lines = [(match[1], match["value"].strip(), match["comment"] or "") for match in found if match]
-    return [line for line in lines if line[0] not in ("name", "defaults")]
+    """(key, value, comment) of every key that a user can set, and of every group of them: keys of two may be alike."""
+    found, group = [], ""
+    for match in filter(None, map(KEY.match, read(file).partition("\nhydra:")[0].splitlines())):
+        inside, value = match[0].startswith(" "), match["value"].strip()
+        found.append((f"{group}.{match[1]}" if inside and group else match[1], value, match["comment"] or ""))
+        group = group if inside or value else match[1]
+    return [line for line in found if line[0] not in ("name", "defaults")]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -109,10 +115,10 @@ def test_every_key_has_a_comment_with_its_range_in_the_words_of_its_check(file):
     """All of them, between ``: ``, ``; `` and the ends: no key allows more or less than its comment says."""
     group, _, option = chosen(file).partition("=")
     wanted: dict[str, str] = {}
-    for schema in [GROUPS[group][option].keys] if option else [Config, *NODES.values()]:
+    for node, schema in {"": GROUPS[group][option].keys if option else Config, **({} if option else NODES)}.items():
         fields = [field for field in dataclasses.fields(schema) if "check" in field.metadata and field.name != "name"]
-        assert not wanted.keys() & {field.name for field in fields}  # of two nodes
-        wanted |= {field.name: field.metadata["check"].wanted for field in fields}
+        prefix = f"{node}." if node else ""
+        wanted |= {prefix + field.name: field.metadata["check"].wanted for field in fields}
     comments = {key: comment for key, _, comment in key_lines(file)}
     assert comments.keys() == wanted.keys() | (set() if option else NODES.keys())
     for key, text in wanted.items():
@@ -141,6 +147,7 @@ def test_the_main_file_has_the_keys_of_its_dataclass():
     assert set(content["estimate"]) == keys(Estimate)
     assert set(content["generator"]) == keys(Generator)
     assert set(content["proof"]) == keys(Proof)
+    assert set(content["diagnostics"]) == keys(Diagnostics)
 
 
 def test_the_first_declared_option_is_the_default():
@@ -249,6 +256,7 @@ def test_an_option_composes(file, make_config):
     group, option = chosen(file).split("=")
     needs = NEEDS.get(chosen(file), [])
     task = ["task=wasserstein"] if chosen(file) != "task=gan" and option in (*PAIRS, "kantorovich") else []
+    task = ["task=online"] if option in STREAMS else task
     assert getattr(make_config(chosen(file), *needs, *task), group).name == option
 
 
@@ -278,6 +286,12 @@ def test_an_experiment_is_what_its_name_says(file, make_config):
         assert config.linear.name == ("bjorck" if kind == "paper" else "orthogonal")
     else:
         assert (method, config.conv.name) == ([], "bcop")
+
+
+def test_the_private_recipe(make_config):
+    config = make_config("experiment=quick/mnist_private")
+    assert (config.task.name, config.dataset.name, config.model.name) == ("private", "mnist", "small")
+    assert (config.conv.name, config.task.target_epsilon, config.task.noise_seed) == ("bcop", 3, None)
 
 
 def test_the_recipe_of_the_unconstrained_network(make_config):

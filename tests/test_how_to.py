@@ -1,5 +1,6 @@
 """The pages of docs/how-to that add an option: what they show is applied to a copy, and works there without more."""
 
+import json
 import os
 import re
 import subprocess
@@ -17,12 +18,12 @@ BLOCK = re.compile(r"^ +```\w+\n(.*?)^ +```", re.MULTILINE | re.DOTALL)
 WHERE = re.compile(r"in\s+`((?:lipnet|conf|tests)/[\w/.]+)`")
 COPIED = re.compile(r"copy `(\w+\.yaml)`")
 TABLE = re.compile(r"A row of `(\w+)`")
-TRAINED = (
-    ["dataset=bars", "loss=squared_hinge", "activation=clamp", "dataset.limit_train=64", "dataset.limit_test=16",
-     "attack.steps=1", "attack.restarts=1", "attack.ddn_steps=2"],
-    ["task=wasserstein", "dataset=halves", "model.hidden=[8]", "dataset.steps_per_epoch=3",
+TRAINED = {
+    "images": ["dataset=bars", "loss=squared_hinge", "activation=clamp", "dataset.limit_train=64",
+     "dataset.limit_test=16", "attack.steps=1", "attack.restarts=1", "attack.ddn_steps=2"],
+    "pair": ["task=wasserstein", "dataset=halves", "model.hidden=[8]", "dataset.steps_per_epoch=3",
      "dataset.selection_samples=50", "dataset.evaluation_samples=200", "estimate.transport_samples=50"],
-)  # fmt: skip
+}  # fmt: skip
 ROWS = ["tests/layers/test_harness.py", "tests/losses", "tests/data/pairs/test_pair.py", "tests/data/test_images.py",
         "tests/options/test_registry.py", "tests/export/test_exported_activations.py"]  # fmt: skip
 
@@ -75,12 +76,28 @@ def test_a_page_shows_every_place():
     assert places == [["lipnet", *four], four, four * 2]
 
 
-@pytest.mark.parametrize("overrides", TRAINED, ids=["images", "pair"])
-def test_what_the_pages_add_trains_and_is_evaluated(overrides, copy):
+@pytest.fixture(scope="module")
+def trained(copy):
+    """For each of TRAINED its folder, its exit code and what it printed; torch is imported once for them."""
     folder, run = copy
-    directory = folder / "outputs" / overrides[1].partition("=")[2]
-    done = run("train.py", *overrides, "epochs=1", "progress=off", "device=cpu", f"hydra.run.dir={directory}")
+    jobs = [
+        {
+            "arguments": [*overrides, "epochs=1", "progress=off", "device=cpu", f"hydra.run.dir={folder / name}"],
+            "log": str(folder / f"{name}.txt"),
+        }
+        for name, overrides in TRAINED.items()
+    ]
+    (folder / "jobs.json").write_text(json.dumps([jobs]))
+    done = run("tests/stopping.py", "jobs.json")
     assert done.returncode == 0, done.stdout + done.stderr
+    codes = dict(zip(TRAINED, json.loads(done.stdout)[0], strict=True))
+    return {name: (folder / name, codes[name], (folder / f"{name}.txt").read_text()) for name in TRAINED}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_the_pages_add_trains_and_is_evaluated(name, trained):
+    directory, code, printed = trained[name]
+    assert code == 0, printed
     assert yaml.safe_load((directory / "results.json").read_text())["status"] == "completed"
 
 

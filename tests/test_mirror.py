@@ -13,21 +13,26 @@ TABLES = {
     "tests/losses/test_losses.py": ("losses",),
     "tests/data/test_images.py": ("data/sets",),
     "tests/data/pairs/test_pair.py": ("data/pairs",),
+    "tests/data/streams/test_source.py": ("data/streams",),
 }
 IN_A_TABLE = {folder for folders in TABLES.values() for folder in folders}
 # The tests that cover a module without one of its own -> these modules.
 ELSEWHERE = {
     NO_CODE: (
         "results/results_file.py", "tasks/bayes/results.py", "tasks/gan/results.py", "tasks/robustness/results.py",
-        "tasks/wasserstein/results.py", "training/protocols.py",
+        "tasks/online/results.py", "tasks/private/results.py", "tasks/wasserstein/results.py", "training/protocols.py",
     ),
     # Declarations of options are tested by reading them, against conf/.
     "tests/options/test_parse.py": (
         "options/between.py", "options/config.py", "options/images.py", "options/layers.py", "options/models.py",
-        "options/pairs.py", "options/posteriors.py", "options/tasks.py", "options/training.py",
+        "options/online.py", "options/pairs.py", "options/posteriors.py", "options/streams.py", "options/tasks.py",
+        "options/training.py",
     ),
     # A parser's parts, by the command lines that they are for.
     "tests/cli/test_arguments.py": ("cli/mistakes.py", "cli/own_files.py", "cli/saved.py"),
+    "tests/tasks/private/test_task.py": ("options/private.py",),
+    "tests/tasks/test_per_example.py": ("options/diagnostics.py",),
+    "tests/results/test_run_figures.py": ("display/bars.py", "results/per_example_figure.py"),
     "tests/cli/sweeps/test_sweep.py": ("cli/sweeps/job.py", "cli/sweeps/launch.py"),
     "tests/test_install.py": ("__main__.py", "options/folder.py"),
     "tests/test_app.py": ("tasks/driver.py", "tasks/task.py"),
@@ -43,9 +48,17 @@ ELSEWHERE = {
     "tests/models/test_build.py": (
         "models/choices.py", "models/conv_net.py", "models/fully_connected.py",
     ),
+    "tests/data/own/test_own.py": (
+        "data/own/arrays.py", "data/own/image_folder.py", "data/own/parting.py", "data/own/samples.py",
+        "data/own/table.py", "data/rows.py",
+    ),
     "tests/tasks/gan/test_task.py": ("models/gan.py", "models/generator.py"),
     "tests/tasks/robustness/test_attacking.py": ("tasks/robustness/evaluation.py",),
     "tests/options/test_registry.py": ("options/readers.py",),
+    # Every kind of unit is a row of one table of networks.
+    "tests/per_example/test_gradients.py": (
+        "per_example/convolution.py", "per_example/generic.py", "per_example/matrix.py", "per_example/unit.py",
+    ),
     "tests/export/test_exported_activations.py": ("export/activations.py",),
     "tests/tasks/wasserstein/test_figure.py": ("tasks/wasserstein/table.py",),
     # Every way of inference is a row of one table.
@@ -59,9 +72,14 @@ ELSEWHERE = {
         "tasks/bayes/table.py",
     ),
     "tests/data/problems/test_toys.py": ("data/problems/problem.py",),
+    "tests/tasks/online/test_figures.py": ("tasks/online/table.py",),
+    "tests/tasks/online/test_rounds.py": ("tasks/online/task.py",),
     # Code that an export carries along, by running it.
     "tests/export/test_parts.py": (
         "export/deployed.py", "export/deployed_blocks.py", "export/part.py", "export/source.py",
+    ),
+    "tests/export/test_judging.py": (
+        "export/onnx_graph.py", "export/reading.py", "export/torch_program.py", "certify/rules/graph.py",
     ),
     "tests/export/test_assured_export.py": ("export/deployed_assured.py",),
     "tests/tasks/test_export.py": ("certify/__main__.py", "export/__main__.py", "tasks/robustness/deployment.py"),

@@ -28,6 +28,8 @@ OTHERS = {
     "randomness.py": "the streams",
     "training/seeding.py": "the global generators, from streams",
     "attacks/isolation.py": "the global generators, from a stream",
+    "tasks/online/estimator.py": "the global generator of torch, from a stream",
+    "data/own/parting.py": "which of a user's examples are for testing, from a digest, the same for ever",
     "data/pairs/rays.py": "the funnels of a published benchmark, bit for bit",
     "layers/orthogonal.py": "fixed vectors, the same at every call",
     "certify/probe.py": "fixed inputs, the same at every call",

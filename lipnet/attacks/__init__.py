@@ -2,6 +2,6 @@
 
 from lipnet.attacks.gradient import fgsm, pgd, pgd_paper
 from lipnet.attacks.minimal import ddn
-from lipnet.attacks.table import ATTACKS, InBall, Nearest
+from lipnet.attacks.table import ATTACKS, InBall, Nearest, attack_named
 
-__all__ = ["ATTACKS", "InBall", "Nearest", "ddn", "fgsm", "pgd", "pgd_paper"]
+__all__ = ["ATTACKS", "InBall", "Nearest", "attack_named", "ddn", "fgsm", "pgd", "pgd_paper"]

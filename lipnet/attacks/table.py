@@ -3,12 +3,12 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 
 import torch
 from torch import Tensor, nn
 
 from lipnet.options import tasks
+from lipnet.options.registry import load_code
 from lipnet.options.tasks import Attack, AttackMethod
 
 
@@ -31,8 +31,7 @@ class Nearest:
 
 
 def _loaded(method: AttackMethod) -> InBall | Nearest:
-    module, _, name = method.code.partition(":")
-    attack = getattr(import_module(module), name)
+    attack = load_code(method.code)
     wanted = list(inspect.signature(attack).parameters)[3:]  # beside model, images and labels
 
     def in_ball(
@@ -51,3 +50,10 @@ def _loaded(method: AttackMethod) -> InBall | Nearest:
 
 
 ATTACKS: dict[str, InBall | Nearest] = {name: _loaded(method) for name, method in tasks.ATTACKS.items()}
+
+
+def attack_named(name: str) -> InBall | Nearest:
+    """The attack of this name, which a plugin may have registered since."""
+    if name not in ATTACKS:
+        ATTACKS[name] = _loaded(tasks.ATTACKS[name])
+    return ATTACKS[name]

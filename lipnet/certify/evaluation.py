@@ -14,6 +14,7 @@ from lipnet.certify.bound import composition
 from lipnet.certify.walk import named_parts
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual, each_of
+from lipnet.layers.blocks.graph import Graph
 from lipnet.layers.blocks.mean import Mean, weighted_sum
 from lipnet.layers.convolutions.padded import PaddedConv2d, same_conv2d
 
@@ -66,8 +67,17 @@ class Evaluation:
                 self._note(output, None, places)
                 outputs.append(output)
             return weighted_sum(outputs, module.weights)
+        if kind is Graph:
+            return self._through_graph(module, inputs, places)
         self._note(inputs, self.sums.get(module), places)
         return module(inputs)
+
+    def _through_graph(self, graph: Graph, inputs: Tensor, places: list[Tensor]) -> Tensor:
+        return graph.evaluate(
+            inputs,
+            lambda number, module, given: self._through(module, given, places),
+            lambda total: self._note(total, None, places),
+        )
 
     def _note(self, inputs: Tensor, sums: "_Sums | None", places: list[Tensor]) -> None:
         norms = norm_of_each(inputs)

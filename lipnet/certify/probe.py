@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lipnet.errors import reason_of
 from lipnet.layers.constrained import Constrained
 
 Shape = tuple[int, ...]
@@ -35,7 +36,7 @@ def misfit(module: nn.Module, shape: Shape) -> str | None:
         with torch.no_grad():
             module(_inputs(module, shape))
     except MISFITS as error:
-        return f"it does not take inputs of shape {shape} ({' '.join(str(error).split())[:200]})"
+        return f"it does not take inputs of shape {shape} ({reason_of(error)})"
     return None
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from lipnet.certify.bound import Shape, composition, output_shape
 from lipnet.certify.faithful import unfaithful
 from lipnet.layers.blocks.composition import Concat, Residual
+from lipnet.layers.blocks.graph import Graph
 from lipnet.layers.blocks.mean import Mean
 
 
@@ -50,10 +51,19 @@ def named_parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     elif kind is Mean and isinstance(module, Mean):
         for number, member in enumerate(module.members):
             yield f"members.{number}", member
+    elif kind is Graph and isinstance(module, Graph):
+        for name, part in module.calls.items():
+            yield f"calls.{name}", part
 
 
 def parts(module: nn.Module, shape: Shape, prefix: str = "") -> Iterator[Layer]:
     """The parts of ``named_parts``, with the shapes of their inputs; a shape is found when its part is asked for."""
+    if composition(module) is Graph and isinstance(module, Graph):
+        for number, node in enumerate(module.nodes, 1):
+            if node.module is not None:
+                source = module.shapes[node.sources[0]]
+                yield Layer(f"{prefix}calls.{number}", module.calls[str(number)], source)
+        return
     in_turn = composition(module) is nn.Sequential
     for name, part in named_parts(module):
         layer = Layer(prefix + name, part, shape)

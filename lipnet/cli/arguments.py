@@ -34,12 +34,15 @@ from lipnet.cli.mistakes import check_line, occupied_by_another, occupied_by_job
 from lipnet.cli.overrides import parse_overrides, radii_as_written, text_of, values_of, without_option
 from lipnet.cli.paths import as_meant, path_of, path_override
 from lipnet.cli.pins import key_pins, option_pins, recorded_keys
-from lipnet.cli.saved import Origin, origin
+from lipnet.cli.plugins import plugins_ready
+from lipnet.cli.saved import Origin, origin, remembered_config_dir
 from lipnet.cli.sweeps.launch import Launch
 from lipnet.cli.sweeps.plan import Plan, plan_sweep
 from lipnet.errors import UserError
 from lipnet.options.defaults import leaves
+from lipnet.options.facts import look_again
 from lipnet.options.registry import GROUPS
+from lipnet.options.trust import check_folder
 from lipnet.runs.directory import escaping, unresolved, unusable, unwritable
 from lipnet.training.processes import rank, shared_by
 
@@ -62,6 +65,8 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         sys.exit(0)
     argv = [radii_as_written(as_meant(argument)) for argument in argv]
     arguments = read_arguments(argv)
+    look_again()
+    plugins_ready(arguments.overrides)
     if arguments.config_dir is not None:
         arguments.config_dir = os.path.expanduser(arguments.config_dir)
         argv = ["--config-dir", arguments.config_dir, *without_option(argv, "--config-dir", "-cd")]
@@ -83,6 +88,13 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
     if arguments.multirun and any(override.key_or_group == "resume" for override in overrides):
         raise UserError(_RESUMED_SWEEP)
     run = origin(overrides)
+    folder = remembered_config_dir(run.directory) if run is not None and arguments.config_dir is None else None
+    if folder is not None:
+        arguments.config_dir = folder
+        argv = ["--config-dir", folder, *argv]
+        unusable_folder = list(check_folder(Path(folder)))
+        if unusable_folder:
+            raise UserError(*unusable_folder)
     with hydra_ready(arguments.config_dir):
         if run is not None:
             run = _as_recorded(run, overrides)
@@ -141,8 +153,17 @@ def _as_recorded(run: Origin, overrides: list[Override]) -> Origin:
             text
             for text in pins(recorded, today, typed)
             if run.key != "rerun" or not {text.partition("=")[0], text.partition(".")[0]} & given
+            if not _found_anew(run.key, recorded.get("dataset.name"), text.partition("=")[0], given)
         ]
     return dataclasses.replace(run, texts=texts)
+
+
+def _found_anew(command: str, dataset: str | None, key: str, given: set[str]) -> bool:
+    """Whether a key is found from the data again, not taken from the run: of a rerun, and of data that are others."""
+    fields = dataclasses.fields(GROUPS["dataset"][dataset].keys) if dataset in GROUPS["dataset"] else ()
+    found = [f"dataset.{field.name}" for field in fields if field.metadata.get("found")]
+    elsewhere = key == "dataset.content" and bool({"dataset.root", "dataset.file", "dataset.labels"} & given)
+    return key in found and (command == "rerun" or (command == "run" and elsewhere))
 
 
 def _own(run: Origin, overrides: list[Override]) -> set[str]:

@@ -6,10 +6,13 @@ from lipnet.options.registry import GROUPS
 from lipnet.runs.commands import on_run, tool
 
 _LISTED = {
-    "results.json": "all numbers", "metrics.csv": "a row an epoch", "certificates.csv": "a row a test example",
+    "results.json": "all numbers", "stream.csv": "a row a round", "metrics.csv": "a row an epoch or report",
+    "certificates.csv": "a row a test example",
     "certified_accuracy.png": "accuracy against radius", "wasserstein.png": "the estimate and its critic",
     "posterior_functions.png": "functions against the constraints", "posterior.pt": "the sampled networks",
+    "stream.png": "losses, weights and predictions",
     "activations.png": "the learned activations",
+    "per_example.png": "gradients of single examples",
     "profile.json.gz": "the trace, for ui.perfetto.dev", "checkpoints/best.pt": "the network",
 }  # fmt: skip
 

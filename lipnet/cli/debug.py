@@ -9,6 +9,7 @@ from lipnet.options.config import Config
 from lipnet.options.messages import show
 from lipnet.options.pairs import Pair
 from lipnet.options.posteriors import Problem
+from lipnet.options.streams import Stream
 
 log = logging.getLogger("lipnet")
 
@@ -26,14 +27,20 @@ def apply_debug(config: Config) -> Config:
     return small
 
 
-def _few(inference: Any) -> Any:
-    """Inference of a few iterations; keys that this kind lacks are left out."""
+def _few_networks(config: Config) -> dict[str, Any]:
+    """What a posterior is sampled and proved by, in a few iterations; keys that this inference lacks are left out."""
+    if not isinstance(config.dataset, Problem):
+        return {}
     wanted = {
         "chains": 2, "descent": 2, "burn_in": 2, "draws": 2, "thin": 1, "leapfrog": 2, "particles": 2, "iterations": 2,
         "samples": 1,
     }  # fmt: skip
-    fields = {field.name for field in dataclasses.fields(inference)}
-    return dataclasses.replace(inference, **{key: value for key, value in wanted.items() if key in fields})
+    fields = {field.name for field in dataclasses.fields(config.inference)}
+    few: dict[str, Any] = {key: value for key, value in wanted.items() if key in fields}
+    return {
+        "inference": dataclasses.replace(config.inference, **few),
+        "proof": dataclasses.replace(config.proof, cells=_SAMPLES, attack_steps=2, attack_starts=1),
+    }
 
 
 def _small(config: Config) -> Config:
@@ -52,8 +59,7 @@ def _small(config: Config) -> Config:
         attack=few,
         dataset=_one_batch(config),
         estimate=dataclasses.replace(config.estimate, transport_samples=_SAMPLES),
-        inference=_few(config.inference),
-        proof=dataclasses.replace(config.proof, cells=_SAMPLES, attack_steps=2, attack_starts=1),
+        **_few_networks(config),
     )
 
 
@@ -76,6 +82,8 @@ def _one_batch(config: Config, **others: Any) -> Any:
         }
     elif isinstance(config.dataset, Problem):
         wanted = {}
+    elif isinstance(config.dataset, Stream):
+        wanted = {"rounds": _SAMPLES}
     else:
         wanted = {"limit_train": size, "limit_test": size, "validation": min(config.images.validation, _VALIDATION)}
     fields = {field.name for field in dataclasses.fields(config.dataset)}

@@ -1,6 +1,7 @@
 """What ``--info`` says: versions, the machine, the data that is there, the extras that are installed."""
 
 import configparser
+import dataclasses
 import importlib.metadata
 import os
 import platform
@@ -13,7 +14,8 @@ from packaging.requirements import Requirement
 
 from lipnet.data.images import load_files
 from lipnet.errors import UserError
-from lipnet.options.registry import image_sets
+from lipnet.options.plugins import loaded_plugins
+from lipnet.options.registry import GROUPS, image_sets
 from lipnet.runs.cores import available_cores
 from lipnet.runs.machine import git_commit, versions
 from lipnet.training.notices import machine_notices
@@ -28,6 +30,7 @@ def installation_report() -> str:
         "machine": dict(_machine()),
         f"data in {data_folder()} (dataset.root, $LIPNET_DATA)": dict(_data()),
         "extras": dict(_extras()),
+        "plugins": loaded_plugins(),
     }
     blocks = [_block(title, entries) for title, entries in sections.items() if entries]
     blocks += [f"note: {notice}" for notice in machine_notices()]
@@ -67,6 +70,8 @@ def _machine() -> Iterator[tuple[str, str]]:
 
 def _data() -> Iterator[tuple[str, str]]:
     for name in image_sets():  # others need no files
+        if any(field.name == "cache" for field in dataclasses.fields(GROUPS["dataset"][name].keys)):
+            continue  # to look at it would decode all of its pictures
         try:
             train, test = load_files(SimpleNamespace(name=name, root=data_folder(), download=False))
         except UserError as error:

@@ -18,7 +18,10 @@ from lipnet.cli.renamed import RENAMED
 from lipnet.cli.sweeps.launch import Launch
 from lipnet.cli.sweeps.objective import no_such_number
 from lipnet.cli.sweeps.plan import Plan
+from lipnet.errors import UserError
 from lipnet.options.between import unread_keys
+from lipnet.options.config import Config
+from lipnet.options.facts import with_found
 from lipnet.options.messages import unknown_key, unknown_option
 from lipnet.options.parse import NODES, examine
 from lipnet.options.registry import GROUPS
@@ -111,7 +114,7 @@ def check_line(
         composed = composed or config
         if config is not None:
             checked, wrong = examine(without_hydra(config))
-            found = [*_unread(typed, config), *wrong, *_missing_packages(config)]
+            found = [*_unread(typed, config), *wrong, *_missing_packages(config), *_unusable_data(checked)]
             found += filter(None, [no_such_number(checked)]) if sweep and checked else []
             problems += [problem for problem in found if problem not in problems]
     return composed, problems
@@ -134,6 +137,15 @@ def _missing_packages(composed: DictConfig) -> Iterator[str]:
             f"task.onnx=true: needs {' and '.join(missing)}, not installed; pip install 'lipnet[onnx]', or "
             "task.onnx=false for the other files alone."
         )
+
+
+def _unusable_data(config: Config | None) -> Iterator[str]:
+    """What is wrong with data of the user's; not a problem of the configuration either."""
+    if config is not None:
+        try:
+            with_found(config.dataset)
+        except UserError as error:
+            yield from error.problems
 
 
 def _combinations(choices: list[list[str]]) -> list[tuple[str, ...]]:

@@ -13,7 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 from lipnet.runs.commands import path_override
 
 _RUNS = ("resume", "run", "rerun")
-_KEYS = (*_RUNS, "dataset.root", "dataset.run", "hydra.run.dir", "hydra.sweep.dir")
+_OF_DATA = ("root", "file", "labels", "first", "second", "cache", "run")
+_KEYS = (*_RUNS, "model.weights", *(f"dataset.{name}" for name in _OF_DATA), "hydra.run.dir", "hydra.sweep.dir")
 _HOME = re.compile(r"(?<![^,])~(?=[/,]|$)")  # at the start, or at the start of a value of a sweep
 
 

@@ -4,14 +4,17 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import yaml
 from hydra.core.override_parser.types import Override
 
 from lipnet.cli.paths import path_of
 from lipnet.errors import UserError
+from lipnet.options.plugins import missing_plugins
 from lipnet.options.readers import resume_keys, run_readers
 from lipnet.options.registry import GROUPS
-from lipnet.options.trust import read_overrides
+from lipnet.options.trust import read_configuration, read_overrides
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,30 @@ def _read_overrides(key: str, directory: str) -> list[str]:
     if not saved.is_file() or not saved.stat().st_size:  # a run without overrides has [] in it
         state = "empty" if saved.exists() else "missing"
         raise UserError(f"{key}={directory}: not a run directory ({saved} is {state}); give one from outputs/.")
-    return [text for text in read_overrides(saved) if _key(text) not in ("resume", "objective", "fail_fast")]
+    texts = read_overrides(saved)
+    missing = list(missing_plugins({"plugins": _plugins_of(Path(directory))}))
+    if missing:
+        raise UserError(f"{key}={directory}: {missing[0]}")
+    return [text for text in texts if _key(text) not in ("resume", "objective", "fail_fast", "plugins")]
+
+
+def remembered_config_dir(directory: str) -> str | None:
+    """The folder of ``--config-dir`` that a run was started with, where it is still there."""
+    try:
+        content = yaml.safe_load((Path(directory) / ".hydra" / "hydra.yaml").read_bytes())
+        sources = content["hydra"]["runtime"]["config_sources"]
+        found = [str(source["path"]) for source in sources if source["provider"] == "command-line"]
+    except (OSError, ValueError, yaml.YAMLError, RecursionError, KeyError, TypeError):
+        return None
+    return found[0] if found and Path(found[0]).is_dir() else None
+
+
+def _plugins_of(directory: Path) -> Any:
+    """The names that the run's configuration has; none where it cannot be read."""
+    try:
+        return read_configuration(directory / ".hydra" / "config.yaml").get("plugins")
+    except UserError:
+        return None
 
 
 def _key(text: str) -> str:

@@ -47,6 +47,14 @@ class Layout:
 
 def layout(source: Any) -> Layout:
     """How a class of ``torchvision.datasets`` lays out its files."""
+    if hasattr(source, "classes_split_dict"):  # EMNIST, of which one part is used: unpacked files without checksums
+        folder = f"{source.__name__}/raw"
+        kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
+        names = [f"emnist-balanced-{part}-{kind}" for part in ("train", "test") for kind in kinds]
+        return Layout(folder, dict.fromkeys(names), {f"{folder}/gzip.zip": source.md5})
+    if hasattr(source, "split_list"):  # SVHN, as it is downloaded
+        packed = {name: checksum for _, name, checksum in (source.split_list[part] for part in ("train", "test"))}
+        return Layout(".", {**packed}, packed)
     if hasattr(source, "resources"):  # MNIST and its kin: a packed file for each, and a checksum of that alone
         folder = f"{source.__name__}/raw"
         files = dict.fromkeys(name.removesuffix(".gz") for name, _ in source.resources)

@@ -1,7 +1,7 @@
 """Data sets of labelled images, or points, as tensors in memory, with their splits; ``lipnet.data.sets`` loads each."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from lipnet.data.augment import crop_and_flip
+from lipnet.data.rows import Rows
 from lipnet.errors import UserError
-from lipnet.options.facts import image_facts
-from lipnet.options.images import AugmentedDataset, Dataset
+from lipnet.options.facts import inputs_and_outputs
+from lipnet.options.images import Dataset
 from lipnet.options.messages import show
 from lipnet.options.registry import is_image, load, taken
 from lipnet.randomness import stream
@@ -28,13 +29,16 @@ class Split:
         maximum: the stored value that stands for 1.
         indices: each example's number in its original split.
         augment: ``(images, generator) -> images``, applied to training batches.
+        box: of vectors in units of their own, stored as float32: the lowest corner and the side of the cube in which
+            they lie, where others have [0, 1].
     """
 
-    images: Tensor
+    images: Tensor | Rows
     labels: Tensor
     maximum: int
     indices: Tensor
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    box: tuple[Tensor, float] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,10 +48,12 @@ class Split:
         return self.labels.device
 
     def take(self, indices: Tensor) -> "Split":
-        return Split(self.images[indices], self.labels[indices], self.maximum, self.indices[indices], self.augment)
+        images = self.images.take(indices) if isinstance(self.images, Rows) else self.images[indices]
+        return replace(self, images=images, labels=self.labels[indices], indices=self.indices[indices])
 
     def to(self, device: torch.device) -> "Split":
-        return Split(self.images.to(device), self.labels.to(device), self.maximum, self.indices, self.augment)
+        box = None if self.box is None else (self.box[0].to(device), self.box[1])
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device), box=box)
 
     def pixels(self, rows: slice | Tensor = slice(None)) -> Tensor:
         """Images as float32 in [0, 1], each the float32 nearest to its stored value over ``maximum``."""
@@ -69,10 +75,14 @@ class Split:
         order = torch.randperm(len(self), generator=stream(seed, "epoch order", epoch)).to(self.images.device)
         for number, rows in enumerate(order.split(batch_size)):
             if number >= first:
-                images = self.pixels(rows)
-                if self.augment is not None:
-                    images = self.augment(images, stream(seed, "augmentation", epoch, number))
-                yield images, self.labels[rows]
+                yield self.training_batch(rows, stream(seed, "augmentation", epoch, number))
+
+    def training_batch(self, rows: Tensor, augmentation: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The examples of these rows, augmented, and their labels."""
+        images = self.pixels(rows)
+        if self.augment is not None:
+            images = self.augment(images, augmentation)
+        return images, self.labels[rows]
 
 
 @dataclass(frozen=True)
@@ -106,8 +116,8 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     _check_classes(train, config)
     augment = None
     if getattr(config, "augment", config.crop):
-        augment = partial(crop_and_flip, padding=config.crop, flips=isinstance(config, AugmentedDataset))
-    return Splits(Split(train.images, train.labels, train.maximum, train.indices, augment), validation, test)
+        augment = partial(crop_and_flip, padding=config.crop, flips=hasattr(config, "augment"))
+    return Splits(replace(train, augment=augment), validation, test)
 
 
 def load_files(config: Any, seed: int = 0) -> tuple[Split, Split]:
@@ -122,7 +132,7 @@ def load_files(config: Any, seed: int = 0) -> tuple[Split, Split]:
     make = load("dataset", config.name)
     train, test = make(config, **taken(make, seed=seed))
     for split, part in ((train, "training"), (test, "test")):
-        _check(split, config.name, part)
+        _check(split, config, part)
     return train, test
 
 
@@ -135,9 +145,11 @@ def _check_classes(train: Split, config: Dataset) -> None:
         )
 
 
-def _check(split: Split, name: str, part: str) -> None:
-    shape, classes = image_facts(name)
+def _check(split: Split, config: Any, part: str) -> None:
+    name, (shape, classes) = config.name, inputs_and_outputs(config)
     stored = torch.uint8 if is_image(shape) else torch.int32
+    if split.images.dtype == torch.float32 and split.maximum == 1:
+        stored = torch.float32  # what loads them has looked at their values
     if split.images.dtype != stored:
         raise UserError(
             f"dataset={name}: the {part} images are {split.images.dtype}, which can hold NaN or values beyond "
@@ -149,7 +161,9 @@ def _check(split: Split, name: str, part: str) -> None:
             f"dataset={name}: the {part} split holds {len(split.images)} images of {found} and {len(split.labels)} "
             f"labels where images of {shape}, one label each, belong; the files are damaged."
         )
-    if int(split.images.min()) < 0 or int(split.images.max()) > split.maximum:
+    if isinstance(split.images, Rows) or stored == torch.float32:
+        pass  # any of a byte's values is one; vectors have any
+    elif int(split.images.min()) < 0 or int(split.images.max()) > split.maximum:
         raise UserError(
             f"dataset={name}: the {part} images hold values from {int(split.images.min())} to "
             f"{int(split.images.max())}, not from 0 to {split.maximum}; the files are damaged."

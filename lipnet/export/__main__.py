@@ -18,14 +18,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lipnet.certify",
         description="Checks an exported network (task=export) against its certificate, from the weights alone: "
-        "hashes, layers, preprocessing, and the Lipschitz bound, recomputed. Exit code 0: it holds; 1: it does not.",
+        "hashes, layers, preprocessing, and the Lipschitz bound, recomputed. Exit code 0: it holds; 1: it does not. "
+        "Of a program of torch.export (.pt2) or an ONNX file it says what can be proved: exit code 1 if nothing.",
     )
     parser.add_argument("--version", action="version", version=version())
-    parser.add_argument("file", type=_path, metavar="FILE", help="certificate.json, or the directory that holds it")
+    parser.add_argument(
+        "file",
+        type=_path,
+        metavar="FILE",
+        help="certificate.json, or the directory that holds it; a .pt2 or .onnx file",
+    )
     try:
         path = parser.parse_args(arguments).file
     except SystemExit as stop:  # argparse leaves with 2; a user's mistake is 1 here
         return 1 if stop.code else 0
+    if path.suffix in (".pt2", ".onnx"):
+        return _judge(path)
     from lipnet.export import verify
 
     try:
@@ -46,6 +54,27 @@ def main(arguments: list[str] | None = None) -> int:
     if verified.assured:
         print("  assured: float32 answers are those of float64, by constants not below what the weights prove")
     print(f"  unchanged: {', '.join(verified.files)}")
+    return 0
+
+
+def _judge(path: Path) -> int:
+    """Prints what is proved of a network in a file of another program."""
+    from lipnet.export.judging import judge
+
+    try:
+        judged = judge(path)
+    except UserError as error:
+        print(f"nothing is proved: {error}", file=sys.stderr)
+        return 1
+    rows = [("node", "what", "its bound", "up to it")]
+    rows += [(name, kind, f"{own:.9f}", f"{whole:.9f}") for name, kind, own, whole in judged.nodes]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, kind, own, whole in rows:
+        print(f"  {name:<{widths[0]}}  {kind:<{widths[1]}}  {own:>{widths[2]}}  {whole:>{widths[3]}}")
+    print(f"{path}: L2 Lipschitz constant at most {judged.bound!r} on inputs of shape {judged.shape}")
+    for arithmetic, rounding in judged.rounding.items():
+        slope, offset = rounding.error.slope, float(rounding.error.offset)
+        print(f"  in {arithmetic}, outputs are off by at most {slope:.3g} |x| + {offset:.3g}")
     return 0
 
 

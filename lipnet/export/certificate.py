@@ -15,9 +15,9 @@ from lipnet.certify.walk import walk
 from lipnet.export.parts import rebuild
 
 FORMAT = 1
-WEIGHTS, CERTIFICATE = "weights.pt", "certificate.json"
+WEIGHTS, SAFETENSORS, CERTIFICATE = "weights.pt", "weights.safetensors", "certificate.json"
 _ASSURED = "assured."  # before the names of constants in the file of weights
-FILES = (WEIGHTS, "network.py", "network.onnx")  # those that a certificate may speak of
+FILES = (WEIGHTS, SAFETENSORS, "network.py", "network.onnx")  # those that a certificate may speak of
 
 
 def certify_export(directory: Path, layers: list[dict[str, Any]], state: dict[str, Tensor], shape: Shape) -> dict:

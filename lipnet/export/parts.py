@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lipnet.certify.faithful import unfaithful
 from lipnet.certify.walk import named_layers
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.export.activations import activation_names, activation_part
 from lipnet.export.part import Part
 from lipnet.layers.activations.spline import FixedSpline, PlainSpline
@@ -289,7 +289,7 @@ def rebuild(layers: Sequence[Any], state: Mapping[str, Tensor]) -> nn.Sequential
     try:
         network.load_state_dict(rest, assign=True)
     except RuntimeError as error:
-        raise UserError(f"the weights do not fit the layers ({' '.join(str(error).split())[:300]}).") from None
+        raise UserError(f"the weights do not fit the layers ({reason_of(error, 300)}).") from None
     for name, part in named_layers(network):
         problem = part.problem() if isinstance(part, ChannelShuffle) else None
         if problem is not None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lipnet.certify.assured import assured_constants
 from lipnet.certify.bound import Shape, lipschitz_bound
 from lipnet.certify.probe import MISFITS
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.export.certificate import (
     CERTIFICATE,
     FILES,
@@ -131,7 +131,7 @@ def _read_weights(path: Path, problems: list[str]) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error)
         raise UserError(*problems, f"{path}: not a readable file of weights ({reason}).") from None
     try:
         check_weights(state, str(path))
@@ -161,7 +161,7 @@ def _recompute(
         shape = tuple(list_of(whole(1, at_most=2**20), at_least=1)(certificate["input"].get("shape")))
         bound, bounds, outputs = lipschitz_bound(network, shape), layer_bounds(network, shape), probe(network, shape)
     except MISFITS as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = reason_of(error, 300)
         raise UserError(f"the layers do not fit each other or the input ({reason}).") from None
     if not bound <= claimed * (1 + _BOUND_TOLERANCE):
         problems.append(f"lipschitz_upper_bound: {claimed} is claimed, {bound} is what the weights prove.")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.layers.cached import Build, CachedWeight, Prepare
+from lipnet.layers.given import given_weight
 from lipnet.layers.orthogonal import OrthogonalizationError
 from lipnet.layers.sizes import (
     LOW_PRECISION,
@@ -62,6 +63,9 @@ class Constrained(nn.Module):
         raise NotImplementedError
 
     def _read(self, cache: CachedWeight, build: Build, prepare: Prepare | None, public: bool) -> Tensor:
+        given = given_weight(self)
+        if given is not None:
+            return given
         parameters = self.free_parameters()
         if parameters[0].is_meta:
             values = sum(parameter.sum() for parameter in parameters)  # so that a backward pass reaches them all

@@ -1,5 +1,7 @@
 """Cross-entropy of logits from which a margin has been taken."""
 
+import math
+
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,3 +21,8 @@ def offset_cross_entropy(logits: Tensor, labels: Tensor, offset: float, temperat
     """
     shifted = logits - offset * functional.one_hot(labels, logits.shape[1]).to(logits.dtype)
     return functional.cross_entropy(shifted / temperature, labels, reduction="none")
+
+
+def slope(option: CrossEntropy, classes: int) -> float:
+    """Probabilities less the one-hot label, over the temperature: at most ``sqrt(2)`` over it, whatever ``classes``."""
+    return math.sqrt(2) / option.temperature

@@ -4,31 +4,35 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from lipnet.errors import UserError
 from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
 from lipnet.options.layers import Spline
 from lipnet.options.messages import option_name, show
-from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, ShuffleNet
+from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, OwnModule, ShuffleNet
+from lipnet.options.online import check_online, check_stream_choices
 from lipnet.options.pairs import Estimate, GanPair, Pair
 from lipnet.options.posteriors import Classification, check_bayes, check_problem_choices
+from lipnet.options.private import check_private
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
-from lipnet.options.tasks import PACKAGES, Export
+from lipnet.options.streams import Stream
+from lipnet.options.tasks import PACKAGES, Export, Private
 
 
-def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None) -> Iterator[str]:
+def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None, model: Any = None) -> Iterator[str]:
     """Labelled images are classified, distributions are told apart: task, data set and loss must agree on which.
 
     Args:
         run: the directory of the finished run that a task reads; such a task takes what the run was trained with.
     """
-    mismatch = list(check_problem_choices(task, dataset, loss))
+    mismatch = list(check_problem_choices(task, dataset, loss)) or list(check_stream_choices(task, dataset, loss))
     if dataset not in GROUPS["dataset"] or mismatch:
         yield from mismatch
         return
     data = GROUPS["dataset"][dataset].data
     wanted = GROUPS["task"][task].data if task in GROUPS["task"] else ""
-    learned = trainer(task, run)
+    learned = trainer(task, run, model, dataset)
     losses = learned.losses if learned is not None else ()
     if data == "pair" and wanted == "images":
         others = f"dataset={', '.join(image_sets() if losses else names_for('dataset', 'images'))}"
@@ -67,7 +71,7 @@ def unread_keys(config: Any) -> dict[str, str]:
     """Keys (or groups of them) that a run of this configuration would not read, each with the reason."""
     task, dataset, model = (option_name(config.get(group)) for group in ("task", "dataset", "model"))
     unread = dict.fromkeys(unread_groups(model), f"model={model} does not read it")
-    learned = trainer(task, config.get("run"))
+    learned = trainer(task, config.get("run"), model, dataset)
     if learned is None:  # the checks say what is wrong with the task, or the run that it reads
         return unread
     unread |= dict.fromkeys(learned.unread, f"task={learned.name} does not read it")
@@ -85,7 +89,10 @@ def _only(readers: list[Option], dataset: Any) -> str:
     reason = f"only task={names} {'reads' if len(readers) == 1 else 'read'} it"
     if any(is_for(option.data, dataset) for option in readers):
         return reason
-    kinds = {"pair": "is a pair of distributions", "problem": "has constraints", "images": "holds labelled images"}
+    kinds = {
+        "pair": "is a pair of distributions", "stream": "is a stream", "problem": "has constraints",
+        "images": "holds labelled images",
+    }  # fmt: skip
     data = next((data for data in kinds if is_for(data, dataset)), "images")
     return f"{reason}, and dataset={dataset} {kinds[data]}"
 
@@ -97,14 +104,15 @@ def check_between_keys(config: Any) -> Iterator[str]:
             f"debug=overfit: needs labels, and dataset={config.dataset.name} is a pair of distributions; "
             "use debug=fast."
         )
-    learned = None if config.task is None else trainer(config.task.name, config.run)
+    names = [None if option is None else option.name for option in (config.model, config.dataset)]
+    learned = None if config.task is None else trainer(config.task.name, config.run, *names)
     if config.task is not None:
         yield from _check_task(config, learned)
         yield from check_bayes(config, learned)
+        yield from check_online(config, learned)
     if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
         yield _no_gan(config.dataset.run)
-    elif config.dataset is not None:
-        shape, _ = inputs_and_outputs(config.dataset)
+    elif config.dataset is not None and (shape := _shape(config.dataset)) is not None:
         if isinstance(config.dataset, Dataset):
             yield from _check_normalisation(config.dataset, shape[0])
             if not is_image(shape):
@@ -127,6 +135,16 @@ def check_between_keys(config: Any) -> Iterator[str]:
         yield from _check_shuffle_of_units(config.model, config.shuffle)
 
 
+def _shape(dataset: Any) -> tuple[int, ...] | None:
+    """Of a network's inputs; ``None`` of a stream, and where data cannot be used, or are not there any more."""
+    if isinstance(dataset, Stream):
+        return None
+    try:
+        return inputs_and_outputs(dataset)[0]
+    except UserError:
+        return None
+
+
 def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
     """Whether the task has the run that it reads, and the network and the outputs that it needs.
 
@@ -134,7 +152,8 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
         learned: the task that trains the network, or has trained it.
     """
     task, readers = config.task.name, run_readers()
-    if task in readers and not config.run:
+    elsewhere = task == "evaluate" and isinstance(config.model, OwnModule) and config.model.weights is not None
+    if task in readers and not config.run and not elsewhere:
         yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
     if task in readers and config.resume:
         yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."
@@ -148,9 +167,14 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
             yield f"task.assured=true: a network of task={learned.name} predicts no class; leave it out."
         elif isinstance(config.model, ShuffleNet):
             yield "task.assured=true: of model=shufflenet nothing is proved that settles a prediction; leave it out."
+    if isinstance(config.model, OwnModule) and ":" not in (config.model.build or ""):
+        given = show(config.model.build)
+        yield f"model.build={given}: model=module needs the function that returns the network, as my_module:build."
     if isinstance(config.model, GanCritic) and learned is not None and learned.name != "gan":
         yield "model=gan_critic: has no Lipschitz constant that could be proved; only task=gan trains it."
-    if isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":
+    if isinstance(config.task, Private):
+        yield from check_private(config)
+    elif isinstance(config.model, ShuffleNet) and learned is not None and learned.name != "robustness":
         yield "model=shufflenet: nothing bounds such a critic; only task=robustness trains it."
 
 
@@ -200,7 +224,7 @@ def _check_doublings(key: str, channels: list[int], shape: tuple[int, ...]) -> I
 
 def _check_normalisation(dataset: Dataset, channels: int) -> Iterator[str]:
     for key in ("mean", "std"):
-        count = len(getattr(dataset, key))
+        count = len(getattr(dataset, key) or [0] * channels)  # null: found
         if count != channels:
             yield f"dataset.{key} has {count} entries: {dataset.name} has {channels} channels, one entry each."
 
@@ -224,7 +248,7 @@ def _check_pair(pair: Pair, estimate: Estimate) -> Iterator[str]:
             )
     # Below this number the range term of the empirical Bernstein bound alone exceeds the range.
     least = 2 + math.floor(7 * math.log(4 / (1 - estimate.confidence)) / 3)
-    if pair.evaluation_samples < least:
+    if pair.evaluation_samples is not None and pair.evaluation_samples < least:  # else found
         yield (
             f"dataset.evaluation_samples={pair.evaluation_samples}: too few to prove anything with "
             f"estimate.confidence={estimate.confidence}; use at least {least}."

@@ -5,7 +5,7 @@ import difflib
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -30,9 +30,17 @@ class Check:
             raise ValueError(f"{error}must be {self.wanted}") from None
 
 
-def checked(check: Check) -> Any:
-    """A dataclass field whose value goes through ``check``."""
-    return dataclasses.field(metadata={"check": check})
+def checked(check: Check, default: Any = dataclasses.MISSING, found: bool = False) -> Any:
+    """A dataclass field whose value goes through ``check``.
+
+    Args:
+        default: of a key of a plugin's option; those of lipnet's own have theirs in ``conf/``.
+        found: where it is null, a run finds it from its data and records it.
+    """
+    metadata = {"check": check, "found": found}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def number(
@@ -111,6 +119,17 @@ def one_of(*options: str) -> Check:
     return Check(f"one of {', '.join(options)}", convert)
 
 
+def either(*numbers: int) -> Check:
+    """One of a few whole numbers."""
+
+    def convert(value: Any) -> int:
+        if isinstance(value, bool) or value not in numbers:
+            raise ValueError
+        return int(value)
+
+    return Check(" or ".join(map(str, numbers)), convert)
+
+
 def registered(wanted: str, names: Callable[[], Sequence[str]]) -> Check:
     """One of the names that there are when it is checked: others may be registered after the check was made."""
 
@@ -125,8 +144,8 @@ def registered(wanted: str, names: Callable[[], Sequence[str]]) -> Check:
     return Check(wanted, convert)
 
 
-def some_of(*options: str) -> Check:
-    """A list of different texts among a few; it may be empty."""
+def some_of(options: Collection[str]) -> Check:
+    """A list of different texts among these, such as the keys of a table, as they are when it is checked; or empty."""
 
     def convert(value: Any) -> list[str]:
         if not isinstance(value, Sequence) or isinstance(value, str) or len(set(map(str, value))) < len(value):

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from lipnet.options import checks
-from lipnet.options.checks import boolean, checked, one_of, optional, path, radii_or_none, text, whole
+from lipnet.options.checks import boolean, checked, list_of, one_of, optional, path, radii_or_none, text, whole
+from lipnet.options.diagnostics import Diagnostics
 from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
 from lipnet.options.option import Named, of_kind
 from lipnet.options.pairs import Estimate, Pair
 from lipnet.options.posteriors import Problem, Proof
+from lipnet.options.streams import Stream
 from lipnet.options.tasks import Attack
 from lipnet.options.training import Optimizer
 
@@ -26,12 +28,13 @@ class Config:
     optimizer: Optimizer
     scheduler: Named
     inference: Named
-    dataset: Dataset | Pair | Problem
+    dataset: Dataset | Pair | Problem | Stream
     task: Named
     attack: Attack
     estimate: Estimate
     generator: Generator
     proof: Proof
+    diagnostics: Diagnostics
     seed: int = checked(checks.seed(bits=64))
     epochs: int = checked(whole(1))
     batch_size: int = checked(whole(1))
@@ -51,6 +54,7 @@ class Config:
     rerun: str | None = checked(optional(path))
     objective: str | None = checked(optional(text))
     fail_fast: bool = checked(boolean)
+    plugins: list[str] = checked(list_of(text))
 
     @property
     def images(self) -> Dataset:
@@ -66,6 +70,11 @@ class Config:
     def problem(self) -> Problem:
         """The data set, of a run that the checks allow one with constraints alone."""
         return of_kind(self.dataset, Problem)
+
+    @property
+    def stream(self) -> Stream:
+        """The data set, of a run that the checks allow a stream alone."""
+        return of_kind(self.dataset, Stream)
 
     @property
     def bars_hidden(self) -> bool | None:

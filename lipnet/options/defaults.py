@@ -1,5 +1,6 @@
 """What ``conf/`` says of keys that a configuration lacks, as one from before a key existed. Imports no torch."""
 
+import dataclasses
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from omegaconf import OmegaConf
 
 from lipnet.options.folder import config_dir
 from lipnet.options.parse import NODES
-from lipnet.options.registry import GROUPS
+from lipnet.options.registry import GROUPS, Option
 
 _INTERPOLATION = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)(?:,(\w+))?\}")
 
@@ -27,12 +28,38 @@ def _defaults_of(key: str, group: Mapping[str, Any]) -> dict[str, Any]:
     if key in NODES:
         return _keys("config.yaml")[key]
     name = group.get("name")
-    known = isinstance(name, str) and name in GROUPS.get(key, {})
-    return _keys(f"{key}/{name}.yaml") if known else {}
+    options = GROUPS.get(key, {})
+    return _without_choices(content_of(options[name])) if isinstance(name, str) and name in options else {}
+
+
+def content_of(option: Option) -> dict[str, Any]:
+    """What the file of an option says; of a plugin's, what its registration says in place of a file.
+
+    Raises:
+        OSError, ValueError, yaml.YAMLError: a plugin's own file cannot be read.
+    """
+    if not option.plugin:
+        return _content(f"{option.group}/{option.name}.yaml")
+    content = content_of(GROUPS[option.group][option.like]) if option.like else {}
+    fields = {field.name: field for field in dataclasses.fields(option.keys)}
+    content = {key: value for key, value in content.items() if key in fields or key == "defaults"}
+    for name, field in fields.items():
+        if field.default is not dataclasses.MISSING:
+            content[name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            content[name] = field.default_factory()
+    if option.file:
+        own: Any = OmegaConf.to_container(OmegaConf.load(option.file))
+        content |= own
+    return content | {"name": option.name}
 
 
 def _keys(file: str) -> dict[str, Any]:
-    return {key: value for key, value in _content(file).items() if key not in ("defaults", "hydra")}
+    return _without_choices(_content(file))
+
+
+def _without_choices(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in ("defaults", "hydra")}
 
 
 def _options() -> dict[str, str]:

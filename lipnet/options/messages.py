@@ -7,6 +7,8 @@ from typing import Any
 
 from lipnet.options.registry import GROUPS
 
+_SLIP = 0.85  # of a name with a letter too many, too few or wrong
+
 
 def option_name(raw: Any) -> Any:
     """An option\'s name, if the value of its group has one."""
@@ -26,7 +28,7 @@ def show(value: Any) -> str:
 def unknown_option(group: str, given: str, options: Iterable[str]) -> str:
     """The message for ``group=given``, with the nearest option."""
     options = list(options)
-    return f"{group}={given}: no such option;{_nearest(given, options)} {group} takes {', '.join(options)}."
+    return f"{group}={given}: no such option;{nearest(given, options)} {group} takes {', '.join(options)}."
 
 
 def unknown_key(given: str, known: Iterable[str]) -> str:
@@ -36,14 +38,17 @@ def unknown_key(given: str, known: Iterable[str]) -> str:
     beside = [key for key in known if key.rpartition(".")[0] == group]
     elsewhere = [key for key in known if key.rpartition(".")[2] == name]
     others = list(_options_with(name, group))
-    if elsewhere:
+    slip = difflib.get_close_matches(name, [key.rpartition(".")[2] for key in beside], n=1, cutoff=_SLIP)
+    if group and slip:  # likelier than another group's key that happens to be called so
+        hint = f" did you mean {group}.{slip[0]}?"
+    elif elsewhere:
         hint = f" did you mean {elsewhere[0]}?"
     elif others:
         hint = f" {others[0]} has {others[0].partition('=')[0]}.{name}."
     else:
         names = [key.rpartition(".")[2] for key in beside] if group else beside
         cutoff = 0.5 if group else 0.55  # among many names, one is near by chance
-        hint = _nearest(name, names, f"{group}." if group else "", cutoff) if beside else _nearest(given, known)
+        hint = nearest(name, names, f"{group}." if group else "", cutoff) if beside else nearest(given, known)
     listed = f" Keys there: {', '.join(beside)}." if beside else ""
     return f"{given}: no such key, nothing would read it;{hint}{listed}"
 
@@ -57,6 +62,7 @@ def _options_with(name: str, group: str) -> Iterator[str]:
                 yield f"{other}={option.name}"
 
 
-def _nearest(given: str, names: list[str], prefix: str = "", cutoff: float = 0.5) -> str:
+def nearest(given: str, names: list[str], prefix: str = "", cutoff: float = 0.5) -> str:
+    """A hint at the name that was meant."""
     close = difflib.get_close_matches(given, names, n=1, cutoff=cutoff)
     return f" did you mean {prefix}{close[0]}?" if close else " see --help for the names."

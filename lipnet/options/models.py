@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lipnet.options.checks import checked, list_of, number, one_of, whole
+from lipnet.options.checks import checked, list_of, number, one_of, optional, path, text, whole
 from lipnet.options.option import Named
 from lipnet.options.registry import register
 
@@ -62,6 +62,33 @@ class ConesModel(Named):
 
 
 @dataclass(frozen=True)
+class OwnModule(Named):
+    """A network of the user's own code: ``build`` is a function, as ``module:name``."""
+
+    build: str | None = checked(optional(text))
+    weights: str | None = checked(optional(path))
+
+    @property
+    def module(self) -> str:
+        """The module that ``build`` names."""
+        return (self.build or "").partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Experts(Named):
+    """A network for each memory and each Lipschitz constant: of ``task=online`` only."""
+
+    memories: list[int] = checked(list_of(whole(1), at_least=1))
+    budgets: list[float] = checked(list_of(number(above=0), at_least=1))
+    hidden: list[int] = checked(list_of(whole(1)))
+
+    @property
+    def names(self) -> list[str]:
+        """Of each expert, memories first: ``k2_L0.5``."""
+        return [f"k{memory}_L{budget:g}" for memory in self.memories for budget in self.budgets]
+
+
+@dataclass(frozen=True)
 class Generator:
     latent: int = checked(whole(1))
     hidden: list[int] = checked(list_of(whole(1)))
@@ -78,3 +105,5 @@ register("model", "critic", Critic, "lipnet.models.conv_net:conv_net", reads=_OF
 register("model", "cones", ConesModel, "lipnet.models.cones:cones")
 register("model", "gan_critic", GanCritic, "lipnet.models.gan:gan_critic")
 register("model", "shufflenet", ShuffleNet, "lipnet.models.shufflenet:shufflenet", reads=("shuffle",))
+register("model", "module", OwnModule, "lipnet.models.own:own_network")
+register("model", "experts", Experts, "lipnet.models.experts:experts", reads=("linear", "activation"))

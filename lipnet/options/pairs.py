@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lipnet.options import checks
-from lipnet.options.checks import boolean, checked, list_of, number, optional, path, registered, whole
+from lipnet.options.checks import boolean, checked, either, list_of, number, optional, path, registered, text, whole
 from lipnet.options.option import Named
 from lipnet.options.registry import image_sets, register
 
@@ -101,6 +101,29 @@ class GanPair(Pair):
 
 
 @dataclass(frozen=True)
+class Samples(Pair):
+    """Two sets of the user's own; what is null is found from them."""
+
+    first: str | None = checked(optional(path))
+    second: str | None = checked(optional(path))
+    image_size: int | None = checked(optional(whole(1, at_most=4096)))
+    channels: int = checked(either(1, 3))
+    training: float = checked(number(above=0, below=1))
+    selection: float = checked(number(above=0, below=1))
+    cache: str = checked(path)
+    selection_samples: int | None = checked(optional(whole(2)), found=True)  # type: ignore[assignment]
+    evaluation_samples: int | None = checked(optional(whole(2)), found=True)  # type: ignore[assignment]
+    shape: list[int] | None = checked(optional(list_of(whole(1), at_least=1)), found=True)
+    content: str | None = checked(optional(text), found=True)
+
+    @property
+    def shape_and_classes(self) -> tuple[tuple[int, ...], int]:
+        """Of sets whose keys are found: a critic has one output."""
+        assert self.shape is not None
+        return tuple(self.shape), 1
+
+
+@dataclass(frozen=True)
 class Estimate:
     confidence: float = checked(number(at_least=0.5, below=1))
     transport_samples: int = checked(whole(1, at_most=10_000))
@@ -124,3 +147,6 @@ _register("two_images", TwoImages, "finite")
 _register("minfunnel", MinFunnel, "rays")
 _register("two_classes", TwoClasses, "finite")
 _register("gan", GanPair, "gan")
+register(
+    "dataset", "samples", Samples, "lipnet.data.pairs.own:samples", data="pair", found="lipnet.data.own.samples:found"
+)

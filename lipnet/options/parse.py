@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lipnet.errors import UserError
 from lipnet.options.between import check_between_keys, check_choices
 from lipnet.options.config import Config
+from lipnet.options.diagnostics import Diagnostics
 from lipnet.options.images import Dataset
 from lipnet.options.messages import option_name, show, unknown_key, unknown_option
 from lipnet.options.models import Generator
@@ -23,7 +24,9 @@ from lipnet.options.registry import GROUPS
 from lipnet.options.tasks import Attack
 
 # Groups of keys without options.
-NODES: dict[str, type] = {"attack": Attack, "estimate": Estimate, "generator": Generator, "proof": Proof}
+NODES: dict[str, type] = {
+    "attack": Attack, "estimate": Estimate, "generator": Generator, "proof": Proof, "diagnostics": Diagnostics,
+}  # fmt: skip
 
 
 def parse(config: DictConfig | Mapping[str, Any]) -> Config:
@@ -42,8 +45,9 @@ def parse(config: DictConfig | Mapping[str, Any]) -> Config:
 def examine(config: DictConfig | Mapping[str, Any]) -> tuple[Config | None, list[str]]:
     """The checked configuration, or ``None`` with all its problems."""
     unresolved: Any = OmegaConf.to_container(config) if isinstance(config, DictConfig) else config
-    task, dataset, loss = (option_name(unresolved.get(group)) for group in ("task", "dataset", "loss"))
-    problems = list(check_choices(task, dataset, loss, unresolved.get("run")))
+    chosen = (option_name(unresolved.get(group)) for group in ("task", "dataset", "loss", "model"))
+    task, dataset, loss, model = chosen
+    problems = list(check_choices(task, dataset, loss, unresolved.get("run"), model))
     try:
         raw: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     except OmegaConfBaseException as error:  # a loss asks the wrong kind of data set for a key: said already

@@ -2,11 +2,22 @@
 
 from lipnet.options.registry import GROUPS
 
-_OF_COMMANDS = ("task", "run", "device", "threads", "progress", "bell")
-_OF_DATA = ("dataset.root", "dataset.download", "dataset.limit_test")
+_OF_COMMANDS = ("task", "run", "plugins", "device", "threads", "progress", "bell")
+_OF_DATA = (
+    "dataset.root", "dataset.file", "dataset.labels", "dataset.content", "dataset.cache", "dataset.download",
+    "dataset.limit_test",
+)  # fmt: skip
 _OF_SWEEPS = ("objective", "fail_fast")
 # Of an evaluation's keys, those that a run keeps when it is continued: what chooses its data and its best epoch.
-_NOT_ON_RESUME = ("task", "run", "eval_radii", "dataset.limit_test", "dataset.evaluation_samples", *_OF_SWEEPS)
+_NOT_ON_RESUME = (
+    "task",
+    "run",
+    "eval_radii",
+    "dataset.content",
+    "dataset.limit_test",
+    "dataset.evaluation_samples",
+    *_OF_SWEEPS,
+)
 
 
 def evaluation_keys() -> tuple[str, ...]:

@@ -3,10 +3,13 @@
 ``--help``, the checks, the builders, the tables and the documentation ask this registry; nothing else lists options.
 """
 
+import contextlib
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from lipnet.options.option import Named
@@ -17,51 +20,70 @@ class Option:
     """One option of a group.
 
     Attributes:
-        keys: a dataclass of checked keys; their defaults are in ``conf/GROUP/NAME.yaml``.
-        code: what it stands for, as ``module:name``, imported when it is used. What is called, by group:
+        keys: a dataclass of checked keys; their defaults are in ``conf/GROUP/NAME.yaml``, those of a plugin's option in
+            its fields.
+        code: what it stands for, as ``module:name``, imported when it is used, or itself. What is called, by group:
             conv, linear: ``(channels or features of the layer, **keys) -> layer``; a convolution that is made for
             images of one size has an argument ``image_size``. activation: ``(**keys) -> layer``; one that learns of
             each channel has an argument ``channels``.
             shuffle: ``(channels, groups of the convolution after it, generator, **keys) -> layer``.
             model: ``(config, input shape, outputs) -> list of modules``.
-            loss: ``(option, margin) -> ((logits, labels) -> losses)``. optimizer: ``(parameters, **keys)``.
+            loss: ``(option, margin) -> ((logits, labels) -> losses)``, of a stream
+            ``option -> ((predictions, outcomes) -> losses)``. optimizer: ``(parameters, **keys)``.
             scheduler: ``(option, peak, steps, steps per epoch) -> (step -> rate)``.
-            dataset: ``option -> (training split, test split)``, or for a pair ``option -> Pair``; a set whose training
+            dataset: ``option -> (training split, test split)``, for a pair ``option -> Pair``, and for
+            a stream ``(option, goal, seed) -> Source``; a set whose training
             examples the run draws has an argument ``seed``.
             inference: ``(option, log density, seed, name of the posterior) -> Sampler``.
             task: of one that trains, ``session -> Learner``; of one that reads a finished run, ``session -> results``.
         reads: of a model, the groups whose options it is built of; of a task, the keys and groups of keys that it alone
             or a few tasks read.
-        data: ``images``, ``pair`` or ``problem``: what a data set is, and what a task or a loss is for; empty: any.
+        data: ``images``, ``pair``, ``problem`` or ``stream``: what a data set is, and what a task or a loss is for;
+            empty: any.
         losses: of a task, the losses that it trains with; empty: any.
+        slope: of a loss of logits, ``(option, classes) -> bound on the norm of its gradient``, as ``code``.
         groups: of an activation, how many channels it takes together; ``None``: all of them.
         shape, classes: of labelled images, ``(channels, height, width)``, or of labelled points ``(dimensions,)``; and
             the number of classes.
+        found: of data of the user's, as ``code``: what its keys that are null are, ``option -> {key: value}``; it
+            imports no torch. The option itself says then by ``shape_and_classes`` what is registered of others.
         shared: of a task, whether several processes can share a run.
         network: of a task that trains, ``(config, input shape, outputs) -> network``, as ``code``.
         numbers: of a task, ``config -> Numbers``: those that ``results.json`` of such a run may hold, as ``code``; it
             imports no torch.
         evaluation: of a task that trains, the keys that ``task=evaluate`` may change of its runs, beside those of any.
         changes: of a task that reads a finished run, the keys that it may change of it; ``None``: it trains.
+        by_rounds: of a task that trains, whether it does so itself, round by round, with no epochs and no network to
+            evaluate again: its code is ``session -> results``.
         unread: of a task, the keys that others read and it does not.
+        like: of a plugin's option, the option of its group that has the defaults of keys without one of their own, and
+            chooses in other groups what this one chooses too.
+        file: of a plugin's option, a YAML file of its defaults, as those in ``conf/``.
+        plugin: the module that registered it; empty: lipnet.
     """
 
     group: str
     name: str
     keys: type = Named
-    code: str = ""
+    code: str | Callable[..., Any] = ""
     reads: tuple[str, ...] = ()
     data: str = ""
     losses: tuple[str, ...] = ()
+    slope: str = ""
     groups: Callable[[Any], int | None] | None = None
     shape: tuple[int, ...] | None = None
     classes: int = 1
+    found: str | Callable[..., Any] = ""
     shared: bool = False
     network: str = "lipnet.models:build_model"
     numbers: str = ""
     evaluation: tuple[str, ...] = ()
     changes: Callable[[], tuple[str, ...]] | None = None
+    by_rounds: bool = False
     unread: tuple[str, ...] = ()
+    like: str = ""
+    file: str | Path = ""
+    plugin: str = ""
 
     @property
     def trains(self) -> bool:
@@ -73,8 +95,10 @@ class Option:
         return load_code(self.code)
 
 
-def load_code(code: str) -> Any:
-    """What ``module:name`` stands for."""
+def load_code(code: str | Callable[..., Any]) -> Any:
+    """What ``module:name`` stands for; anything else is it already."""
+    if not isinstance(code, str):
+        return code
     module, _, name = code.partition(":")
     return getattr(import_module(module), name)
 
@@ -87,7 +111,7 @@ GROUPS: dict[str, dict[str, Option]] = {
 }  # fmt: skip
 
 
-def register(group: str, name: str, keys: type = Named, code: str = "", **facts: Any) -> None:
+def register(group: str, name: str, keys: type = Named, code: str | Callable[..., Any] = "", **facts: Any) -> None:
     """Adds an option; ``facts`` are further attributes of ``Option``.
 
     Raises:
@@ -96,8 +120,29 @@ def register(group: str, name: str, keys: type = Named, code: str = "", **facts:
     if group not in GROUPS:
         raise ValueError(f"no group {group!r}: options belong to {', '.join(GROUPS)}")
     if name in GROUPS[group]:
-        raise ValueError(f"{group}={name} is registered already ({GROUPS[group][name].code})")
-    GROUPS[group][name] = Option(group, name, keys, code, **facts)
+        raise ValueError(f"{group}={name} is registered already, by {GROUPS[group][name].plugin or 'lipnet'}")
+    plugin = registered_by(sys._getframe(1).f_globals.get("__name__", ""))
+    GROUPS[group][name] = Option(group, name, keys, code, plugin=plugin, **facts)
+
+
+_loading: list[str] = []  # the plugin that is being imported, within another one perhaps
+
+
+@contextlib.contextmanager
+def loading(plugin: str) -> Iterator[None]:
+    """What is registered meanwhile belongs to this plugin, whichever of its modules does it."""
+    _loading.append(plugin)
+    try:
+        yield
+    finally:
+        _loading.pop()
+
+
+def registered_by(module: str) -> str:
+    """The plugin that a module registers for; empty of lipnet itself."""
+    if module.partition(".")[0] == "lipnet":
+        return ""
+    return _loading[0] if _loading else module
 
 
 def load(group: str, name: str) -> Any:

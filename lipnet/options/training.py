@@ -19,6 +19,11 @@ class CrossEntropy(Named):
 
 
 @dataclass(frozen=True)
+class Pinball(Named):
+    quantile: float = checked(number(above=0, below=1))
+
+
+@dataclass(frozen=True)
 class Optimizer(Named):
     lr: float = checked(number(above=0, at_most=100))
     weight_decay: float = checked(number(at_least=0))
@@ -62,10 +67,16 @@ class Exponential(Named):
     gamma: float = checked(number(above=0, at_most=1))
 
 
-register("loss", "margin", Margin, "lipnet.losses.margin:margin", data="images")
-register("loss", "cross_entropy", CrossEntropy, "lipnet.losses.cross_entropy:cross_entropy", data="images")
+register("loss", "margin", Margin, "lipnet.losses.margin:margin", data="images", slope="lipnet.losses.margin:slope")
+register(
+    "loss", "cross_entropy", CrossEntropy, "lipnet.losses.cross_entropy:cross_entropy", data="images",
+    slope="lipnet.losses.cross_entropy:slope",
+)  # fmt: skip
 register("loss", "kantorovich", data="pair")  # the critic's own: what a task that compares distributions descends
 register("loss", "likelihood", data="problem")  # of numbers a Gaussian, of classes the softmax: what a posterior is of
+register("loss", "squared", code="lipnet.losses.regression:squared", data="stream")
+register("loss", "absolute", code="lipnet.losses.regression:absolute", data="stream")
+register("loss", "pinball", Pinball, "lipnet.losses.regression:pinball", data="stream")
 
 register("optimizer", "adam", Adam, "lipnet.training.schedules:adam")
 register("optimizer", "adamw", AdamW, "lipnet.training.schedules:adamw")

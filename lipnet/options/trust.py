@@ -14,7 +14,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 
 _RESOLVER = re.compile(r"\$\{\s*([^}\s:]+)\s*:")
 _RESOLVERS = ("oc.select", "hydra", "now")  # of the configuration itself, of the run's own name and date
@@ -35,7 +35,7 @@ def read_overrides(path: Path) -> list[str]:
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
     except _UNREADABLE as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)}).") from None
+        raise UserError(f"{path}: cannot be read ({reason_of(error)}).") from None
     texts = [] if content == {} else content  # an empty file
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise UserError(f"{path}: not a list of overrides, such as [epochs=3, model=fc].")
@@ -54,7 +54,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
     except _UNREADABLE as error:
-        raise UserError(f"{path}: cannot be read ({_first_line(error)}).") from None
+        raise UserError(f"{path}: cannot be read ({reason_of(error)}).") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a table of keys.")
     texts = [text for text in _leaves(content) if text != _DATA_FOLDER]
@@ -80,7 +80,7 @@ def check_folder(folder: Path) -> Iterator[str]:
         try:
             content = OmegaConf.to_container(OmegaConf.load(path))
         except _UNREADABLE as error:
-            yield f"{path}: cannot be read ({_first_line(error)})."
+            yield f"{path}: cannot be read ({reason_of(error)})."
             continue
         yield from (f"{path}: {problem}" for problem in _node_problems(content, ""))
 
@@ -114,11 +114,9 @@ def _node_problems(node: Any, path: str) -> Iterator[str]:
 
 
 def _entry_problems(key: str, value: Any, path: str) -> Iterator[str]:
+    if key == "plugins":
+        yield f"{path}={value}: imports modules, so it may not stand in a file, only on the command line."
     if key == "_target_" and not (isinstance(value, str) and value.startswith(_TARGETS)):
         yield f"{path}={value}: only plugins of Hydra are instantiated, {', '.join(f'{name}*' for name in _TARGETS)}."
     if key == "()" or (key == "class" and not str(value).startswith("logging.")):
         yield f"{path}={value}: only classes of logging are instantiated."
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -17,7 +17,7 @@ import yaml
 from lipnet.errors import UserError
 from lipnet.options.checks import radius_value
 from lipnet.options.defaults import as_text, completed, leaves, resolved
-from lipnet.options.registry import unread_groups
+from lipnet.options.registry import GROUPS, unread_groups
 from lipnet.results.measures import Measure, measures
 from lipnet.results.results_file import Recorded
 from lipnet.results.wellformed import check
@@ -172,8 +172,8 @@ def _measured(run: Run) -> Run:
     if results.get("status") != "completed":
         reason = results.get("error") or f"status {results.get('status')}"
         return _without_place(run, f"{results.get('status', 'unfinished')}: {' '.join(str(reason).split())}")
-    if not {"clean_accuracy", "wasserstein", "gan", "bayes"} & set(results):
-        return _without_place(run, f"task={results.get('task')}: its results hold no accuracies and no distance")
+    if not {"clean_accuracy", "wasserstein", "gan", "online", "bayes"} & set(results):
+        return _without_place(run, f"task={results.get('task')}: its results hold no accuracies, distance or losses")
     check(results)
     written = {radius_value(text): text for text in results.get("certified_accuracy", {})}
     written |= {radius_value(text): text for by in results.get("attacked_accuracy", {}).values() for text in by}
@@ -196,7 +196,9 @@ def _unfinished(directory: Path, config: dict[str, str]) -> str:
         rows = [{}]
     epoch = rows[-1].get("epoch", "?") if rows else "0"
     ago = f", last written {_duration(time.time() - max(times))} ago" if times else ""
-    return f"unfinished: after epoch {epoch} of {config.get('epochs', '?')}{ago}"
+    task = GROUPS["task"].get(config.get("task", ""))
+    unit, key = ("round", "dataset.rounds") if task is not None and task.by_rounds else ("epoch", "epochs")
+    return f"unfinished: after {unit} {epoch} of {config.get(key, '?')}{ago}"
 
 
 def _duration(seconds: float) -> str:

@@ -86,3 +86,11 @@ def mean(values: Sequence[float]) -> float:
 def colours(named: Named) -> list[str]:
     """One for each label; they repeat after ten."""
     return [COLOURS[number % len(COLOURS)] for number in range(len(named))]
+
+
+def place_of_layer(name: str) -> str:
+    """``image``, or the kind and place of a layer, which methods share: ``conv 1``."""
+    number, _, kind = name.partition("_")
+    if not kind:
+        return "image"
+    return f"conv {number}" if "Conv" in kind else f"linear {number}"

@@ -38,17 +38,21 @@ _OF_DISTANCES: Final = (
     "exact_on_sample",
 )  # fmt: skip
 DISTANCE = (*_OF_DISTANCES, "cosine")
+SPENT: Final = "epsilon"  # of a private run
 GENERATED: Final = ("transport_of_generated", "transport_of_training")
 POSTERIOR: Final = (
     "violation", "violation_unconstrained", "functions_violating", "functions_violating_unconstrained",
     "certified_violation", "train_error", "train_error_unconstrained",
 )  # fmt: skip
+PREDICTED: Final = (
+    "average_loss", "last_half_loss", "optimal_loss", "best_expert_loss", "regret", "regret_bound",
+)  # fmt: skip
 
 
 _ATTACKS = ""  # stands for all of them
 _ORDER = (
-    "clean_accuracy", "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *DISTANCE, *GENERATED, *POSTERIOR,
-    *_SHORT,
+    "clean_accuracy", SPENT, "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *DISTANCE, *GENERATED,
+    *PREDICTED, *POSTERIOR, *_SHORT,
 )  # fmt: skip
 
 
@@ -126,6 +130,12 @@ def measures(results: Recorded) -> dict[Measure, float]:
             found[Measure(name)] = bounds[norm]
     for name, value in _of_distance(results).items():
         found[Measure(name)] = value
+    if "privacy" in results:
+        found[Measure(SPENT)] = results["privacy"][SPENT]
+    predicted = results.get("online", {})
+    for loss in PREDICTED:
+        if loss in predicted:
+            found[Measure(loss)] = predicted[loss]
     generated = results.get("gan", {})
     for key in GENERATED:
         if key in generated:

@@ -6,6 +6,7 @@ from lipnet.results.collect import Run
 from lipnet.results.distances import distance_notes
 from lipnet.results.groups import Group
 from lipnet.results.measures import IN_ARITHMETICS
+from lipnet.tasks.private.results import Privacy
 
 _SHOWN_REPEATS = 10
 
@@ -18,6 +19,7 @@ def notes(groups: list[Group], runs: list[Run]) -> list[str]:
 def notes_on_groups(groups: list[Group]) -> list[str]:
     """The notes that are about the table itself, each of them once."""
     found = [*_reading(groups), *distance_notes(groups)]
+    found.extend(_private(groups))
     for group in groups:
         found.extend(_mixed(group))
     found.extend(_repeats(groups))
@@ -67,6 +69,24 @@ def _others(groups: list[Group]) -> str:
 def _partly_attacked(run: Run) -> bool:
     attacked = run.results.get("attacked_examples")
     return attacked is not None and attacked != run.results.get("test_examples")
+
+
+def _private(groups: list[Group]) -> Iterator[str]:
+    """What was spent to choose among private runs, by data set: each guarantee is of one run alone."""
+    spent: dict[str, list[Privacy]] = {}
+    for group in groups:
+        for run in (*group.runs, *group.repeats):
+            if "privacy" in run.results:
+                spent.setdefault(group.labels["dataset"], []).append(run.results["privacy"])
+    for dataset, runs in spent.items():
+        if len(runs) > 1:
+            epsilon, delta = (sum(run[key] for run in runs) for key in ("epsilon", "delta"))
+            yield (
+                f"{dataset}: epsilon is of each private run by itself; whoever sees or chooses among these {len(runs)} "
+                f"runs has spent at most {epsilon:.4g} at delta {delta:.3g}."
+            )
+        if any(run["repeatable"] for run in runs):
+            yield f"{dataset}: the noise of some private runs came from task.noise_seed; they are for tests."
 
 
 def _mixed(group: Group) -> Iterator[str]:

@@ -36,9 +36,10 @@ _CAPTIONS = {
     "training_curves": "Epoch by epoch; unfinished runs as far as they are. Bands: from least to greatest seed.",
     "score_against_seconds": "A line a run, unfinished ones too; seconds of training steps, not of evaluation.",
     "singular_values": "Orthogonal layers have all of them at 1. Bars: all, 10 to 90 and 25 to 75 per cent.",
+    "per_example": "Dashed: what is proved. Bars: all examples, 10 to 90 and 25 to 75 per cent.",
     "gradient_norms": "At 1 all the way where layers keep the norm of a gradient.",
 }
-_WIDE = ("clean_against_certified", "score_against_key", "training_curves", "singular_values")
+_WIDE = ("clean_against_certified", "score_against_key", "training_curves", "singular_values", "per_example")
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lipnet.display.bars import draw_bars
 from lipnet.display.canvas import blank_figure
 from lipnet.errors import UserError
 from lipnet.results.collect import Run
 from lipnet.results.compare import by_name
-from lipnet.results.drawing import MARKERS, Named, band, colours, finite, legend_below, mean, new_figure, of_table
+from lipnet.results.drawing import (
+    MARKERS,
+    Named,
+    band,
+    colours,
+    finite,
+    legend_below,
+    mean,
+    new_figure,
+    of_table,
+    place_of_layer,
+)
 from lipnet.results.groups import Group, varying_keys, varying_labels
+from lipnet.results.per_example_figure import per_example
 from lipnet.results.progress_figures import score_against_seconds, training_curves
 from lipnet.results.swept_figure import bounds_against_key, clean_against_certified, score_against_key
 
@@ -21,7 +34,6 @@ if TYPE_CHECKING:
 
 _POINTS = 400  # of a curve
 _QUANTILES = 101  # of a spectrum
-_BARS = ((0, 100, 1.0), (10, 90, 3.5), (25, 75, 7.0))  # percentiles from, to; line width
 
 
 def write_figures(groups: list[Group], folder: Path) -> list[Path]:
@@ -129,16 +141,9 @@ def singular_values(named: Named, title: str) -> "Figure | None":
     figure.suptitle(f"{title}: singular values of each layer after training")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     for axes, (label, layers) in zip(panels, shown.items(), strict=True):
-        for place, values in enumerate(layers.values(), start=1):
-            for low, high, width in _BARS:
-                ends = [values[low], values[high]]
-                axes.plot([place, place], ends, color="C0", linewidth=width, alpha=0.6, solid_capstyle="butt")
-            axes.plot(place, values[len(values) // 2], "_", color="black", markersize=10)
+        draw_bars(axes, [name.partition("_")[2] for name in layers], list(layers.values()))
         axes.axhline(1, color="grey", linewidth=0.6, zorder=0)
         axes.set_title(label, fontsize=9)
-        axes.set_xticks(range(1, len(layers) + 1), [name.partition("_")[2] for name in layers], rotation=90, fontsize=7)
-        axes.set_xlim(0.4, len(layers) + 0.6)
-        axes.grid(alpha=0.3, axis="y")
     panels[0].set(ylabel="singular value", ylim=(0, None))
     return figure
 
@@ -186,7 +191,7 @@ def gradient_norms(named: Named, title: str) -> "Figure | None":
             depth = list(range(len(of_runs[0])))
             band(axes, depth, [list(table.values()) for table in of_runs], colour, label, marker="o")
     deepest = max(tables, key=len)
-    axes.set_xticks(range(len(deepest)), list(map(_place, deepest)), fontsize=8)
+    axes.set_xticks(range(len(deepest)), list(map(place_of_layer, deepest)), fontsize=8)
     least = min(min(table.values()) for table in tables)
     greatest = max(max(table.values()) for table in tables)
     axes.set_yscale("log" if greatest > 10 * least else "linear")
@@ -200,14 +205,6 @@ def _alike(tables: list[dict[str, float]]) -> list[dict[str, float]]:
     """The tables with as many layers as the longest, without empty ones: a damaged one has fewer."""
     longest = max(map(len, tables), default=0)
     return [table for table in tables if table and len(table) == longest]
-
-
-def _place(name: str) -> str:
-    """``image``, or the kind and place of a layer, which methods share: ``conv 1``."""
-    number, _, kind = name.partition("_")
-    if not kind:
-        return "image"
-    return f"conv {number}" if "Conv" in kind else f"linear {number}"
 
 
 def _relative(run: Run) -> dict[str, float]:
@@ -224,5 +221,6 @@ FIGURES: dict[str, Callable[[Named, str], "Figure | None"]] = {
     "score_against_seconds": score_against_seconds,
     "singular_values": singular_values,
     "gradient_norms": gradient_norms,
+    "per_example": per_example,
 }
 IN_TRAINING = ("training_curves", "score_against_seconds")  # what unfinished runs have data for

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.runs.files import write_atomically
 
 FORMAT = 1
@@ -40,7 +40,7 @@ def load(path: Path) -> dict[str, Any]:
         _verify(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error)
         raise UserError(f"{path}: not a readable checkpoint ({reason}).") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a checkpoint of this version of lipnet.")

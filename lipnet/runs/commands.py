@@ -10,7 +10,9 @@ from pathlib import Path
 # For Hydra: with a "/" it is no number, and no word like null.
 _PLAIN = re.compile(r"[\w.+-]*/[\w./+-]+( [\w./+-]+)*", re.ASCII)
 
-given_config_dir: str | None = None  # of the running job, by ``--config-dir``; the program sets it
+# Of the running job, by ``--config-dir`` and ``plugins=[...]``; the program sets them.
+given_config_dir: str | None = None
+given_plugins: tuple[str, ...] = ()
 
 
 def program(config_dir: str | None = None) -> str:
@@ -39,7 +41,9 @@ def path_override(key: str, path: str | os.PathLike) -> str:
 
 def on_run(key: str, directory: str | os.PathLike, *others: str, config_dir: str | None = None) -> str:
     """The command with ``key=directory``, after other overrides that need no quotes."""
-    return " ".join([program(config_dir), *others, shlex.quote(path_override(key, os.path.abspath(directory)))])
+    plugins = [shlex.quote(f"plugins=[{','.join(given_plugins)}]")] if given_plugins else []
+    named = shlex.quote(path_override(key, os.path.abspath(directory)))
+    return " ".join([program(config_dir), *plugins, *others, named])
 
 
 def tool(name: str, *arguments: str | Path) -> str:

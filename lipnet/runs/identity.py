@@ -15,8 +15,9 @@ from lipnet.options.registry import GROUPS
 
 # Where a run is, how it is shown and what is read off it. Device and threads change results by rounding alone.
 NO_RESULT_KEYS = (
-    "resume", "rerun", "progress", "profile", "bell", "device", "threads", "dataset.root", "dataset.download",
-    "objective", "fail_fast",
+    "resume", "rerun", "progress", "profile", "bell", "device", "threads", "dataset.root", "dataset.file",
+    "dataset.labels", "dataset.cache", "dataset.download",
+    "objective", "fail_fast", "plugins",
 )  # fmt: skip
 
 

@@ -12,8 +12,10 @@ from omegaconf.errors import OmegaConfBaseException
 from lipnet.errors import UserError
 from lipnet.options.config import Config
 from lipnet.options.defaults import completed
+from lipnet.options.facts import with_found
 from lipnet.options.messages import show
 from lipnet.options.parse import parse
+from lipnet.options.plugins import missing_plugins
 from lipnet.options.registry import GROUPS
 from lipnet.options.trust import read_configuration
 from lipnet.runs.identity import NO_RESULT_KEYS
@@ -40,6 +42,9 @@ def recorded_config(directory: Path) -> Config:
 
 
 def _completed(content: Mapping[str, Any]) -> Config:
+    missing = list(missing_plugins(content))
+    if missing:
+        raise UserError(*missing)
     whole = completed(content)
     named = {key: value for key, value in whole.items() if key in content or key not in GROUPS}  # no guess at a task
     try:
@@ -59,6 +64,7 @@ def differences(saved: Any, given: Any, path: str = "") -> Iterator[tuple[str, A
 
 def other_results(saved: Config, given: Config) -> str:
     """What differs of two configurations that ask for different results, as ``conv=bcop, not rko``; else nothing."""
+    saved, given = _with_found(saved), _with_found(given)
     found = {
         key: (was, now)
         for key, was, now in differences(dataclasses.asdict(saved), dataclasses.asdict(given))
@@ -76,3 +82,11 @@ def other_results(saved: Config, given: Config) -> str:
             texts.append(f"{group}={was}, not {now}")
     more = [f"and {len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
     return "; ".join([*texts[:_SHOWN], *more])
+
+
+def _with_found(config: Config) -> Config:
+    """A configuration with what a run finds from its data, as far as they are there."""
+    try:
+        return dataclasses.replace(config, dataset=with_found(config.dataset))
+    except UserError:
+        return config

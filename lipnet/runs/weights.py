@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 
 
 def check_weights(state: Any, source: str) -> None:
@@ -39,6 +39,4 @@ def load_weights(model: nn.Module, state: Any, source: str) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(
-            f"{source}: its weights do not fit its configuration ({' '.join(str(error).split())[:300]})."
-        ) from None
+        raise UserError(f"{source}: its weights do not fit its configuration ({reason_of(error, 300)}).") from None

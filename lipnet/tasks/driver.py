@@ -9,14 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify import singular_values
-from lipnet.certify.plain import hardened
+from lipnet.certify import lipschitz_bound, rounding_bound, singular_values
+from lipnet.certify.plain import hardened, to_plain
 from lipnet.certify.rules.linear import LINEAR_LAYERS
 from lipnet.certify.walk import walk
+from lipnet.errors import UserError
 from lipnet.models import summarize
+from lipnet.models.own import begin_with_weights
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
-from lipnet.options.facts import inputs_and_outputs
+from lipnet.options.facts import found_keys, inputs_and_outputs, with_found
 from lipnet.options.readers import resume_keys
 from lipnet.options.registry import load
 from lipnet.runs import checkpoint
@@ -25,7 +27,9 @@ from lipnet.runs.load import load_run, new_model, refuse_changes
 from lipnet.runs.machine import versions
 from lipnet.runs.record import write_results
 from lipnet.runs.recorded import saved_config
+from lipnet.runs.storage import dispensable
 from lipnet.tasks.activations import linear_regions
+from lipnet.tasks.per_example import FIGURE, TABLE, show_gradients
 from lipnet.tasks.results import ByRadius, Start
 from lipnet.tasks.session import Session
 from lipnet.tasks.task import Evaluated, Own, Results, Task
@@ -50,7 +54,9 @@ def fit(task: Task[Results], session: Session) -> Results:
     """Trains (or continues) the configuration's network and evaluates its best epoch."""
     config, batches = session.config, task.batches()
     model = new_model(config).eval()
+    begin_with_weights(model, config)
     task.prepare(model)
+    refuse_unproved(task, model)
     summary = summarize(model, inputs_and_outputs(config.dataset)[0])
     log.info("%s on %s, %d training examples an epoch\n%s", config.model.name, session.device, len(batches), summary)
     if len(batches) < config.batch_size:
@@ -80,10 +86,26 @@ def fit(task: Task[Results], session: Session) -> Results:
         best = distributed.from_main(lambda: load_run(session.directory).model)
         results = report(task, best.to(session.device), start, tracker)
         if distributed.is_main():
-            loop.previous.unlink(missing_ok=True)  # a complete run is not continued
+            loop.close()
         return results
     finally:
         tracker.close()
+
+
+def refuse_unproved(task: Task[Any], model: nn.Module) -> None:
+    """A network of somebody's own modules is refused before it is trained if nothing could be proved of it.
+
+    Raises:
+        UserError: naming the module without a rule, or without a rounding step, and what to register.
+    """
+    proved = task.proved(hardened(model)) if task.config.plugins else None
+    if proved is not None:
+        shape = inputs_and_outputs(task.config.dataset)[0]
+        try:
+            lipschitz_bound(proved, shape)
+            rounding_bound(to_plain(proved), shape, torch.float64)
+        except TypeError as error:
+            raise UserError(f"{error}.") from error
 
 
 def report(task: Evaluated[Results], model: nn.Module, start: Start, tracker: Tracker) -> Results:
@@ -110,6 +132,7 @@ class Tracked:
         proved = self.task.proved(network)
         if proved is not None:
             track_singular_values(proved, self.task.config, epoch, self.tracker)
+        track_gradients(self.task, network, epoch, self.tracker)
         found = self.task.validate(network, epoch)
         return dataclasses.replace(found, metrics=found.metrics | linear_regions(network))
 
@@ -146,10 +169,41 @@ def track_singular_values(model: nn.Module, config: Config, epoch: int, tracker:
             tracker.singular_values(f"{layer.name}_{type(layer.module).__name__}", values, epoch)
 
 
+def track_gradients(task: Task[Any], model: nn.Module, epoch: int, tracker: Tracker) -> None:
+    """Norms of single examples' gradients, every ``diagnostics.every`` epochs and after the last one."""
+    asked, directory = task.config.diagnostics, task.session.directory
+    due = epoch % asked.every == 0 or epoch == task.config.epochs
+    if not asked.per_example or not due or not distributed.is_main():
+        return
+    with dispensable(f"{TABLE}, {FIGURE}", directory):
+        probe = task.probe(model, asked.examples)
+        if probe is not None:
+            proved = task.proved(model)
+            bound = None if proved is None else lipschitz_bound(proved, tuple(probe.inputs.shape[1:]))
+            show_gradients(probe, bound, directory, tracker, epoch)
+
+
 def _restore(loop: Loop) -> None:
     saved = loop.saved()
     if saved is not None:
         checkpoint.require(saved, loop.last, config=dict)
         refuse_changes(saved_config(saved), loop.config, resume_keys(), f"resume={loop.directory}")
+        _refuse_other_data(loop.config)
         loop.continue_from(saved)
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)
+
+
+def _refuse_other_data(config: Config) -> None:
+    """A run on data of the user's is continued on the same data, or it would not be the same run.
+
+    Raises:
+        UserError: files have changed.
+    """
+    dataset: Any = config.dataset
+    if "content" in found_keys(dataset):
+        now = with_found(dataclasses.replace(dataset, content=None))
+        if now.content != dataset.content:
+            raise UserError(
+                f"dataset={dataset.name}: its files are no longer those that the run in {config.resume} began with; "
+                "bring them back, or start a new run with rerun=DIR."
+            )

@@ -10,7 +10,7 @@ from lipnet.certify.assured import assured_layers
 from lipnet.certify.plain import to_plain
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.export import certify_export, describe, exported_state, rebuild
-from lipnet.export.certificate import CERTIFICATE, WEIGHTS, sealed, with_constants
+from lipnet.export.certificate import CERTIFICATE, SAFETENSORS, WEIGHTS, sealed, with_constants
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.models.summary import count_parameters
@@ -23,6 +23,7 @@ from lipnet.runs.files import write_atomically, write_json, write_text
 from lipnet.runs.load import load_run, refuse_changes
 from lipnet.runs.machine import versions
 from lipnet.runs.record import write_results
+from lipnet.runs.safetensors import write_safetensors
 from lipnet.tasks.results import Exported
 from lipnet.tasks.robustness.deployment import not_tested
 from lipnet.tasks.session import Session
@@ -46,6 +47,7 @@ def export(session: Session) -> Exported:
     deployed = assured(network, part.shape, not_tested(config)) if option.assured else network
     state = with_constants(weights, deployed) if option.assured else weights
     write_atomically(directory / WEIGHTS, lambda file: torch.save(state, file), "wb")
+    write_safetensors(directory / SAFETENSORS, state)
     write_text(directory / "network.py", network_source(layers, option.assured, part.example))
     if option.onnx:
         write_onnx(directory / "network.onnx", deployed, part.shape, part.inputs, part.outputs)

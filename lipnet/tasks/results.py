@@ -81,11 +81,16 @@ def write_failure(directory: Path, known: Header | Typed, error: str) -> None:
     write_results(directory, failed)
 
 
-def numbers_of_any(trains: bool) -> list[str]:
-    """The numbers of every run: of its machine, its network and, where it trains, its training."""
+def numbers_of_any(trains: bool, by_rounds: bool = False) -> list[str]:
+    """The numbers of every run: of its machine, its network and, where it trains, its training.
+
+    Args:
+        by_rounds: it has no epochs.
+    """
     of_start = numbers_of(Start, {"validation": [[]]}, without=Header).measures
     of_training = ("epochs", "train_seconds", "samples_per_second")
-    kept = [name for name in of_start if trains or name not in of_training]
+    of_epochs = ("epochs", "best_epoch", "samples_per_second") if by_rounds else ()
+    kept = [name for name in of_start if (trains or name not in of_training) and name not in of_epochs]
     of_header = numbers_of(Header, {"hardware": [["cores", "memory_bytes"]]}).measures
     return [*kept, *of_header, *numbers_of(Added, {}).measures]
 
@@ -104,6 +109,6 @@ def numbers_of_export(config: Config) -> Numbers:
 
 def _of_trainer(config: Config) -> Numbers:
     """Of the task that trained the network; none where its run is gone."""
-    task = trainer(config.task.name, config.run)
+    task = trainer(config.task.name, config.run, config.model.name, config.dataset.name)
     found: Numbers = Numbers() if task is None else load_code(task.numbers)(config)
     return found

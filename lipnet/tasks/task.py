@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from torch import Tensor, nn
 
 from lipnet.options.facts import inputs_and_outputs
+from lipnet.tasks.per_example import Probe
 from lipnet.tasks.results import Start
 from lipnet.tasks.session import Session
 from lipnet.training.protocols import Batches, Validation
 from lipnet.training.tracker import Tracker
-from lipnet.training.update import PlainUpdate, Update
+from lipnet.training.update import MakesUpdate, PlainUpdate
 
 Results = TypeVar("Results", bound=Start)
 Charts = dict[str, dict[str, list[Any]]]
@@ -102,11 +103,14 @@ class Task(Evaluated[Results]):
 
     Attributes:
         sums: what ``step`` counts; an epoch reports sum / examples as ``train/<name>``.
-        update: what one update of the parameters is.
     """
 
     sums: ClassVar[tuple[str, ...]]
-    update: ClassVar[type[Update]] = PlainUpdate
+
+    @property
+    def update(self) -> MakesUpdate:
+        """What one update of the parameters is."""
+        return PlainUpdate
 
     @property
     def rates(self) -> dict[str, float]:
@@ -123,6 +127,10 @@ class Task(Evaluated[Results]):
     def proved(self, model: nn.Module) -> nn.Module | None:
         """The part of the network whose singular values are tracked; ``None`` where none has a proved constant."""
         return model
+
+    def probe(self, model: nn.Module, count: int) -> Probe | None:
+        """What the gradients of so many single examples are taken of; ``None`` where they may not be shown."""
+        return None
 
     @abstractmethod
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.training.processes import local_rank
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def _joined() -> tuple[Any, int, int]:
         )
         thread.join()
     if isinstance(found[0], Exception):
-        reason = " ".join(str(found[0]).split())[:300]
+        reason = reason_of(found[0], 300)
         raise UserError(
             f"WORLD_SIZE={count}: process {number} did not meet the others at {place} ({reason}); start all of them "
             "with torchrun, or unset WORLD_SIZE for a run by itself."

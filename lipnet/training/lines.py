@@ -1,6 +1,6 @@
 """An epoch in words, for the progress bar and the log."""
 
-_BAR_TAGS = ("train/loss", "validation/clean_accuracy", "validation/estimate")
+_BAR_TAGS = ("train/loss", "privacy/epsilon", "validation/clean_accuracy", "validation/estimate")
 
 
 def short_figures(metrics: dict[str, float]) -> dict[str, str]:
@@ -15,7 +15,7 @@ def epoch_line(metrics: dict[str, float]) -> str:
     parts: dict[str, list[str]] = {}
     for tag, value in metrics.items():
         group, name = tag.split("/")
-        if group in ("train", "validation"):
+        if group in ("train", "validation", "privacy"):
             parts.setdefault(group, []).append(f"{name.replace('_accuracy', '')} {value:.4f}")
     speed = f"{metrics['time/seconds']:.1f} s, {metrics['time/samples_per_second']:.0f} samples/s"
     return " | ".join([*(f"{group} {' '.join(figures)}" for group, figures in parts.items()), speed])

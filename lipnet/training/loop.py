@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from lipnet.errors import UserError
+from lipnet.errors import UserError, reason_of
 from lipnet.layers import OrthogonalizationError, recondition
 from lipnet.layers.training import diagnostics, stepped
 from lipnet.options.config import Config
@@ -30,7 +30,7 @@ from lipnet.training.progress import Progress, sums_of_main
 from lipnet.training.protocols import Batches, Objective
 from lipnet.training.schedules import build_optimizer, learning_rate, parameter_groups
 from lipnet.training.tracker import Tracker
-from lipnet.training.update import PlainUpdate, Update
+from lipnet.training.update import MakesUpdate, PlainUpdate
 
 log = logging.getLogger("lipnet")
 
@@ -56,7 +56,7 @@ class Loop:
     directory: Path
     facts: dict[str, Any]
     rates: dict[str, float] = field(default_factory=dict)
-    kind: type[Update] = PlainUpdate
+    kind: MakesUpdate = PlainUpdate
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -97,7 +97,7 @@ class Loop:
             self.progress = Progress(**saved["progress"])
             torch.set_rng_state(saved["rng"])
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)
             raise UserError(f"{self.last}: its state does not fit this run ({reason}).") from error
 
     def run(self, objective: Objective, tracker: Tracker) -> None:
@@ -122,7 +122,8 @@ class Loop:
             trace_step()
             if bar.update() and distributed.size() == 1:  # drawn twice a second; to look at the loss more often costs
                 seen = min(self.progress.batch * self.config.batch_size, len(self.split))
-                bar.set_postfix(figures | {objective.sums[0]: f"{float(totals[0]) / seen:.3f}"}, refresh=False)
+                first = {name: f"{float(totals[0]) / seen:.3f}" for name in objective.sums[:1]}
+                bar.set_postfix(figures | first, refresh=False)
 
         trace = profiled(self.directory, self.config.profile and distributed.is_main())
         with bar, logging_redirect_tqdm(), StopRequest() as stop, trace as trace_step:
@@ -139,6 +140,16 @@ class Loop:
                 (number,) = distributed.largest(stop.number or 0)
                 if number:  # asked for during validation; everything is saved
                     raise Interrupted(int(number))
+
+    def close(self) -> None:
+        """Of a complete run, which is not continued: leaves nothing of the update's state, which may be secret."""
+        self.previous.unlink(missing_ok=True)
+        if not self.update.state_dict():
+            return
+        for path in (self.last, self.best):
+            saved = checkpoint.load(path)
+            saved.pop("update", None)
+            checkpoint.save(path, saved)
 
     def _epoch(self, objective: Objective, stop: StopRequest, advance: Callable[[Tensor], None]) -> None:
         self.model.train()

@@ -43,7 +43,7 @@ class Tracker:
         self._table = directory / "metrics.csv"
         self.fresh = not any(directory.glob("events.out.tfevents.*"))
         self.writer = _writer(directory, purge_step=None if self.fresh else finished + 1)
-        self._rows: list[dict[str, Any]] = [row for row in _readable(self._table) if int(row["epoch"]) <= finished]
+        self._rows: list[dict[str, Any]] = [row for row in readable_rows(self._table) if int(row["epoch"]) <= finished]
         if self._table.exists():
             self._table.unlink() if not self._rows else write_csv(self._table, self._rows)
 
@@ -93,16 +93,24 @@ class Tracker:
         self.writer.add_image(tag, picture(figure), epoch)
 
     def singular_values(self, layer: str, values: Tensor, epoch: int) -> None:
-        """A histogram with bins of 0.01 from 0: TensorBoard's own widen by a tenth each, too coarse around 1."""
+        """A histogram of them."""
+        self._histogram(f"singular_values/{layer}", values, epoch)
+
+    def gradient_norms(self, name: str, values: Tensor, epoch: int) -> None:
+        """A histogram of those of single examples."""
+        self._histogram(f"per_example/{name}", values, epoch)
+
+    def _histogram(self, tag: str, values: Tensor, epoch: int) -> None:
+        """With bins of 0.01 from 0: TensorBoard's own widen by a tenth each, too coarse around 1."""
         top = max(1.1, 1.01 * float(values.max()))
         bins = numpy.linspace(0, top, min(500, round(100 * top)) + 1)
-        self.writer.add_histogram(f"singular_values/{layer}", values, epoch, bins=bins)
+        self.writer.add_histogram(tag, values, epoch, bins=bins)
 
     def close(self) -> None:
         self.writer.close()
 
 
-def _readable(table: Path) -> list[dict[str, str]]:
+def readable_rows(table: Path) -> list[dict[str, str]]:
     """The rows that have an epoch; a damaged table's are lost, and the run is not."""
     try:
         rows = read_csv(table)

@@ -1,6 +1,6 @@
 """What one update of a network's parameters is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -16,8 +16,6 @@ Loss = Callable[[], tuple[Tensor, Tensor]]
 
 class Update(Protocol):
     """Made once for a run, from the network and its optimizer, whose learning rate is set before each step."""
-
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> None: ...
 
     def step(self, loss: Loss) -> Tensor:
         """One update by one batch; returns the sums of a forward pass at the parameters before it."""
@@ -36,6 +34,9 @@ class Update(Protocol):
         """
 
 
+MakesUpdate = Callable[[nn.Module, torch.optim.Optimizer, Config], Update]
+
+
 class PlainUpdate:
     """A step of the optimizer along the gradient of the loss and of the regularizers of the network's layers."""
 
@@ -45,15 +46,12 @@ class PlainUpdate:
     def step(self, loss: Loss) -> Tensor:
         value, sums = loss()
         self.optimizer.zero_grad()
-        (value + self._regularizer() if self.layers else value).backward()
+        (value + total_regularizer(self.layers) if self.layers else value).backward()
         self.optimizer.step()
         return sums
 
     def metrics(self) -> dict[str, float]:
-        if not self.layers:
-            return {}
-        with torch.no_grad():
-            return {"train/regularizer": float(self._regularizer())}
+        return regularizer_metrics(self.layers)
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -62,6 +60,16 @@ class PlainUpdate:
         if state:
             raise ValueError(f"a plain update has no state, and this one has {', '.join(map(str, state))}")
 
-    def _regularizer(self) -> Tensor:
-        first, *others = (layer.regularizer() for layer in self.layers)
-        return sum(others, start=first)
+
+def total_regularizer(layers: Sequence[Any]) -> Tensor:
+    """What layers that have a regularizer, one at least, add to the loss."""
+    first, *others = (layer.regularizer() for layer in layers)
+    return sum(others, start=first)
+
+
+def regularizer_metrics(layers: Sequence[Any]) -> dict[str, float]:
+    """The same as an epoch reports it; nothing where there are none."""
+    if not layers:
+        return {}
+    with torch.no_grad():
+        return {"train/regularizer": float(total_regularizer(layers))}

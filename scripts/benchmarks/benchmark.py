@@ -19,7 +19,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def _networks(arguments: argparse.Namespace, work: Callable, title: str, count: 
     peers = available_peers() if arguments.peers else {}
     report = {}
     rows = ROWS | GPU_ROWS if arguments.device == "cuda" else ROWS
-    for row, (overrides, shape, outputs, batch) in _chosen(rows, arguments.rows).items():
+    for row, (overrides, shape, outputs, batch) in chosen(rows, arguments.rows).items():
         networks = {}
         for name, choices in CANDIDATES.items():
             config = _config([*overrides, *choices])
@@ -119,8 +119,8 @@ def _networks(arguments: argparse.Namespace, work: Callable, title: str, count: 
         inputs = torch.rand(batch, *shape, device=arguments.device)
         runs = {name: work(network.to(arguments.device), inputs) for name, network in networks.items()}
         counts = {name: count(run) for name, run in runs.items()} if count else None
-        times = _interleave(runs, arguments.rounds, arguments.seconds)
-        report[row] = _table(f"{title}, {row}, batch {batch}", times, counts)
+        times = interleave(runs, arguments.rounds, arguments.seconds)
+        report[row] = table(f"{title}, {row}, batch {batch}", times, counts)
     return report
 
 
@@ -166,7 +166,7 @@ def kernel_suite(arguments: argparse.Namespace) -> dict:
     sizes = {
         f"c={channels} k={size}": (channels, size) for size in (1, 2, 3, 5) for channels in (32, 64, 128, 256, 512)
     }
-    for row, (channels, kernel_size) in _chosen(sizes, arguments.rows).items():
+    for row, (channels, kernel_size) in chosen(sizes, arguments.rows).items():
         layer = BCOPConv2d(channels, channels, kernel_size).to(arguments.device)
         gradient = torch.randn_like(layer.weight)
 
@@ -177,7 +177,7 @@ def kernel_suite(arguments: argparse.Namespace) -> dict:
                 layer.effective_weight(), (layer.raw_matrix, layer.raw_projectors), gradient, allow_unused=True
             )
 
-        milliseconds = 1e3 * statistics.median(_interleave({"": build}, arguments.rounds, arguments.seconds)[""])
+        milliseconds = 1e3 * statistics.median(interleave({"": build}, arguments.rounds, arguments.seconds)[""])
         count = kernel_multiply_adds(channels, kernel_size)
         report[row] = {"ms": milliseconds, "multiply_adds": count}
         print(f"  {row:<10} {milliseconds:9.2f} ms  {count / 1e6:10.1f} M multiply-adds")
@@ -198,13 +198,13 @@ def kernel_multiply_adds(channels: int, kernel_size: int) -> int:
 def groups_suite(arguments: argparse.Namespace) -> dict:
     """A step, and the building of its kernels alone (forward and backward), as multiples of the first step."""
     report = {}
-    for row, overrides in _chosen(GROUPED, arguments.rows).items():
+    for row, overrides in chosen(GROUPED, arguments.rows).items():
         network = build_model(_config(overrides), (1, 28, 28), 10).to(arguments.device)
         images = torch.rand(128, 1, 28, 28, device=arguments.device)
         runs = {"step": _training_step(network, images), "kernels": _kernel_building(network)}
         parameters = sum(parameter.numel() for parameter in network.parameters())
-        times = _interleave(runs, arguments.rounds, arguments.seconds)
-        report[row] = _table(f"{row}, batch 128, {parameters:,} parameters", times)
+        times = interleave(runs, arguments.rounds, arguments.seconds)
+        report[row] = table(f"{row}, batch 128, {parameters:,} parameters", times)
         report[row]["parameters"] = parameters
     return report
 
@@ -260,14 +260,14 @@ def end_to_end_suite(arguments: argparse.Namespace) -> dict:
             loss.backward()
             optimizer.step()
 
-    times = _interleave({"bare steps": steps, "lipnet's loop": epoch}, arguments.rounds, arguments.seconds)
-    return _table("40 steps of small, batch 128", times)
+    times = interleave({"bare steps": steps, "lipnet's loop": epoch}, arguments.rounds, arguments.seconds)
+    return table("40 steps of small, batch 128", times)
 
 
 def certify_suite(arguments: argparse.Namespace) -> dict:
     """Certifying many images, bounds included, against a plain float32 pass in the same batches."""
     report = {}
-    for row in _chosen({row: None for row in ROWS if "critic" not in row}, arguments.rows):
+    for row in chosen({row: None for row in ROWS if "critic" not in row}, arguments.rows):
         overrides, shape, outputs, batch = ROWS[row]
         model = build_model(_config(overrides), shape, outputs).to(arguments.device).eval()
         plain = to_plain(model).requires_grad_(False)
@@ -280,8 +280,8 @@ def certify_suite(arguments: argparse.Namespace) -> dict:
             "certify, float64": partial(certify, exact, images, labels),
         }
         with torch.no_grad():
-            times = _interleave(runs, arguments.rounds, arguments.seconds)
-        report[row] = _table(f"certification, {row}, {arguments.images:,} images", times)
+            times = interleave(runs, arguments.rounds, arguments.seconds)
+        report[row] = table(f"certification, {row}, {arguments.images:,} images", times)
     return report
 
 
@@ -290,22 +290,29 @@ def _forward(model: nn.Module, images: Tensor, batch: int) -> None:
         model(part)
 
 
-def _interleave(runs: dict[str, Callable[[], None]], rounds: int, seconds: float) -> Times:
-    """A B C A B C ...: at least five rounds, at most ``rounds``, and no new round after ``seconds``."""
+def interleave(
+    runs: Mapping[str, Callable[[], object]],
+    rounds: int,
+    seconds: float,
+    warm_ups: int = 2,
+    least: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Times:
+    """A B C A B C ...: at least ``least`` rounds, at most ``rounds``, and no new round after ``seconds``."""
     for run in runs.values():
-        for _ in range(min(2, rounds)):
+        for _ in range(min(warm_ups, rounds)):
             run()
     times: Times = {name: [] for name in runs}
     end = time.perf_counter() + seconds
     for number in range(rounds):
-        if number >= 5 and time.perf_counter() > end:
+        if number >= least and time.perf_counter() > end:
             break
         for name, run in runs.items():
             _synchronize()
-            started = time.perf_counter()
+            started = clock()
             run()
             _synchronize()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(clock() - started)
     return times
 
 
@@ -314,7 +321,7 @@ def _synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def _table(title: str, times: Times, counts: dict[str, int] | None = None) -> dict:
+def table(title: str, times: Times, counts: dict[str, int] | None = None) -> dict:
     """Prints medians, ratios to the first candidate paired by round with their quartiles, and operations."""
     reference = next(iter(times.values()))
     print(f"\n{title} ({len(reference)} rounds)")
@@ -382,7 +389,8 @@ def _config(overrides: list[str]) -> Config:
         return parse(compose("config", overrides=overrides))
 
 
-def _chosen(rows: dict, names: list[str] | None) -> dict:
+def chosen(rows: dict, names: list[str] | None) -> dict:
+    """Those whose name holds one of the texts; all if there are none."""
     return {row: value for row, value in rows.items() if not names or any(name in row for name in names)}
 
 

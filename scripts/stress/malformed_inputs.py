@@ -2,9 +2,9 @@
 
     python scripts/stress/malformed_inputs.py [--only KIND ...] [--fuzz 100]
 
-Command lines, folders of configurations, run directories, saved overrides, checkpoints, data files, environments, runs
-in a table and exports, each damaged in a way of its own; the program runs in this process. Prints the counts by kind,
-and every case that went wrong.
+Command lines, folders of configurations, run directories, saved overrides, checkpoints, data files, a user's own data,
+code and graphs, environments, runs in a table and exports, each damaged in a way of its own; the program runs in
+this process. Prints the counts by kind, and every case that went wrong.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from malformed.environments import environments
 from malformed.exports import exports
 from malformed.folders import folders
 from malformed.occupied import occupied
+from malformed.own import own
 from malformed.runs import checkpoints, saved_overrides
 from malformed.tables import damaged_runs
 
@@ -141,6 +142,7 @@ def all_cases(base: Path, fuzz: int) -> Iterator[Case]:
     yield from occupied(base)
     yield from checkpoints(base, fuzz)
     yield from data_files()
+    yield from own()
     yield from environments()
     yield from damaged_runs(base)
     yield from exports(base, fuzz)

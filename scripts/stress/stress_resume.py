@@ -18,6 +18,7 @@ import argparse
 import collections
 import contextlib
 import csv
+import gc
 import hashlib
 import itertools
 import json
@@ -54,6 +55,11 @@ ARGUMENTS = {
     "robustness": (
         "dataset.limit_train=60", "dataset.limit_test=16", "model.channels=[4,4]", "model.hidden=[8]", "attack.steps=2",
         "attack.ddn_steps=10", "singular_values_every=1", "eval_radii=[36/255,0.3]", *COMMON,
+    ),
+    "private": (
+        "task=private", "task.public_validation=true", "task.noise_seed=3", "task.accountant=rdp",
+        "dataset.limit_train=60", "dataset.limit_test=16", "model.channels=[4,4]", "model.hidden=[8]",
+        "attack.names=[fgsm]", *COMMON,
     ),
     "wasserstein": (
         "task=wasserstein", "dataset=three_cones", "dataset.steps_per_epoch=8", "dataset.selection_samples=200",
@@ -465,6 +471,7 @@ def main() -> int:
     torch.set_num_threads(1)
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of each restart
     git_commit()  # kept by the process: children need not ask git
+    gc.freeze()  # children whose garbage collections went through all of it would copy its memory
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name, small_file_system(Path(name)) as mounted:
         os.chmod(name, 0o755)

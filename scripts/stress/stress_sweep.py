@@ -11,6 +11,7 @@ import argparse
 import collections
 import contextlib
 import csv
+import gc
 import hashlib
 import io
 import json
@@ -53,6 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder = arguments.folder or Path(tempfile.mkdtemp(prefix="lipnet-sweep-"))
     chance = random.Random(arguments.seed)
+    gc.freeze()  # children whose garbage collections went through all of it would copy its memory
     started = time.monotonic()
     if wait(launch(arguments.folder / "undisturbed")) != 0:
         sys.exit(f"the undisturbed sweep failed: see {arguments.folder / 'undisturbed.log'}")

@@ -30,6 +30,7 @@ from lipnet.layers import (
     Residual,
     Scale,
 )
+from lipnet.layers.blocks.graph import Affine, Graph, Node, Rearranged, Sorted
 
 
 def batch_norm(channels=3):
@@ -48,7 +49,23 @@ def splines(channels, knots, reach):
     return module
 
 
+def graph():
+    """A scaling, two branches of it that are added and joined, and the larger and smaller of pairs."""
+    nodes = [
+        Node("scaled", (0,), Affine(torch.tensor([[1.5], [-0.5]]), torch.tensor(0.25)), (2, 5)),
+        Node("flat", (1,), Rearranged(torch.arange(1, 11), torch.empty(0, 2)), (10,)),
+        Node("left", (2,), nn.Linear(10, 6), (6,)),
+        Node("right", (2,), nn.Linear(10, 6), (6,)),
+        Node("sum", (3, 4, 3), None, (6,)),
+        Node("joined", (5, 2), None, (16,), 0),
+        Node("pairs", (6,), Rearranged(torch.tensor([17, 18, 19, 20, 0, 5]), torch.tensor([[0, 1], [2, 3]])), (6,)),
+        Node("sorted", (7,), Sorted(1, True), (6,)),
+    ]
+    return Graph(nodes, (2, 5))
+
+
 NETWORKS = {
+    "graph": (graph, (2, 5)),
     "linear": (lambda: nn.Linear(300, 40), (300,)),
     "linear in blocks": (lambda: BlockedLinear(1024, 40), (1024,)),
     "linear without bias": (lambda: nn.Linear(50, 7, bias=False), (50,)),

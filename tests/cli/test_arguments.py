@@ -1,11 +1,8 @@
-import copy
-import functools
 import logging
 import subprocess
 import sys
 from pathlib import Path
 
-import hydra
 import pytest
 import torch
 from launching import launch
@@ -13,39 +10,42 @@ from launching import launch
 import lipnet
 from lipnet import app
 from lipnet.cli import arguments as commandline
-from lipnet.cli import composing, mistakes
+from lipnet.cli import mistakes
 from lipnet.cli.arguments import prepare
 from lipnet.errors import UserError
 from lipnet.options import GROUPS, folder
 
 KEYS = (
     " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, inference, dataset, task, "
-    "attack, estimate, generator, proof, seed, epochs, batch_size, device, threads, amp, compile, progress, "
-    "eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast."
+    "attack, estimate, generator, proof, diagnostics, seed, epochs, batch_size, device, threads, amp, compile, "
+    "progress, eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, "
+    "fail_fast, plugins."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
 _FOLDER = folder.config_dir() / "experiment"
 RECIPES = sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.yaml"))
 EXPERIMENTS = f" experiment takes {', '.join(RECIPES)}."
 RESUME_CHANGES = (
-    "resume=DIR continues a run as it was; it can change resume, profile, device, threads, progress, bell, "
+    "resume=DIR continues a run as it was; it can change resume, profile, plugins, device, threads, progress, bell, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, estimate.confidence, estimate.transport_samples, proof.unproved, proof.cells, "
-    "proof.attack_steps, proof.attack_starts, dataset.root, dataset.download. "
+    "proof.attack_steps, proof.attack_starts, dataset.root, dataset.file, dataset.labels, dataset.cache, "
+    "dataset.download. "
     "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
-    "run=DIR evaluates a run as it is; it can change task, run, device, threads, progress, bell, eval_radii, "
+    "run=DIR evaluates a run as it is; it can change task, run, plugins, device, threads, progress, bell, eval_radii, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, dataset.evaluation_samples, estimate.confidence, estimate.transport_samples, "
     "proof.unproved, proof.cells, proof.attack_steps, proof.attack_starts, "
-    "dataset.root, dataset.download, dataset.limit_test, objective, fail_fast."
+    "dataset.root, dataset.file, dataset.labels, dataset.content, dataset.cache, dataset.download, dataset.limit_test, "
+    "objective, fail_fast."
 )
 RADII = "must be a list of different radii > 0, numbers or fractions such as [0.3,36/255]."
 LR = "must be a finite number > 0 and <= 100."
 SWEEPS = (
     "area, area_relu, area_tradeoff, learning_rates, margins, methods, mnist, paper_cifar10, paper_mnist, "
-    "paper_wasserstein, quick_cifar10, quick_mnist, quick_wasserstein, seeds, shufflenet, tune, "
+    "paper_wasserstein, private, quick_cifar10, quick_mnist, quick_wasserstein, seeds, shufflenet, tune, "
     "wasserstein_benchmark, wasserstein_minfunnel"
 )
 SWEEP = "several values make a sweep; add -m, or write a list as [1,2]."
@@ -82,14 +82,18 @@ BAD = [
     (
         "task=wasserstein dataset=cone attack.steps=3 eval_radii=[0.5] certify_dtype=float32",
         *(
-            f"{key}: only task=robustness reads it, and dataset=cone is a pair of distributions; leave it out."
+            f"{key}: only task=robustness, private read it, and dataset=cone is a pair of distributions; leave it out."
             for key in ("attack.steps", "certify_dtype", "eval_radii")
         ),
     ),
     (
         "task=gan attack.steps=3 estimate.confidence=0.9",
-        "attack.steps: only task=robustness reads it; leave it out.",
+        "attack.steps: only task=robustness, private read it; leave it out.",
         "estimate.confidence: only task=wasserstein reads it, and dataset=digits holds labelled images; leave it out.",
+    ),
+    (
+        "task=private task.public_validation=true diagnostics.every=3",
+        "diagnostics.every: only task=robustness, wasserstein, gan read it; leave it out.",
     ),
     ("generator.latent=3", "generator.latent: only task=gan reads it; leave it out."),
     ("model=fc conv=rko", "conv: model=fc does not read it; leave it out."),
@@ -138,15 +142,16 @@ BAD = [
     (
         "dataset=minst",
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
-        "stl10, circle, s_shape, absolute_value, three_cones, cone, translation, "
-        "spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, two_images, minfunnel, "
-        "two_classes, gan, quartic, three_blobs, two_lines, forbidden_box, tunnel, two_cubics, sign, "
-        "diabetes, diabetes_risk.",
+        "stl10, cifar100, svhn, emnist, tiny_imagenet, circle, s_shape, image_folder, arrays, table, absolute_value, "
+        "three_cones, cone, translation, spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, "
+        "two_images, minfunnel, two_classes, gan, samples, quartic, three_blobs, two_lines, forbidden_box, tunnel, "
+        "two_cubics, sign, diabetes, diabetes_risk, autoregression, setar, logistic_map, hidden_markov, "
+        "change_point, series, stdin, sunspots, airline_passengers, water_flow.",
     ),
     (
         "loss=hinge",
-        "loss=hinge: no such option; see --help for the names. loss takes margin, cross_entropy, kantorovich, "
-        "likelihood.",
+        "loss=hinge: no such option; see --help for the names. loss takes "
+        "margin, cross_entropy, kantorovich, likelihood, squared, absolute, pinball.",
     ),
     (
         "optimizer=adan",
@@ -434,11 +439,6 @@ GOOD = [
 ]
 
 
-@functools.cache
-def compose_once(name, overrides):
-    return hydra.compose(name, overrides=list(overrides), return_hydra_config=True)
-
-
 def arguments(row):
     return row.split() if isinstance(row, str) else row
 
@@ -446,10 +446,6 @@ def arguments(row):
 @pytest.fixture(autouse=True)
 def _folder(tmp_path, monkeypatch):
     """A folder with run directories (``evaluated`` is one of task=evaluate), an empty directory and a file."""
-    # The defaults are part of nearly every row, and composing is what takes the time.
-    monkeypatch.setattr(
-        composing, "compose", lambda name, overrides, **_: copy.deepcopy(compose_once(name, tuple(overrides)))
-    )
     monkeypatch.chdir(tmp_path)
     for name, overrides in {
         "done": ["resume=null", *SAVED],
@@ -587,7 +583,6 @@ OWN_FILES = {
 def test_a_configuration_file_of_one_s_own(tmp_path, monkeypatch, what, place):
     content, message = OWN_FILES[what]
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(composing, "compose", hydra.compose)  # other files under one name
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / ("it.yml" if what == "it.yml" else "it.yaml")).write_bytes(content)
     line = [f"--config-dir={place}", "experiment=it"]
@@ -598,6 +593,26 @@ def test_a_configuration_file_of_one_s_own(tmp_path, monkeypatch, what, place):
         prepare(line)
     (problem,) = error.value.problems
     assert message in problem
+
+
+def test_a_run_remembers_its_folder_of_configurations(tmp_path, monkeypatch):
+    """Commands that start from it work without ``--config-dir``, and what the folder holds is checked again."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "it.yaml").write_text("# @package _global_\nseed: 5\n")
+    saved = tmp_path / "run" / ".hydra"
+    saved.mkdir(parents=True)
+    (saved / "overrides.yaml").write_text("[experiment=it]")
+    source = f"{{path: {tmp_path / 'mine'}, provider: command-line, schema: file}}"
+    (saved / "hydra.yaml").write_text(f"hydra: {{runtime: {{config_sources: [{source}]}}}}")
+    folder = ["--config-dir", str(tmp_path / "mine")]
+    assert prepare(["rerun=run", "epochs=1"]) == [*folder, "experiment=it", "rerun=run", "epochs=1"]
+    (tmp_path / "mine" / "bad.yaml").write_text("_target_: os.system\n")
+    with pytest.raises(UserError, match="only plugins of Hydra are instantiated"):
+        prepare(["rerun=run"])
+    (tmp_path / "mine").rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="experiment=it: no such option"):
+        prepare(["rerun=run"])
 
 
 def test_several_problems_make_one_numbered_message():

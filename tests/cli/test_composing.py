@@ -8,6 +8,7 @@ import secrets
 from collections import Counter
 
 import pytest
+from composed_before import files_kept
 from hydra._internal import config_loader_impl as loading
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
@@ -45,6 +46,13 @@ LINES = {
     "conv=bcp epochs=3": 1,
     "-m conv=bcp,rko epoch=3,4": 1,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def composed_before():
+    """Here each command composes by itself."""
+    with files_kept():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,13 @@ import numpy
 import pytest
 import torch
 import torchvision
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from lipnet.data.augment import crop_and_flip
 from lipnet.data.images import Split, load_files, load_splits
 from lipnet.errors import UserError
-from lipnet.options.facts import image_facts
+from lipnet.options.facts import inputs_and_outputs, with_found
 from lipnet.options.registry import image_sets, names_for
 
 MNIST_LIKE = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
@@ -24,9 +25,20 @@ SETS = {
     **{name: ("mnist_files", folder) for name, folder in MNIST_LIKE.items()},
     "cifar10": ("cifar_files",),
     "stl10": ("stl_files",),
+    "cifar100": ("cifar100_files",),
+    "svhn": ("svhn_files",),
+    "emnist": ("emnist_files",),
+    "tiny_imagenet": ("tiny_files",),
+    "image_folder": ("own_files", "image_folder"),
+    "arrays": ("own_files", "arrays"),
+    "table": ("own_files", "table"),
     "circle": None,
     "s_shape": None,
 }
+
+
+PIXELS = [*image_sets(), "image_folder", "arrays"]
+TYPES = {"circle": torch.int32, "s_shape": torch.int32, "table": torch.float32}
 
 
 @pytest.fixture(autouse=True)
@@ -250,6 +262,116 @@ def stl_files(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def cifar100_files(tmp_path, monkeypatch):
+    """Writes one training and one test file, and tells torchvision their checksums."""
+
+    def write():
+        folder = tmp_path / "cifar-100-python"
+        folder.mkdir()
+        source, checksums = torchvision.datasets.CIFAR100, {}
+        files = {name: {"data": random_images(4, 3072), "fine_labels": [0, 99, 7, 50]} for name in ("train", "test")}
+        for name, content in {"meta": {"fine_label_names": list(map(str, range(100)))}, **files}.items():
+            data = pickle.dumps(content, protocol=2)
+            (folder / name).write_bytes(data)
+            checksums[name] = hashlib.md5(data).hexdigest()
+        monkeypatch.setattr(source, "train_list", [["train", checksums["train"]]])
+        monkeypatch.setattr(source, "test_list", [["test", checksums["test"]]])
+        monkeypatch.setattr(source, "meta", source.meta | {"md5": checksums["meta"]})
+
+    return write
+
+
+@pytest.fixture
+def svhn_files(tmp_path, monkeypatch):
+    """Writes both parts as MATLAB files, where the digit 0 has the label 10."""
+
+    def write():
+        from scipy.io import savemat
+
+        images = random_images(32, 32, 3, 10)
+        images[0, 0, 0, :2] = 0, 255
+        for part in ("train", "test"):
+            savemat(tmp_path / f"{part}_32x32.mat", {"X": images, "y": numpy.arange(1, 11)[:, None]})
+        monkeypatch.setattr(torchvision.datasets.SVHN, "_check_integrity", lambda self: True)
+
+    return write
+
+
+@pytest.fixture
+def emnist_files(tmp_path):
+    """Writes both balanced parts, whose images lie on their side."""
+
+    def write():
+        raw = tmp_path / "EMNIST" / "raw"
+        raw.mkdir(parents=True)
+        for part in ("train", "test"):
+            write_idx(raw / f"emnist-balanced-{part}-images-idx3-ubyte", random_images(47, 28, 28))
+            write_idx(raw / f"emnist-balanced-{part}-labels-idx1-ubyte", numpy.arange(47))
+
+    return write
+
+
+@pytest.fixture
+def tiny_files(tmp_path):
+    """Writes two pictures of two of the classes for training, and one of each to test, as they are unpacked."""
+
+    def write():
+        folder, images = tmp_path / "tiny-imagenet-200", random_images(6, 64, 64, 3)
+        names = ["n02", "n01"]
+        for name in names:
+            (folder / "train" / name / "images").mkdir(parents=True)
+            (folder / "train" / name / f"{name}_boxes.txt").touch()
+        (folder / "val" / "images").mkdir(parents=True)
+        (folder / "wnids.txt").write_text("\n".join(names))
+        for number, image in enumerate(images[:4]):
+            name = names[number % 2]
+            Image.fromarray(image).save(folder / "train" / name / "images" / f"{name}_{number}.png")
+        for number, image in enumerate(images[4:]):
+            Image.fromarray(image).save(folder / "val" / "images" / f"val_{number}.png")
+        (folder / "val" / "val_annotations.txt").write_text("val_0.png\tn02\t0\t0\nval_1.png\tn01\t0\t0\n")
+
+    return write
+
+
+@pytest.fixture
+def own_files(tmp_path, monkeypatch):
+    """Writes a user's own data; returns the keys that name them."""
+
+    def write(name):
+        images, labels = random_images(20, 6, 5), numpy.arange(20) % 2
+        if name == "image_folder":
+            for number, image in enumerate(images):
+                folder = tmp_path / "pictures" / "ab"[labels[number]]
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(folder / f"{number:02}.png")
+            return {"root": str(tmp_path / "pictures"), "channels": 1, "cache": str(tmp_path)}
+        if name == "arrays":
+            images[0, 0, :2] = 0, 255
+            numpy.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+            return {"file": str(tmp_path / "data.npz")}
+        rows = [
+            f"{row[0]},{row[1] / 10},{'no' if label else 'yes'}"
+            for row, label in zip(images[:, 0], labels, strict=True)
+        ]
+        (tmp_path / "data.csv").write_text("\n".join(["first,second,kind", *rows]))
+        return {"file": str(tmp_path / "data.csv"), "target": "kind"}
+
+    return write
+
+
+def test_emnist_is_turned_upright(emnist_files, make_config, tmp_path):
+    emnist_files()
+    option = dataclasses.replace(make_config("dataset=emnist").dataset, root=str(tmp_path), download=False)
+    assert torch.equal(load_files(option)[0].images[:, 0], torch.from_numpy(random_images(47, 28, 28)).mT)
+
+
+def test_svhns_zero_is_class_0(svhn_files, make_config, tmp_path):
+    svhn_files()
+    option = dataclasses.replace(make_config("dataset=svhn").dataset, root=str(tmp_path), download=False)
+    assert load_files(option)[0].labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+
+
+@pytest.fixture
 def load_stored(tmp_path, make_config):
     def load(dataset, *overrides, root=tmp_path):
         given = [f"dataset.{override}" for override in ("download=false", "validation=0.25", *overrides)]
@@ -262,27 +384,35 @@ def load_stored(tmp_path, make_config):
 @pytest.mark.parametrize("name", SETS)
 def test_a_set_is_what_its_registration_says(name, request, make_config, tmp_path):
     """Images of its shape, or points, every example a label of its classes, the same ones each time."""
+    option = make_config(f"dataset={name}").dataset
     if SETS[name] is not None:
         fixture, *given = SETS[name]
-        request.getfixturevalue(fixture)(*given)
-    option = make_config(f"dataset={name}").dataset
-    if hasattr(option, "root"):
+        written = request.getfixturevalue(fixture)(*given)
+        if fixture == "own_files":
+            option = with_found(dataclasses.replace(option, **written))
+    if name == "tiny_imagenet":
+        option = dataclasses.replace(option, root=str(tmp_path), cache=str(tmp_path))
+    if hasattr(option, "download"):
         option = dataclasses.replace(option, root=str(tmp_path), download=False)
     parts, again = load_files(option), load_files(option)
     for part, other in zip(parts, again, strict=True):
-        shape, dtype = image_facts(name)[0], torch.uint8 if name in image_sets() else torch.int32
+        (shape, classes), dtype = inputs_and_outputs(option), torch.uint8 if name in PIXELS else TYPES[name]
         assert (tuple(part.images.shape[1:]), part.images.dtype) == (shape, dtype)
-        assert set(part.labels.tolist()) <= set(range(image_facts(name)[1]))
+        assert set(part.labels.tolist()) <= set(range(classes))
         assert part.labels.dtype == torch.int64
-        assert torch.equal(part.images, other.images)
+        assert torch.equal(part.images[:], other.images[:])
         assert torch.equal(part.labels, other.labels)
-        reach = (int(part.images.min()), int(part.images.max()))
-        if name in image_sets() or part is parts[1]:
+        reach = (int(part.images[:].min()), int(part.images[:].max()))
+        if name in PIXELS:
+            assert 0 <= reach[0] <= reach[1] <= part.maximum
+        elif TYPES[name] == torch.float32:  # in units of their own
+            assert part.maximum == 1
+        elif part is parts[1]:
             assert reach == (0, part.maximum)
         else:  # of points drawn at random
             assert 0 <= reach[0] < 0.01 * part.maximum
             assert 0.99 * part.maximum < reach[1] <= part.maximum
-    assert option.crop == 0 or option.crop < image_facts(name)[0][1]
+    assert option.crop == 0 or option.crop < inputs_and_outputs(option)[0][1]
 
 
 def test_every_set_is_loaded_and_tested():

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from lipnet.losses import build_loss
+from lipnet.losses import build_loss, loss_slope
 from lipnet.losses.cross_entropy import offset_cross_entropy
-from lipnet.options.registry import names_for
+from lipnet.options.registry import GROUPS, names_for
+from lipnet.tasks.online.predictor import regression_loss
 
 LOGITS = torch.tensor([[2.0, 1.5, 0.0], [0.0, 1.0, 3.0], [1.0, 1.0, 1.0]])
 LABELS = torch.tensor([0, 1, 2])
@@ -94,3 +95,49 @@ def test_offset_cross_entropy_becomes_a_hinge_at_low_temperature():
     """temperature * loss tends to max_j (z_j + offset [j != y]) - z_y."""
     loss = 1e-3 * offset_cross_entropy(LOGITS.double(), LABELS, 1.0, 1e-3)
     torch.testing.assert_close(loss, torch.tensor([0.5, 3.0, 1.0], dtype=torch.float64), atol=2e-3, rtol=0)
+
+
+@over_losses
+def test_no_gradient_is_steeper_than_the_slope(name, overrides, formula, make_config):
+    """At random logits, and where the loss is steepest: the true class far behind all others."""
+    option = make_config(f"loss={name}", *overrides).loss
+    if not GROUPS["loss"][name].slope:
+        with pytest.raises(TypeError, match="registered without slope="):
+            loss_slope(option, 3)
+        return
+    torch.manual_seed(0)
+    logits = torch.cat([3 * torch.randn(200, 3), torch.tensor([[-50.0, 50.0, 0.0], [-50.0, 0.0, 0.0]])]).double()
+    logits.requires_grad_()
+    labels = torch.cat([torch.arange(200) % 3, torch.tensor([0, 0])])
+    (gradients,) = torch.autograd.grad(build_loss(option, lipschitz=2.0)(logits, labels).sum(), logits)
+    steepest, bound = float(gradients.norm(dim=1).max()), loss_slope(option, 3)
+    assert 0.99 * bound <= steepest <= bound * (1 + 1e-12)
+
+
+# Every loss of a prediction of numbers: overrides, and one coordinate's loss as a formula of its error, outcome minus
+# prediction, and the option.
+REGRESSION = {
+    "squared": ([()], lambda error, option: error**2),
+    "absolute": ([()], lambda error, option: abs(error)),
+    "pinball": (
+        [(), ("loss.quantile=0.2",)],
+        lambda error, option: error * option.quantile if error > 0 else -error * (1 - option.quantile),
+    ),
+}
+REGRESSION_ROWS = [(name, overrides) for name, (variants, _) in REGRESSION.items() for overrides in variants]
+
+
+def test_every_loss_of_predictions_is_tested():
+    assert set(names_for("loss", "stream")) == set(REGRESSION)
+
+
+@pytest.mark.parametrize(("name", "overrides"), REGRESSION_ROWS)
+def test_a_loss_of_predictions_is_its_formula(name, overrides, make_config):
+    """The mean over coordinates; several predictions may be charged by one outcome."""
+    config = make_config("task=online", "dataset=setar", f"loss={name}", *overrides)
+    predictions, outcome = torch.tensor([[1.0, 2.0], [0.5, -1.0], [3.0, 0.0]]), torch.tensor([0.5, 1.0])
+    expected = [
+        sum(REGRESSION[name][1](x - y, config.loss) for y, x in zip(row, outcome.tolist(), strict=True)) / 2
+        for row in predictions.tolist()
+    ]
+    assert regression_loss(config)(predictions, outcome).tolist() == pytest.approx(expected)

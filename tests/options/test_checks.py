@@ -81,12 +81,12 @@ REFUSED = {
     ),
     "one_of": (one_of("auto", "cpu"), "must be one of auto, cpu", ["gpu", "CPU", "", None, 0, ["cpu"]]),
     "some_of": (
-        some_of("fgsm", "pgd"),
+        some_of({"fgsm": 0, "pgd": 1}),
         "must be a list of different names among fgsm, pgd",
         ["fgsm", None, ["pgd", "pgd"]],
     ),
     "some_of nearly": (
-        some_of("fgsm", "pgd"),
+        some_of({"fgsm": 0, "pgd": 1}),
         "fgsn is not there; did you mean fgsm? it must be a list of different names among fgsm, pgd",
         [["fgsn"], ["pgd", "fgsn"]],
     ),

@@ -8,11 +8,11 @@ from omegaconf import OmegaConf
 
 from lipnet.errors import UserError
 from lipnet.options.folder import config_dir
-from lipnet.options.parse import Attack, Config, Estimate, Generator, examine, parse
+from lipnet.options.parse import NODES, Config, examine, parse
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, image_sets, names_for
 
-PAIRS = names_for("dataset", "pair")
+PAIRS, STREAMS = names_for("dataset", "pair"), names_for("dataset", "stream")
 
 NUMBER = "must be a finite number"
 LIST, EACH = "must be a list", "each entry a finite number"
@@ -31,13 +31,23 @@ FOR_PROBLEMS = [
     "task=bayes", "loss=likelihood", *(f"inference={name}" for name in GROUPS["inference"]),
     *(f"dataset={name}" for name in names_for("dataset", "problem")),
 ]  # fmt: skip
+FOR_STREAMS = [
+    "task=online", "model=experts", *(f"dataset={name}" for name in STREAMS),
+    *(f"loss={name}" for name in names_for("loss", "stream")),
+]  # fmt: skip
+A_SERIES = "dataset.file=series.csv"
+ONLINE = ["task=online", "dataset=setar"]
 OPTION_SETS = [
-    ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
+    ["task=online", "dataset=setar", f"{group}={option}", *([A_SERIES] if option == "series" else [])]
+    if f"{group}={option}" in FOR_STREAMS
+    else ["task=wasserstein", "dataset=cone", f"{group}={option}", *(A_GAN if option == "gan" else [])]
     if f"{group}={option}" in FOR_PAIRS
     else ["task=gan", f"{group}={option}"] if f"{group}={option}" in FOR_GANS
+    else [f"{group}={option}", "task.public_validation=true"] if option == "private"
     else ["dataset=cifar10", f"{group}={option}"] if f"{group}={option}" in FOR_LARGER_IMAGES
     else ["task=bayes", "dataset=quartic", f"{group}={option}"] if f"{group}={option}" in FOR_PROBLEMS
     else [f"{group}={option}", "model=large", "conv.groups=4"] if group == "shuffle"
+    else [f"{group}={option}", "model.build=my_module:build"] if f"{group}={option}" == "model=module"
     else [f"{group}={option}"]
     for group, options in GROUPS.items()
     for option in options
@@ -46,6 +56,15 @@ OPTION_SETS = [
 
 # (options, changed keys, every problem)
 PROBLEMS = [
+    # of the user's own
+    (
+        ["model=module"],
+        {},
+        ["model.build=null: model=module needs the function that returns the network, as my_module:build."],
+    ),
+    (["dataset=image_folder"], {"dataset.channels": 2}, ["dataset.channels=2: must be 1 or 3."]),
+    (["dataset=table"], {"dataset.test": 1}, ["dataset.test=1: must be a finite number > 0 and < 1."]),
+    ([], {"plugins": "mine"}, ["plugins=mine: must be a list, each entry a non-empty text."]),
     # top level
     ([], {"epochs": 0}, ["epochs=0: must be a whole number >= 1."]),
     ([], {"epochs": None}, ["epochs=null: must be a whole number >= 1."]),
@@ -268,7 +287,7 @@ PROBLEMS = [
         {"model": 3},
         [
             "model=3: no such option; see --help for the names. model takes small, large, fc, critic, cones, "
-            "gan_critic, shufflenet."
+            "gan_critic, shufflenet, module, experts."
         ],
     ),
     (
@@ -328,6 +347,9 @@ PROBLEMS = [
             ("minfunnel", "degree", 0.5, "0.5", f"{NUMBER} >= 1"),
         )
     ),
+    ([], {"diagnostics.per_example": 1}, ["diagnostics.per_example=1: must be true or false."]),
+    ([], {"diagnostics.every": 0}, ["diagnostics.every=0: must be a whole number >= 1."]),
+    ([], {"diagnostics.examples": 0}, ["diagnostics.examples=0: must be a whole number >= 1."]),
     (
         ["task=wasserstein", "dataset=cone"],
         {"estimate.confidence": 1},
@@ -430,6 +452,150 @@ PROBLEMS = [
             "model.kernel_sizes[2]=4: larger than the image, which is 2x2 there (digits starts at 8x8); "
             "use a kernel of at most 2, or fewer strided layers."
         ],
+    ),
+    # streams
+    (
+        ["task=online", "dataset=digits"],
+        {},
+        [f"dataset=digits: no stream, and task=online predicts one; choose dataset={', '.join(STREAMS)}."],
+    ),
+    (
+        ["dataset=setar"],
+        {},
+        [f"dataset=setar: a stream, which task=online predicts; use task=online, or dataset={LABELLED}."],
+    ),
+    (
+        ["loss=squared"],
+        {},
+        ["loss=squared: of the predictions of a stream, and dataset=digits is none; leave it out."],
+    ),
+    (
+        ["task=online", "dataset=setar", "loss=kantorovich"],
+        {},
+        [
+            "loss=kantorovich: not of a prediction of numbers, as dataset=setar asks for; use loss=squared, absolute, "
+            "pinball."
+        ],
+    ),
+    (["model=experts"], {}, ["model=experts: predicts a stream; only task=online trains it."]),
+    (
+        ["task=online", "dataset=setar", "model=fc"],
+        {},
+        ["model=fc: task=online trains a bank of networks; use model=experts."],
+    ),
+    (
+        [*ONLINE],
+        {"model.memories": [], "model.budgets": [0], "model.hidden": [0]},
+        [
+            f"model.memories=[]: {LIST} of at least 1, each entry a whole number >= 1.",
+            f"model.budgets=[0]: {LIST} of at least 1, {EACH} > 0.",
+            f"model.hidden=[0]: {LIST}, each entry a whole number >= 1.",
+        ],
+    ),
+    (
+        [*ONLINE],
+        {"model.memories": [1, 30, 1], "model.budgets": [1.0, 1.0]},
+        [
+            "model.memories=[1, 30, 1]: two of them are equal; give each once.",
+            "model.budgets=[1.0, 1.0]: two of them are equal; give each once.",
+            "dataset.warmup=20: the first prediction needs 30 observations before it, the largest of model.memories; "
+            "use at least as many.",
+        ],
+    ),
+    (
+        [*ONLINE],
+        {"model.memories": list(range(1, 18)), "model.budgets": [1.0 + place for place in range(17)]},
+        ["model.memories and model.budgets make 289 experts; use at most 256."],
+    ),
+    (
+        [*ONLINE],
+        {"dataset.warmup": 1, "dataset.scale": None, "model.memories": [1]},
+        ["dataset.warmup=1: one observation has no spread; use at least 2, or give dataset.scale."],
+    ),
+    (
+        [*ONLINE],
+        {"dataset.rounds": None, "dataset.noise": 0, "dataset.shift": "x", "dataset.scale": 0},
+        [
+            "dataset.rounds=null: must be a whole number >= 1.",
+            f"dataset.shift=x: {NUMBER}, or null.",
+            f"dataset.scale=0: {NUMBER} > 0, or null.",
+            f"dataset.noise=0: {NUMBER} > 0.",
+        ],
+    ),
+    (
+        ["task=online", "dataset=logistic_map"],
+        {"dataset.noise": 0.06},
+        [f"dataset.noise=0.06: {NUMBER} > 0 and <= 0.05."],
+    ),
+    (["task=online", "dataset=hidden_markov"], {"dataset.stay": 1}, [f"dataset.stay=1: {NUMBER} > 0 and < 1."]),
+    (
+        ["task=online", "dataset=change_point"],
+        {"dataset.change": 0},
+        ["dataset.change=0: must be a whole number >= 1."],
+    ),
+    (
+        ["task=online", "dataset=series"],
+        {},
+        ["dataset.file=null: dataset=series needs dataset.file=FILE.csv, a line an observation."],
+    ),
+    (
+        [*ONLINE],
+        {
+            "task.aggregator": "best",
+            "task.rate": 0,
+            "task.window": 0,
+            "task.updates": -1,
+            "task.examples": 0,
+            "task.averaging": 1,
+            "task.penalty": -1,
+            "task.radius": 0,
+            "task.attack_every": -1,
+            "task.baselines": ["rigde"],
+        },
+        [
+            "task.aggregator=best: must be one of weak, hedge, leader, uniform.",
+            f"task.rate=0: {NUMBER} > 0.",
+            "task.window=0: must be a whole number >= 1.",
+            f"task.updates=-1: {NUMBER} >= 0 and <= 100.",
+            "task.examples=0: must be a whole number >= 1.",
+            f"task.averaging=1: {NUMBER} >= 0 and < 1.",
+            f"task.penalty=-1: {NUMBER} >= 0.",
+            f"task.radius=0: {NUMBER} > 0.",
+            "task.attack_every=-1: must be a whole number >= 0.",
+            "task.baselines=[rigde]: rigde is not there; did you mean ridge? it must be a list of different names "
+            "among last_value, ridge, network, snarimax, holt_winters, adaptive_tree.",
+        ],
+    ),
+    (
+        [*ONLINE, "linear=spectral"],
+        {},
+        ["linear=spectral: makes no stack of layers; use linear=orthogonal, bjorck or plain."],
+    ),
+    (
+        [*ONLINE],
+        {"task.penalty": 0.5},
+        [
+            "task.penalty=0.5: for unconstrained networks, linear=plain; those of linear=orthogonal never exceed their "
+            "constants."
+        ],
+    ),
+    (
+        [*ONLINE, "scheduler=cosine"],
+        {},
+        ["scheduler=cosine: a stream has no last round to plan for; use scheduler=constant."],
+    ),
+    (
+        [*ONLINE],
+        {"debug": "overfit", "compile": True},
+        [
+            "debug=overfit: task=online sees each observation once; use debug=fast.",
+            "compile=true or amp=bf16: task=online does not read them; leave them out.",
+        ],
+    ),
+    (
+        ["task=online", "dataset=setar", "loss=pinball"],
+        {"loss.quantile": 1},
+        [f"loss.quantile=1: {NUMBER} > 0 and < 1."],
     ),
     # groups and shuffles
     ([], {"conv.groups": 0}, ["conv.groups=0: must be a whole number >= 1."]),
@@ -595,8 +761,9 @@ PROBLEMS = [
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
             "shuffle, linear, activation, loss, optimizer, scheduler, inference, dataset, task, attack, estimate, "
-            "generator, proof, seed, epochs, batch_size, device, threads, amp, compile, progress, eval_radii, "
-            "certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, fail_fast.",
+            "generator, proof, diagnostics, seed, epochs, batch_size, device, threads, amp, compile, progress, "
+            "eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, "
+            "fail_fast, plugins.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
             "Keys there: optimizer.lr, optimizer.weight_decay, optimizer.betas.",
             "attack.step: no such key, nothing would read it; did you mean attack.steps? "
@@ -701,9 +868,8 @@ def test_defaults():
 @pytest.mark.parametrize("options", OPTION_SETS, ids=identify)
 def test_a_parsed_configuration_parses_to_itself(options):
     """Checkpoints keep ``asdict(config)`` and are read back by ``parse``."""
-    config = parse(
-        raw(options, {} if {"task=wasserstein", "task=bayes"} & {*options} else {"eval_radii": ["36/255", 0.5]})
-    )
+    without_radii = {"task=wasserstein", "task=online", "task=bayes"} & set(options)
+    config = parse(raw(options, {} if without_radii else {"eval_radii": ["36/255", 0.5]}))
     assert parse(dataclasses.asdict(config)) == config
 
 
@@ -733,13 +899,14 @@ def test_a_value_that_does_not_resolve_is_named(text, words):
 
 
 def test_every_data_set_has_an_option():
-    assert set(GROUPS["dataset"]) == set(names_for("dataset", "images")) | set(PAIRS)
+    assert set(GROUPS["dataset"]) == set(names_for("dataset", "images")) | set(PAIRS) | set(STREAMS) | set(
+        names_for("dataset", "problem")
+    )
 
 
 def test_every_group_is_a_field():
     fields = [field.name for field in dataclasses.fields(Config)]
-    assert fields[: len(GROUPS)] == list(GROUPS)
-    assert dataclasses.fields(Attack)
-    assert dataclasses.fields(Estimate)
-    assert dataclasses.fields(Generator)
-    assert all("check" in field.metadata for field in dataclasses.fields(Config)[len(GROUPS) + 3 :])
+    groups = [*GROUPS, *NODES]
+    assert fields[: len(groups)] == groups
+    assert all(dataclasses.fields(schema) for schema in NODES.values())
+    assert all("check" in field.metadata for field in dataclasses.fields(Config)[len(groups) :])

@@ -130,3 +130,11 @@ def test_thousands_of_runs_are_read_quickly_without_torch(make_run, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2 + 100 + 2
+
+
+def test_an_unfinished_prediction_counts_rounds(tmp_path):
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").write_text("task: {name: online}\ndataset: {name: setar, rounds: 300}\n")
+    (tmp_path / "metrics.csv").write_text("epoch,x\n50,0\n100,0\n")
+    (run,) = find_runs([tmp_path])
+    assert run.problem.startswith("unfinished: after round 100 of 300, last written")

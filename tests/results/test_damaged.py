@@ -18,9 +18,13 @@ from lipnet.results.run_figures import FIGURES, by_network, label_groups
 
 METRICS = "epoch,time_seconds,train_loss,validation_loss,validation_certified_accuracy@0.3\n1,1,2,3,0.5\n2,1,1,2,0.6\n"
 SINGULAR = "quantile,0_Linear\n" + "".join(f"{number / 100},1\n" for number in range(101))
+PER_EXAMPLE = "epoch,quantile,inputs/margin,weights/0_Linear\n" + "".join(
+    f"{epoch},{number / 20},1.1,0.1\n" for epoch in (1, 2) for number in range(21)
+)
 TABLES = {
     "metrics.csv": METRICS, "certificates.csv": "index,certified_radius\n0,0.5\n1,0.1\n",
     "singular_values.csv": SINGULAR,
+    "per_example.csv": PER_EXAMPLE,
     "gradient_norms.csv": "layer,mean,std,relative\ninput,1,0,1\n0_Linear,1,0,1\n",
 }  # fmt: skip
 
@@ -202,6 +206,7 @@ OF_TABLES = {
     "metrics.csv": "training_curves", "certificates.csv": "certified_accuracy",
     "singular_values.csv": "singular_values",
     "gradient_norms.csv": "gradient_norms",
+    "per_example.csv": "per_example",
 }  # fmt: skip
 
 

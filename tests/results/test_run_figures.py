@@ -24,6 +24,12 @@ def folder(make_run, tmp_path):
 def _leave(run, radii, value, relative):
     write_csv(run / "certificates.csv", [{"index": 0, "certified_radius": radius} for radius in radii])
     write_csv(run / "singular_values.csv", [{"quantile": q / 100, "1_Conv2d": value * q / 100} for q in range(101)])
+    per_example = [
+        {"epoch": epoch, "quantile": q / 20, "inputs/margin": value * epoch * q / 20, "weights/1_Conv2d": relative}
+        for epoch in (1, 2)
+        for q in range(21)
+    ]
+    write_csv(run / "per_example.csv", per_example)
     norms = [{"layer": name, "relative": value} for name, value in (("input", relative), ("1_Conv2d", 1.0))]
     write_csv(run / "gradient_norms.csv", norms)
     write_csv(run / "metrics.csv", [{"epoch": 1, "train_loss": value, "time_seconds": 2.0, "validation_estimate": 1.0}])
@@ -70,6 +76,22 @@ def test_gradient_norms(folder):
     assert curve(axes, "bcop") == [(0, 0.5), (1, 1.0)]
     assert axes.get_yscale() == "log"
     assert [text.get_text() for text in axes.get_xticklabels()] == ["image", "conv 1"]
+
+
+def test_gradients_of_single_examples_are_those_of_the_last_epoch(folder):
+    """A bar for each method at the input, with what is proved where it is near; a panel for each method's layers."""
+    at_input, *through = draw("per_example", folder).axes
+    assert [text.get_text() for text in at_input.get_xticklabels()] == ["bcop", "rko"]
+    whole = [
+        list(line.get_ydata()) for line in at_input.lines if line.get_linewidth() == 1 and line.get_color() == "C0"
+    ]
+    assert whole == [pytest.approx([0, 2 * 1.5]), pytest.approx([0, 2 * 0.5])]
+    dashed = [list(line.get_ydata()) for line in at_input.lines if line.get_linestyle() == "--"]
+    assert dashed == [pytest.approx([1.0000005 * 2**0.5] * 2)] * 2
+    assert [axes.get_title().split("\n")[0] for axes in through] == ["bcop", "rko"]
+    assert [text.get_text() for axes in through for text in axes.get_xticklabels()] == ["conv 1"] * 2
+    assert [axes.get_yscale() for axes in through] == ["log"] * 2
+    assert through[0].get_ylim() == through[1].get_ylim()
 
 
 def test_the_command_writes_what_the_runs_left_data_for(folder, make_run, tmp_path, capsys):

@@ -23,9 +23,13 @@ def test_a_digest_leaves_out_what_changes_no_result(make_config):
     others = {
         "resume": "x", "rerun": "x", "progress": "off", "device": "cpu", "threads": "1", "dataset.root": "x",
         "dataset.download": "false", "objective": "clean_accuracy", "fail_fast": "true",
-        "profile": "true", "bell": "true",
+        "profile": "true", "bell": "true", "plugins": "[x]",
     }  # fmt: skip
-    assert set(others) == set(NO_RESULT_KEYS)
+    of_own_data = {"dataset.file": "x", "dataset.labels": "x"}
+    assert {*others, *of_own_data, "dataset.cache"} == set(NO_RESULT_KEYS)
+    overrides = [f"{key}={value}" for key, value in of_own_data.items()]
+    assert digest(make_config("dataset=arrays", *overrides)) == digest(make_config("dataset=arrays"))
+    assert digest(make_config("dataset=image_folder", "dataset.cache=x")) == digest(make_config("dataset=image_folder"))
     overrides = [f"{key}={value}" for key, value in others.items()]
     assert digest(make_config("dataset=mnist", *overrides)) == digest(make_config("dataset=mnist"))
 

@@ -29,7 +29,6 @@ def test_linear_regions_are_averaged_over_all_splines():
     assert linear_regions(nn.Sequential(MaxMin())) == {}
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_a_run_is_judged_by_what_is_deployed(tmp_path):
     run = tmp_path / "run"
     outcome = launch(

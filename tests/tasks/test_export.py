@@ -16,6 +16,7 @@ from lipnet import load_run, to_plain
 from lipnet.certify import lipschitz_bound
 from lipnet.export.__main__ import main
 from lipnet.runs import checkpoint
+from lipnet.runs.safetensors import read_safetensors
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,8 @@ def _images():
 def test_what_an_export_holds(exported):
     names = {path.name for path in exported.iterdir()}
     assert names == {
-        "weights.pt", "network.py", "network.onnx", "certificate.json", "results.json", "lipnet.log", ".hydra",
+        "weights.pt", "weights.safetensors", "network.py", "network.onnx", "certificate.json",
+        "results.json", "lipnet.log", ".hydra",
     }  # fmt: skip
 
 
@@ -96,7 +98,9 @@ def test_hashes_are_those_of_the_files(exported):
     for name in ("weights.pt", "network.py", "network.onnx"):
         assert certificate["files"][name] == hashlib.sha256((exported / name).read_bytes()).hexdigest()
     state = torch.load(exported / "weights.pt", weights_only=True)
-    assert list(certificate["weights"]) == list(state)
+    other = read_safetensors(exported / "weights.safetensors")
+    assert all(torch.equal(tensor, other[name]) for name, tensor in state.items())
+    assert list(certificate["weights"]) == list(state) == list(other)
     for name, tensor in state.items():
         assert certificate["weights"][name] == {
             "shape": list(tensor.shape), "dtype": "float32",
@@ -115,7 +119,7 @@ def test_an_untouched_export_holds(exported, capsys, name):
     assert main([str(exported / name)]) == 0
     printed = capsys.readouterr().out
     assert "the certificate holds" in printed
-    assert "unchanged: weights.pt, network.py, network.onnx" in printed
+    assert "unchanged: weights.pt, weights.safetensors, network.py, network.onnx" in printed
     assert repr(_certificate(exported)["lipschitz_upper_bound"]) in printed
 
 
@@ -129,7 +133,7 @@ def test_files_that_are_not_needed_may_be_left_behind(copy, capsys):
     for name in ("network.py", "network.onnx", "results.json"):
         (copy / name).unlink()
     assert main([str(copy)]) == 0
-    assert "unchanged: weights.pt\n" in capsys.readouterr().out
+    assert "unchanged: weights.pt, weights.safetensors\n" in capsys.readouterr().out
 
 
 def test_a_changed_export_does_not_hold(copy, capsys):

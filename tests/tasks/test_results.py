@@ -5,7 +5,7 @@ import types
 from typing import Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
-from launching import BAYES, GAN, PAIR, ROOT, finished_run, launch, results
+from launching import BAYES, GAN, ONLINE, PAIR, ROOT, finished_run, launch, results
 
 from lipnet.cli.sweeps.objective import numbers_in, possible
 from lipnet.runs.record import Added
@@ -14,6 +14,9 @@ from lipnet.tasks.bayes.results import Found as Posterior
 from lipnet.tasks.bayes.results import Results as OfPosterior
 from lipnet.tasks.gan.results import ExportedGenerator, Generated
 from lipnet.tasks.gan.results import Results as OfGan
+from lipnet.tasks.online.results import Predicted, Sensitivity
+from lipnet.tasks.online.results import Results as OfStream
+from lipnet.tasks.private.results import Privacy
 from lipnet.tasks.results import Exported, Failed, Header, NotStarted, Start, write_failure
 from lipnet.tasks.robustness.results import ExportedClassifier
 from lipnet.tasks.robustness.results import Results as OfClassifier
@@ -36,6 +39,7 @@ PARTICLES = (
 UNDIAGNOSED = {"bayes.r_hat", "bayes.effective_samples"}
 OF_CHAINS = {"bayes.acceptance", "bayes.divergences"}
 TWIN = {f"bayes.{name}" for name in get_type_hints(Posterior) if name.endswith("_unconstrained")}
+UNKNOWN = {"online.optimal_loss", "online.optimal_prediction_loss", "online.optimal_prediction_last_half_loss"}
 # What is run -> the record that it leaves, and the numbers that it might hold and does not, for want of what they are
 # of; {classifier}, {critic}, {gan} and {penalised} are finished runs.
 RUNS = {
@@ -54,6 +58,11 @@ RUNS = {
     "a posterior by particles": ((*BAYES[:2], *PARTICLES), OfPosterior, UNDIAGNOSED | OF_CHAINS | TWIN),
     "a posterior again": (("task=evaluate", "run={posterior}"), OfPosterior, UNDIAGNOSED | OF_CHAINS),
     "an exported posterior": (("task=export", "run={posterior}", "task.onnx=false"), Exported, set()),
+    "a predicted process": (ONLINE, OfStream, set()),
+    "a predicted series": (
+        (*ONLINE[:-1], "dataset=series", "dataset.file={series}", "task.aggregator=leader"), OfStream,
+        UNKNOWN | {"online.regret_bound"},
+    ),
     "an exported classifier": (("task=export", "run={classifier}", "task.onnx=false"), ExportedClassifier, ASSURED),
     "an assured classifier": (
         ("task=export", "run={classifier}", "task.onnx=false", "task.assured=true"), ExportedClassifier, set(),
@@ -74,6 +83,8 @@ def finished(tmp_path_factory):
     for name, overrides in {"critic": PAIR, "gan": GAN, "posterior": BAYES, "penalised": PENALISED}.items():
         found[name] = tmp_path_factory.mktemp(name)
         assert launch(*overrides, f"hydra.run.dir={found[name]}").code == 0
+    found["series"] = tmp_path_factory.mktemp("series") / "series.csv"
+    found["series"].write_text("\n".join(str(place % 7) for place in range(30)))
     return found
 
 
@@ -166,6 +177,7 @@ SECTIONS = {
     "A run that failed": own(Failed, Header),
     "Every run that trains or evaluates": own(Start, Header),
     "A classifier": own(OfClassifier, Start),
+    "Its privacy": own(Privacy),
     "A critic": own(OfCritic, Start),
     "Its distance": own(Distance),
     "Its gradient": own(Gradient),
@@ -173,6 +185,9 @@ SECTIONS = {
     "Its images": own(Generated),
     "A posterior": own(OfPosterior, Start),
     "Its constraints": own(Posterior),
+    "An online prediction": own(OfStream, Header),
+    "Its stream": own(Predicted),
+    "Its sensitivity": own(Sensitivity),
     "An export": own(ExportedClassifier, Header) | own(ExportedGenerator, Header),
 }
 

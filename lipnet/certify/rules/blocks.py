@@ -39,10 +39,10 @@ def _sum(module: Residual, shape: Shape, bound: BoundOfPart) -> float:
 @register_passes(Residual)
 def _sum_passes(follower: Follower, module: Residual, shape: Shape, before: Passes) -> Passes:
     shortcut, branch = (follower.through(part, shape, before) for part in (module.shortcut, module.branch))
-    return follower.after(shortcut + branch, 1.0, functools.partial(_sum_step, math.prod(output_shape(module, shape))))
+    return follower.after(shortcut + branch, 1.0, functools.partial(sum_step, math.prod(output_shape(module, shape))))
 
 
-def _sum_step(entries: int, precision: torch.finfo) -> Step:
+def sum_step(entries: int, precision: torch.finfo) -> Step:
     """One addition for each entry, relative to the computed sum."""
     return Step(0.0, precision.eps, 2 * math.sqrt(entries) * precision.tiny, gain=2.0)
 

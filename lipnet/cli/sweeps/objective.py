@@ -59,8 +59,8 @@ def possible(config: Config) -> list[str]:
     Measures come first: the nearest name is looked for in this order.
     """
     config = apply_debug(config)
-    found, trains = _of_task(config), GROUPS["task"][config.task.name].trains
-    return [*found.measures, *_validated(found), *found.beside, *numbers_of_any(trains)]
+    found, task = _of_task(config), GROUPS["task"][config.task.name]
+    return [*found.measures, *_validated(found), *found.beside, *numbers_of_any(task.trains, task.by_rounds)]
 
 
 def _of_task(config: Config) -> Numbers:

@@ -27,7 +27,7 @@ def source_files(option: ImagePair) -> tuple[Split, Split]:
 def source_images(option: ImagePair) -> tuple[Tensor, Tensor]:
     """All training and all test images of the source, float64 in [0, 1]."""
     train, test = source_files(option)
-    return train.images.double() / train.maximum, test.images.double() / test.maximum
+    return train.images[:].double() / train.maximum, test.images[:].double() / test.maximum
 
 
 def nearest_anchor(option: NearestAnchor) -> Pair:

@@ -51,7 +51,7 @@ def grid(name: str) -> Split:
 
 def on_square(split: Split) -> Tensor:
     """A split's points on [-1, 1]², float64."""
-    return 2 * split.images.double() / split.maximum - 1
+    return 2 * split.images[:].double() / split.maximum - 1
 
 
 def _mixed(name: str) -> Split:

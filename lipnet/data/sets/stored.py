@@ -39,6 +39,23 @@ def stl10(config: Any) -> tuple[Split, Split]:
     return _torchvision("STL10", config, lambda data: _resized(torch.from_numpy(data.data.copy())), parts, "labels")
 
 
+def cifar100(config: Any) -> tuple[Split, Split]:
+    """A hundred kinds of things in colour, 32x32."""
+    return _torchvision("CIFAR100", config, lambda data: torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous())
+
+
+def svhn(config: Any) -> tuple[Split, Split]:
+    """Digits of house numbers in colour, 32x32: the training and the test part, without the extra one."""
+    parts = ({"split": "train"}, {"split": "test"})
+    return _torchvision("SVHN", config, lambda data: torch.from_numpy(data.data.copy()), parts, "labels")
+
+
+def emnist(config: Any) -> tuple[Split, Split]:
+    """Handwritten digits and letters, 28x28: the balanced part, 47 classes; upright, as they are stored lying."""
+    parts = ({"split": "balanced", "train": True}, {"split": "balanced", "train": False})
+    return _torchvision("EMNIST", config, lambda data: data.data.transpose(1, 2)[:, None].contiguous(), parts)
+
+
 def _resized(images: Tensor, side: int = 64) -> Tensor:
     """Images of ``side`` pixels, each a weighted mean over what it covers; in pieces, since float32 is four times as
     large.

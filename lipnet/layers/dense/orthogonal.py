@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lipnet.layers.cached import CachedWeight
 from lipnet.layers.dense.constrained import ConstrainedLinear
+from lipnet.layers.given import given_weight
 from lipnet.layers.orthogonal import (
     Orthogonalizer,
     apply_map,
@@ -74,6 +75,7 @@ class OrthogonalLinear(ConstrainedLinear):
         """Whether to train without forming the weight: with fewer rows than it has."""
         return (
             self.orthogonalize is cholesky
+            and given_weight(self) is None
             and torch.is_grad_enabled()
             and self.raw_weight.requires_grad
             and not self.raw_weight.is_meta

@@ -27,6 +27,7 @@ from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.activations import FIGURE, show_activations
 from lipnet.tasks.gan.results import Generated, Results
+from lipnet.tasks.per_example import Probe, critic_probe
 from lipnet.tasks.results import Start
 from lipnet.tasks.task import Charts, Examined, Part, Task
 from lipnet.training.protocols import Batches, Validation
@@ -127,6 +128,14 @@ class GenerativeAdversarial(Task[Results]):
     def proved(self, model: nn.Module) -> nn.Module | None:
         assert isinstance(model, Gan)
         return model.critic if model.constrained else None
+
+    def probe(self, model: nn.Module, count: int) -> Probe | None:
+        """The critic at images of the data set and at generated ones."""
+        assert isinstance(model, Gan)
+        split = self.validation if len(self.validation) else self.splits.train
+        images = split.pixels(slice((count + 1) // 2)).to(self.session.device)
+        generated = generate(model.generator, self.latent[: count // 2]) if count > 1 else images[:0]
+        return critic_probe(model.critic, torch.cat((images, generated)))
 
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The critic's loss and, where ``targets``, latent vectors, has some for it, the generator's: each reaches its

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lipnet.attacks import ATTACKS, InBall, Nearest
+from lipnet.attacks import InBall, Nearest, attack_named
 from lipnet.certify import margins
 from lipnet.certify.radius import model_logits
 from lipnet.errors import CertificateViolation
@@ -46,6 +46,18 @@ class Attacked:
     median_distance: float | None = None
 
 
+class _InUnitCube(nn.Module):
+    """A network of vectors in units of their own, for attacks, which stay in [0, 1]: one scale for all coordinates."""
+
+    def __init__(self, network: nn.Module, low: Tensor, side: float) -> None:
+        super().__init__()
+        self.network, self.low, self.side = network, low, side
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.network(self.low + self.side * inputs)
+        return outputs
+
+
 class Attacker:
     """Runs the attacks of ``attack.names``.
 
@@ -53,18 +65,23 @@ class Attacker:
         deployed: the network that attacks search on, float32.
         exact: the certified network, which must be fooled.
         certified: each example's largest certified radius.
+        box: of vectors in units of their own, the cube in which attacks stay.
 
     Attributes:
         adversarial, shown: see ``Certification``.
     """
 
     def __init__(
-        self, deployed: nn.Module, exact: nn.Module, images: Tensor, labels: Tensor, certified: Tensor, config: Config
-    ) -> None:
+        self, deployed: nn.Module, exact: nn.Module, images: Tensor, labels: Tensor, certified: Tensor, config: Config,
+        box: tuple[Tensor, float] | None = None,
+    ) -> None:  # fmt: skip
         self.deployed, self.exact, self.config = deployed, exact, config
+        self.low, self.side = (torch.zeros(()), 1.0) if box is None else box
+        if box is not None:
+            self.deployed = _InUnitCube(deployed, *box)
         self.images, self.labels, self.certified = images, labels, certified
         self.radii = sorted(config.eval_radii, key=radius_value)
-        in_ball = [name for name in config.attack.names if isinstance(ATTACKS[name], InBall)]
+        in_ball = [name for name in config.attack.names if isinstance(attack_named(name), InBall)]
         self.shown = in_ball[-1] if in_ball else None
         self.adversarial = images[:_SHOWN].clone()
         # Who is attacked though proved: the first in this order, the same for every attack.
@@ -90,7 +107,7 @@ class Attacker:
         if name in FOOLBOX_ATTACKS:
             correct = correct[: self.config.attack.foolbox_examples]
         measured = torch.zeros_like(correct)
-        if isinstance(ATTACKS[name], Nearest):
+        if isinstance(attack_named(name), Nearest):
             measured = self._drawn(correct, _MEASURED)
         distances = self._distances(name, correct, measured)
         self._check(name, distances)
@@ -106,7 +123,7 @@ class Attacker:
 
         Those of ``measured`` are searched to the end, the others until it is known on which side of the radii they lie.
         """
-        attack, sought = ATTACKS[name], self._sought(measured)
+        attack, sought = attack_named(name), self._sought(measured)
         radii = [radius_value(written) for written in self.radii]
         if isinstance(attack, Nearest):
             radii = radii[-1:]
@@ -123,11 +140,13 @@ class Attacker:
                     if len(rows) and number % distributed.size() == distributed.rank():
                         # A stream for each batch: the same numbers, however many processes share the batches.
                         random = stream(self.config.seed, "attack", name, str(within), number)
-                        images, labels, options = self.images[rows], self.labels[rows], self.config.attack
+                        images, labels, options = self._inside(rows), self.labels[rows], self.config.attack
                         if isinstance(attack, InBall):
-                            found = attack.find(self.deployed, images, labels, radius, options, random)
+                            inner = radius / self.side
+                            found = attack.find(self.deployed, images, labels, inner, options, random)
                         else:
-                            found = attack.find(self.deployed, images, labels, options, random, sought[rows])
+                            inner_sought = sought[rows] / self.side
+                            found = attack.find(self.deployed, images, labels, options, random, inner_sought)
                         distances[rows] = self._distance_of_errors(found, rows, within)
                         if name == self.shown:
                             shown = rows < len(self.adversarial)
@@ -167,8 +186,9 @@ class Attacker:
 
         An image that the attack left as it was is not evaluated: it is correct, or it would not have been attacked.
         """
-        distance = torch.linalg.vector_norm((found.double() - self.images[rows].double()).flatten(1), dim=1)
         pixels = found.flatten(1)
+        found = self._outside(found)
+        distance = torch.linalg.vector_norm((found.double() - self.images[rows].double()).flatten(1), dim=1)
         valid = (distance <= radius) & (pixels.amin(1) >= 0) & (pixels.amax(1) <= 1)
         errs = valid & (distance > 0)
         moved = errs.nonzero()[:, 0]
@@ -176,6 +196,15 @@ class Attacker:
             tried = found[moved].to(next(self.exact.parameters()).dtype)
             errs[moved] = margins(model_logits(self.exact, tried), self.labels[rows[moved]]) <= 0
         return torch.where(errs, distance, math.inf)
+
+    def _inside(self, rows: Tensor) -> Tensor:
+        """Examples as attacks see them, in [0, 1]."""
+        images = self.images[rows]
+        return images if not self.low.dim() else ((images - self.low) / self.side).clamp(0, 1)
+
+    def _outside(self, found: Tensor) -> Tensor:
+        """What attacks found, in the units of the examples."""
+        return found if not self.low.dim() else self.low + self.side * found
 
     def _check(self, name: str, distances: Tensor) -> None:
         broken = (distances < self.certified[: len(distances)]).nonzero()[:, 0]

@@ -106,7 +106,9 @@ def certify_and_attack(
         bv2 = _bv2_bounds(searched, images.shape[1:])
     radii, pairs, margin = certificate.radii(dtype), certificate.radii_per_pair(dtype), certificate.margins
     count = config.attack.examples or len(images)
-    attacker = Attacker(searched, exact, images[:count], labels[:count], torch.maximum(radii, pairs)[:count], config)
+    attacker = Attacker(
+        searched, exact, images[:count], labels[:count], torch.maximum(radii, pairs)[:count], config, split.box
+    )
     with watch.part("attacks"):
         attacked, worst = attacker.run(margin[:count] > 0)
     few = images[:_JACOBIAN_EXAMPLES].to(dtype)

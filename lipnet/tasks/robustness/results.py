@@ -5,7 +5,7 @@ from typing import TypedDict
 from lipnet.options.config import Config
 from lipnet.options.layers import Spline
 from lipnet.options.registry import GROUPS
-from lipnet.options.tasks import NEAREST_ATTACKS
+from lipnet.options.tasks import ATTACKS
 from lipnet.options.tasks import Robustness as Option
 from lipnet.tasks.numbers import Keys, Numbers, at_radii, numbers_of
 from lipnet.tasks.results import ByRadius, Exported, Start
@@ -86,7 +86,7 @@ def _tables(config: Config) -> Keys:
         "attacked_accuracy": [attacks, radii],
         "attacked_accuracy_worst": [radii if attacks else []],
         "attack_seconds": [attacks],
-        "median_attack_distance": [[name for name in attacks if name in NEAREST_ATTACKS]],
+        "median_attack_distance": [[name for name in attacks if ATTACKS[name].nearest]],
         "bv2_bound": [NORMS if _has_splines(config) else []],
         "seconds": [PARTS],
     }

@@ -10,7 +10,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify import certified_radii, lipschitz_bound, pairwise_certified_radii, pairwise_lipschitz_bounds
+from lipnet.certify import (
+    certified_radii,
+    lipschitz_bound,
+    margins,
+    pairwise_certified_radii,
+    pairwise_lipschitz_bounds,
+)
 from lipnet.certify.plain import to_plain
 from lipnet.certify.radius import model_logits
 from lipnet.data.images import Split, Splits, load_splits
@@ -27,6 +33,7 @@ from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.names import method_group
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.activations import show_activations
+from lipnet.tasks.per_example import Function, Probe
 from lipnet.tasks.results import Start
 from lipnet.tasks.robustness.deployment import accuracy_by_arithmetic, examine
 from lipnet.tasks.robustness.diagnostics import write_diagnostics
@@ -63,7 +70,7 @@ class Robustness(Task[Results]):
         network, found, watch: the evaluated network, what was found of it, and what that took.
     """
 
-    sums = ("loss", "clean_accuracy")
+    sums: ClassVar[tuple[str, ...]] = ("loss", "clean_accuracy")
     charts: ClassVar[Charts] = _CHARTS
     network: nn.Module
     found: Certification
@@ -95,6 +102,16 @@ class Robustness(Task[Results]):
 
     def batches(self) -> Batches:
         return self.splits.train.to(self.session.device)
+
+    def probe(self, model: nn.Module, count: int) -> Probe | None:
+        """The label's logit, and the margin, whose gradient is a difference of two logits'."""
+        split, rows = self.validation if len(self.validation) else self.splits.train, slice(count)
+        images, labels = (part.to(self.session.device) for part in (split.pixels(rows), split.labels[rows]))
+        functions = {
+            "logit": Function(lambda logits: logits.gather(1, labels[:, None])[:, 0]),
+            "margin": Function(lambda logits: margins(logits, labels), math.sqrt(2)),
+        }
+        return Probe(model, images, functions)
 
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(inputs).to(inputs.dtype)  # under amp=bf16 the loss is float32 all the same
@@ -211,7 +228,7 @@ class Robustness(Task[Results]):
         tracker.figure("test/accuracy_against_radius", figure, step)
         if self.config.dataset.name in AREAS:
             self._draw_regions(tracker, step)
-        elif found.shown:
+        elif found.shown and found.images.dim() == 4:  # vectors are no pictures
             largest = max(config.eval_radii, key=radius_value)
             tracker.figure("test/adversarial_examples", adversarial_examples(found, largest), step)
         show_activations(self.network, self.test.pixels(slice(_SHOWN)), self.session.directory, tracker, step)

@@ -19,6 +19,7 @@ from lipnet.runs.files import read_csv, write_csv
 from lipnet.runs.machine import peak_memory_bytes
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.activations import FIGURE, show_activations
+from lipnet.tasks.per_example import Probe, critic_probe
 from lipnet.tasks.results import Start
 from lipnet.tasks.task import Charts, Task
 from lipnet.tasks.wasserstein.evaluation import Estimation, critic_values, estimate_distance, measure_gap
@@ -80,6 +81,11 @@ class Wasserstein(Task[Results]):
             if isinstance(layer, Cones):
                 drawn = self.pair.draw("training", layer.cones, stream(self.config.seed, "apices"))
                 layer.place(drawn[layer.upward])
+
+    def probe(self, model: nn.Module, count: int) -> Probe | None:
+        """The critic at selection samples of both distributions."""
+        first, second = self.selection
+        return critic_probe(model, torch.cat((first[: (count + 1) // 2], second[: count // 2])))
 
     def step(self, model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """One forward pass for both; ``targets`` are 1 for samples of the first and -1 for those of the second."""

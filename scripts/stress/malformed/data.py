@@ -124,6 +124,23 @@ MNIST_ROOTS: dict[str, tuple[str, Callable[[Path], Any]]] = {
 }  # fmt: skip
 
 
+SERIES: dict[str, bytes] = {
+    "empty": b"",
+    "names alone": b"a,b\n",
+    "shorter than the warm-up": b"a\n1\n2\n3\n",
+    "a gap": b"a\n" + b"1\n" * 20 + b'""\n' + b"1\n" * 20,
+    "NaN": b"1\n" * 30 + b"nan\n",
+    "an infinity": b"1\n" * 30 + b"-inf\n",
+    "a number too large for a float": b"1\n" * 30 + b"1e999\n",
+    "text": b"1\n" * 30 + b"one\n",
+    "a short line": b"1,2\n" * 30 + b"1\n",
+    "bytes that are no text": b"1\n" * 30 + b"\xff\xfe\n",
+    "a NUL": b"1\n" * 30 + b"\x00\n",
+    "a quote that does not end": b"a\n" + b"1\n" * 30 + b'"2\n3\n',
+    "one line of a megabyte": b"1," * 2**19,
+}
+
+
 def data_files() -> Iterator[Case]:
     """Each where a run trains on it."""
     common = ["dataset.download=false", "dataset.validation=0", "batch_size=16", "epochs=1", "model.channels=[4,4]",
@@ -154,6 +171,29 @@ def data_files() -> Iterator[Case]:
             return ["dataset=cifar10", f"dataset.root={folder}", f"hydra.run.dir={folder / 'out'}", *common]
 
         yield Case("data files", f"CIFAR-10: {name}", cifar, lipnet)
+
+    for name, written in SERIES.items():
+
+        def series(folder: Path, written: bytes = written) -> list[str]:
+            (folder / "series.csv").write_bytes(written)
+            return [
+                "task=online",
+                "dataset=series",
+                "dataset.file=series.csv",
+                "threads=1",
+                "device=cpu",
+                "progress=off",
+            ]
+
+        yield Case("data files", f"series: {name}", series, lipnet)
+    for name, wrong in {"no such column": "c", "a folder": None}.items():
+
+        def elsewhere(folder: Path, wrong: str | None = wrong) -> list[str]:
+            (folder / "series.csv").write_text("a,b\n" + "1,2\n" * 30)
+            chosen = ["dataset.file=."] if wrong is None else ["dataset.file=series.csv", f"dataset.column={wrong}"]
+            return ["task=online", "dataset=series", *chosen, "threads=1", "device=cpu", "progress=off"]
+
+        yield Case("data files", f"series: {name}", elsewhere, lipnet)
 
     def malicious(folder: Path) -> list[str]:
         write_cifar(folder, Malicious(), checksums=False)

@@ -73,7 +73,7 @@ JOBS = {
     "seeds": 5, "methods": 21, "mnist": 9, "margins": 12, "learning_rates": 12,
     "paper_mnist": 60, "paper_cifar10": 60, "quick_mnist": 60, "quick_cifar10": 60,
     "paper_wasserstein": 120, "quick_wasserstein": 12, "wasserstein_benchmark": 45, "wasserstein_minfunnel": 168,
-    "area": 6, "area_relu": 18, "area_tradeoff": 12, "shufflenet": 12,
+    "area": 6, "area_relu": 18, "area_tradeoff": 12, "shufflenet": 12, "private": 24,
 }  # fmt: skip
 
 

@@ -155,7 +155,7 @@ def test_samples_are_float64_of_the_stated_shape_and_depend_on_seed_and_part_alo
 
 
 def test_every_pair_is_loaded_and_tested():
-    assert set(names_for("dataset", "pair")) == {*PAIRS, "gan"}  # which has tests of its own
+    assert set(names_for("dataset", "pair")) == {*PAIRS, "gan", "samples"}  # which have tests of their own
 
 
 @pytest.mark.parametrize(("dimension", "scales"), [(1, [1.0, 3.0]), (3, [0.5, 0.2]), (784, [1.0, 1.5])])

@@ -23,8 +23,9 @@ def test_there_are_hundreds_of_them(tmp_path):
     assert kinds.total() >= 400
     assert set(kinds) == {
         "command lines", "configuration folders", "run directories", "saved overrides", "checkpoints", "data files",
-        "exports", "environments", "damaged runs",
+        "exports", "environments", "damaged runs", "own data", "own code", "own graphs",
     }  # fmt: skip
+    assert sum(kinds[kind] for kind in ("own data", "own code", "own graphs")) >= 40
     names = [(case.kind, case.name) for case in all_cases(tmp_path, 5)]
     assert len(set(names)) == len(names)
 
@@ -38,7 +39,12 @@ def test_there_are_hundreds_of_them(tmp_path):
         ("data files", "MNIST: truncated to 1000 bytes"),
         ("data files", "CIFAR-10: a malicious pickle"),
         ("data files", "MNIST: a root much too deep"),
+        ("data files", "series: bytes that are no text"),
+        ("data files", "series: a folder"),
         ("environments", "RANK=2"),
+        ("own data", "pictures: a corrupt picture"),
+        ("own code", "a run that names code: resume=run"),
+        ("own graphs", "a product"),
     ],
 )
 def test_a_malformed_input_is_refused(tmp_path, kind, name):

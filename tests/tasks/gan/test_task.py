@@ -123,8 +123,8 @@ def test_an_evaluation_of_fewer_test_images(run, tmp_path):
 
 
 MISTAKES = {
-    "what no GAN reads": (("task=evaluate", "attack.steps=3"), "attack.steps: only task=robustness reads it"),
-    "no radii either": (("task=export", "eval_radii=[0.5]"), "eval_radii: only task=robustness reads it"),
+    "what no GAN reads": (("task=evaluate", "attack.steps=3"), "attack.steps: only task=robustness, private read it"),
+    "no radii either": (("task=export", "eval_radii=[0.5]"), "eval_radii: only task=robustness, private read it"),
     "what is the run's own": (("task=evaluate", "generator.latent=3"), "the run in {run} has generator.latent=62"),
     "another seed": (("task=evaluate", "seed=1"), "the run in {run} has seed=0"),
     "another loss": (("task=evaluate", "loss=margin"), "the run in {run} has loss=kantorovich"),

@@ -91,6 +91,25 @@ def test_attacks_find_the_boundary_where_certificates_are_exact(config):
         assert {found.attacked[name].accuracy[radius] for name in ("fgsm", "pgd", "ddn")} == {certified}
 
 
+def test_vectors_are_attacked_in_their_own_units(config):
+    """Far from [0, 1], and in columns of very different sizes; a linear network is attacked exactly."""
+    plain = nn.Linear(2, 2)
+    with torch.no_grad():
+        plain.weight.copy_(torch.tensor([[0.6, 0.8], [-0.6, -0.8]]))
+        plain.bias.copy_(torch.tensor([-500.0, 500.0]))
+    vectors = torch.tensor([[300.0, 420.0], [700.0, 200.0], [100.0, 100.0]])
+    signed = (vectors.double() @ torch.tensor([0.6, 0.8], dtype=torch.float64)) - 500
+    labels = (signed < 0).long()
+    split = Split(vectors, labels, 1, torch.arange(3), box=(torch.tensor([0.0, 0.0]), 1000.0))
+    radii = ("10", "30", "100", "400")
+    found = certify_and_attack(plain, split, config(radii=radii))
+    for radius in radii:
+        exact = float((signed.abs() > float(radius)).double().mean())
+        assert found.certified_accuracy(float(radius)) == exact
+        assert {found.attacked[name].accuracy[radius] for name in ("fgsm", "pgd", "ddn")} == {exact}
+    assert found.attacked["ddn"].median_distance == pytest.approx(float(signed.abs().median()), rel=0.02)
+
+
 def test_an_attacked_example_falls_only_outside_its_certified_radius(config):
     split = _split()
     model = nn.Sequential(*_two_sided(), nn.Linear(2, 2))

@@ -1,0 +1,1 @@
+"""Online prediction of a stream by a bank of Lipschitz networks."""

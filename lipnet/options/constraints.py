@@ -10,6 +10,7 @@ A constraint is a mapping with ``inputs``, a box, and one of
 - ``function``: the name of a function that ``lipnet.tasks.bayes.constraints`` has registered.
 """
 
+import difflib
 import itertools
 import math
 import sys
@@ -37,7 +38,9 @@ def _constraint(name: str, entry: Any) -> dict[str, Any]:
     given = [kind for kind in KINDS if kind in entry]
     unknown = [str(key) for key in entry if key not in ("inputs", *KINDS)]
     if unknown or len(given) != 1:
-        raise ValueError(f"{name} has {', '.join(unknown or given) or 'inputs alone'}; it ")
+        near = difflib.get_close_matches(unknown[0], KINDS, n=1) if unknown else []
+        hint = f", did you mean {near[0]}?" if near else ";"
+        raise ValueError(f"{name} has {', '.join(unknown or given) or 'inputs alone'}{hint} it ")
     kind = given[0]
     box, content = entry["inputs"], entry[kind]
     if not _is_list(box) or not all(side is None or _is_pair(side) for side in box):
@@ -112,8 +115,15 @@ def end_at(end: Any, point: Sequence[float], missing: float) -> float:
     return total
 
 
-def permitted_at(constraint: Mapping[str, Any], point: Sequence[float]) -> list[Interval] | None:
-    """The permitted intervals at a point; ``None`` of a constraint that is of another kind."""
+def permitted_at(constraint: Mapping[str, Any], point: Sequence[float], reach: float = 0.0) -> list[Interval] | None:
+    """The permitted intervals at a point; ``None`` of a constraint that is of another kind.
+
+    Args:
+        reach: how far from a curve is still near it.
+    """
+    if "curves" in constraint:
+        centres = [end_at(curve, point, math.nan) for curve in constraint["curves"]]
+        return [(centre - reach, centre + reach) for centre in centres]
     given = constraint.get("permitted") or constraint.get("forbidden")
     if given is None:
         return None
@@ -130,8 +140,14 @@ def _complement(forbidden: Iterable[Interval]) -> list[Interval]:
     return [*found, (reached, math.inf)] if reached < math.inf else found
 
 
-def problems_of(given: Sequence[Mapping[str, Any]], coordinates: int, classes: int) -> Iterator[str]:
-    """What is wrong with constraints on a network of so many inputs, and classes (0: one output that is no class)."""
+def problems_of(
+    given: Sequence[Mapping[str, Any]], coordinates: int, classes: int, reach: float = 1.0
+) -> Iterator[str]:
+    """What is wrong with constraints on a network of so many inputs, and classes (0: one output that is no class).
+
+    Args:
+        reach: how far from a curve an output may be.
+    """
     for number, constraint in enumerate(given, start=1):
         name = f"dataset.constraints, constraint {number}"
         if len(constraint["inputs"]) != coordinates:
@@ -144,11 +160,12 @@ def problems_of(given: Sequence[Mapping[str, Any]], coordinates: int, classes: i
         if "classes" in constraint and not set(constraint["classes"]) < set(range(classes)):
             yield f"{name}: classes={constraint['classes']} are not some, but not all, of 0 to {classes - 1}."
             return
-        for point in _points(constraint["inputs"]):
-            for low, high in _crossing(constraint, point):
-                yield f"{name}: at {_shown(point)} the ends of an interval cross, {low:g} and {high:g}."
-                return
-    yield from _contradictions(given)
+        crossing = [(ends, point) for point in _points(constraint["inputs"]) for ends in _crossing(constraint, point)]
+        if crossing:
+            (low, high), point = max(crossing, key=lambda found: found[0][0] - found[0][1])
+            yield f"{name}: at {_shown(point)} the ends of an interval cross, {low:g} and {high:g}."
+            return
+    yield from _contradictions(given, reach)
 
 
 def _crossing(constraint: Mapping[str, Any], point: Sequence[float]) -> Iterator[Interval]:
@@ -158,25 +175,42 @@ def _crossing(constraint: Mapping[str, Any], point: Sequence[float]) -> Iterator
             yield ends
 
 
-def _contradictions(given: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _contradictions(given: Sequence[Mapping[str, Any]], reach: float) -> Iterator[str]:
     """Constraints of which no output keeps all, at a point of some of their regions."""
-    for first in range(len(given)):
-        for point in _points(given[first]["inputs"]):
-            there = [number for number in range(len(given)) if _holds_at(given[number]["inputs"], point)]
-            if not _possible([given[number] for number in there], point):
-                names = " and ".join(str(number + 1) for number in there)
-                told = f"{names} contradict each other" if len(there) > 1 else f"{names} cannot be kept"
-                yield f"dataset.constraints: constraint {told} at {_shown(point)}; no output is permitted there."
-                return
+    boxes = [constraint["inputs"] for constraint in given]
+    both = [_overlap(one, other) for one, other in itertools.combinations(boxes, 2)]
+    told: set[tuple[int, ...]] = set()
+    for point in itertools.chain.from_iterable(_points(box) for box in (*boxes, *both) if box is not None):
+        there = tuple(number for number in range(len(given)) if _holds_at(boxes[number], point))
+        if there in told or _possible([given[number] for number in there], point, reach):
+            continue
+        told.add(there)
+        names = " and ".join(str(number + 1) for number in there)
+        which = f"constraints {names} contradict each other" if len(there) > 1 else f"constraint {names} cannot be kept"
+        yield f"dataset.constraints: {which} at {_shown(point)}; no output is permitted there."
 
 
-def _possible(given: Sequence[Mapping[str, Any]], point: Sequence[float]) -> bool:
+def _overlap(one: Sequence[Any], other: Sequence[Any]) -> list[Any] | None:
+    """Where two boxes are both; ``None`` where they do not meet. It may be thinner than either."""
+    sides: list[Any] = []
+    for first, second in zip(one, other, strict=True):
+        if first is None or second is None:
+            sides.append(first if second is None else second)
+        else:
+            low, high = max(first[0], second[0]), min(first[1], second[1])
+            if low > high:
+                return None
+            sides.append([low, high])
+    return sides
+
+
+def _possible(given: Sequence[Mapping[str, Any]], point: Sequence[float], reach: float) -> bool:
     classes = [set(constraint["classes"]) for constraint in given if "classes" in constraint]
     if classes and not set.intersection(*classes):
         return False
     left = [(-math.inf, math.inf)]
     for constraint in given:
-        permitted = permitted_at(constraint, point)
+        permitted = permitted_at(constraint, point, reach)
         if permitted is not None:
             left = _common(left, permitted)
     return bool(left)

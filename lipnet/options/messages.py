@@ -20,6 +20,8 @@ def show(value: Any) -> str:
     """A value as one would type it."""
     if isinstance(value, list):
         return f"[{','.join(show(entry) for entry in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {show(entry)}' for key, entry in value.items())}}}"
     return (
         {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
     )

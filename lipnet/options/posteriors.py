@@ -10,6 +10,8 @@ from lipnet.options.facts import image_facts
 from lipnet.options.option import Named
 from lipnet.options.registry import GROUPS, Option, is_for, names_for, register
 
+NEAR = 2.0  # of ``spread``: how far from a curve an output is no longer near it
+
 
 @dataclass(frozen=True)
 class Bayes(Named):
@@ -162,7 +164,8 @@ def check_bayes(config: Any, learned: Option | None) -> Iterator[str]:
     if not isinstance(dataset, Problem):
         return
     shape, classes = image_facts(dataset.name)
-    yield from problems_of(dataset.constraints, shape[0], classes if isinstance(dataset, Classification) else 0)
+    counted = classes if isinstance(dataset, Classification) else 0
+    yield from problems_of(dataset.constraints, shape[0], counted, NEAR * getattr(dataset, "spread", 0.0))
     if learned is None or task is None:
         return
     if dataset.resample and isinstance(inference, HMC):

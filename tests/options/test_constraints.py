@@ -14,6 +14,9 @@ BAD = {
     "nothing of the outputs": ([{"inputs": [[0, 1]]}], "constraint 1 has inputs alone; it "),
     "two kinds": ([LINE | {"forbidden": [[3, 4]]}], "constraint 1 has permitted, forbidden; it "),
     "an unknown kind": ([LINE, LINE | {"allowed": [[3, 4]]}], "constraint 2 has allowed; it "),
+    "a kind with a slip": (
+        [{"inputs": [[0, 1]], "permited": [[0, 1]]}], "constraint 1 has permited, did you mean permitted? it ",
+    ),
     "an empty region": (
         [LINE | {"inputs": [[1, 1]]}], "constraint 1: no input is between 1 and 1, an empty region; it ",
     ),
@@ -62,15 +65,26 @@ WRONG = {
     ),
     "polynomials that cross": (
         [LINE | {"permitted": [[[0.0, 1.0], 0.5]]}], 1, 0,
-        "dataset.constraints, constraint 1: at x = 0.5 the ends of an interval cross, 0.5 and 0.5.",
+        "dataset.constraints, constraint 1: at x = 1 the ends of an interval cross, 1 and 0.5.",
     ),
     "constraints that contradict each other": (
         [LINE, {"inputs": [[0.5, 2.0]], "permitted": [[1.5, 2.0]]}], 1, 0,
-        "dataset.constraints: constraint 1 and 2 contradict each other at x = 0.5; no output is permitted there.",
+        "dataset.constraints: constraints 1 and 2 contradict each other at x = 0.5; no output is permitted there.",
     ),
     "classes that contradict each other": (
         [{"inputs": [[0, 1], None], "classes": [0]}, {"inputs": [[0, 1], [0, 1]], "classes": [1, 2]}], 2, 3,
-        "dataset.constraints: constraint 1 and 2 contradict each other at x = (0, 0); no output is permitted there.",
+        "dataset.constraints: constraints 1 and 2 contradict each other at x = (0, 0); no output is permitted there.",
+    ),
+    "a thin overlap": (
+        [
+            {"inputs": [[0, 1], [0, 1]], "permitted": [[0, 1]]},
+            {"inputs": [[0.999, 2], [-1, 0.001]], "permitted": [[2, 3]]},
+        ], 2, 0,
+        "dataset.constraints: constraints 1 and 2 contradict each other at x = (1, 0); no output is permitted there.",
+    ),
+    "a curve where nothing near it is permitted": (
+        [LINE, {"inputs": [[0, 0.5]], "curves": [[4.0], [-3.0]]}], 1, 0,
+        "dataset.constraints: constraints 1 and 2 contradict each other at x = 0; no output is permitted there.",
     ),
     "everything is forbidden": (
         [{"inputs": [[0, 1]], "forbidden": [[None, 1], [0, None]]}], 1, 0,
@@ -81,6 +95,7 @@ GOOD = [
     ([LINE, {"inputs": [[0.5, 2.0]], "permitted": [[0.5, 2.0]]}], 1, 0),
     ([LINE, {"inputs": [[2.0, 3.0]], "permitted": [[1.5, 2.0]]}], 1, 0),
     ([LINE, {"inputs": [[0, 3.0]], "forbidden": [[0.2, 0.8], [-5, -3]]}], 1, 0),
+    ([LINE, {"inputs": [[0, 0.5]], "curves": [[1.5], [-3.0]]}], 1, 0),
     ([{"inputs": [[0, 1], None], "permitted": [[[[0, 1], [0, 2]], None]]}], 2, 0),
     ([{"inputs": [None] * 9, "classes": [0]}], 9, 2),
     ([{"inputs": [[0, 1]], "function": "anything"}], 1, 0),
@@ -119,4 +134,5 @@ def test_ends_are_numbers_or_polynomials():
 def test_what_is_not_forbidden_is_permitted():
     assert permitted_at({"forbidden": [[3, 4], [0, 1]]}, (0.0,)) == [(-math.inf, 0), (1, 3), (4, math.inf)]
     assert permitted_at({"forbidden": [[None, 1], [0, 2]]}, (0.0,)) == [(2, math.inf)]
-    assert permitted_at({"curves": [[0.0]]}, (0.0,)) is None
+    assert permitted_at({"curves": [[1.0, 2.0]]}, (3.0,), reach=0.5) == [(6.5, 7.5)]
+    assert permitted_at({"classes": [0]}, (0.0,)) is None

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lipnet.errors import UserError
 from lipnet.options.constraints import polynomials
-from lipnet.options.posteriors import Classification, Problem, Regression
+from lipnet.options.posteriors import NEAR, Classification, Problem, Regression
 
 Factor = Callable[[Tensor], Tensor]  # outputs ``(..., points, outputs) -> (...)``
 Ends = tuple[
@@ -97,7 +97,7 @@ class Constraint:
             return _FUNCTIONS[self.content].permitted(inputs)
         if self.kind == "curves":
             assert isinstance(self.option, Regression)
-            centres, reach = [polynomial(curve, inputs) for curve in self.content], 2 * self.option.spread
+            centres, reach = [polynomial(curve, inputs) for curve in self.content], NEAR * self.option.spread
             return [(centre - reach, centre + reach) for centre in centres]
         ends = [(_end(low, inputs, -math.inf), _end(high, inputs, math.inf)) for low, high in self.content]
         return ends if self.kind == "permitted" else complement(ends)
@@ -145,10 +145,10 @@ def constraints_of(option: Problem, domain: Tensor) -> list[Constraint]:
     found = []
     for written in option.constraints:
         if "function" in written and written["function"] not in _FUNCTIONS:
-            known = ", ".join(_FUNCTIONS) or "none"
+            known = f"there are {', '.join(_FUNCTIONS)}" if _FUNCTIONS else "there is none"
             raise UserError(
-                f"dataset.constraints: no function {written['function']} is registered; there are {known}. "
-                "lipnet.tasks.bayes.constraints.register_constraint adds one."
+                f"dataset.constraints: no function {written['function']} is registered; {known}. A module of yours "
+                "adds one by lipnet.tasks.bayes.constraints.register_constraint, and is named with plugins=[MODULE]."
             )
         sides = [domain[axis].tolist() if side is None else side for axis, side in enumerate(written["inputs"])]
         found.append(Constraint(torch.tensor(sides, dtype=torch.float64), written, option))

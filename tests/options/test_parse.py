@@ -62,6 +62,17 @@ PROBLEMS = [
         {},
         ["model.build=null: model=module needs the function that returns the network, as my_module:build."],
     ),
+    *(
+        (
+            ["task=evaluate", "model=module", "model.build=my_module:build", "model.weights=w.pt", *chosen],
+            {},
+            [
+                f"{chosen[0]}: nothing is measured of a single network on it; task=evaluate takes labelled images and "
+                "pairs of distributions."
+            ],
+        )
+        for chosen in (["dataset=quartic"], ["dataset=setar"])
+    ),
     (["dataset=image_folder"], {"dataset.channels": 2}, ["dataset.channels=2: must be 1 or 3."]),
     (["dataset=table"], {"dataset.test": 1}, ["dataset.test=1: must be a finite number > 0 and < 1."]),
     ([], {"plugins": "mine"}, ["plugins=mine: must be a list, each entry a non-empty text."]),

@@ -157,8 +157,8 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
         yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
     if elsewhere and not config.run and learned is None and config.dataset is not None:
         yield (
-            f"dataset={config.dataset.name}: nothing is measured of a single network on it; task=evaluate takes labelled "
-            "images and pairs of distributions."
+            f"dataset={config.dataset.name}: nothing is measured of a single network on it; task=evaluate takes "
+            "labelled images and pairs of distributions."
         )
     if task in readers and config.resume:
         yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."

@@ -12,16 +12,17 @@ from torch import Tensor
 from lipnet.tasks.bayes.results import Diagnostics
 
 PACKAGE = "arviz_stats"
+_DRAWS = 8  # of a chain: in fewer, no correlation can be seen, and any number would be called independent
 _R_HAT, _EFFECTIVE, _DIVERGENT, _ACCEPTANCE = 1.05, 100.0, 0.01, (0.3, 0.98)
 
 
 def diagnose(outputs: Tensor, chains: int) -> Diagnostics:
     """Of the outputs ``(members, points)`` of several chains; the worst of all points. Empty without ArviZ.
 
-    Chains of a single draw, and a single chain, say nothing of themselves.
+    Chains of a few draws, and a single chain, say nothing of themselves.
     """
     draws = len(outputs) // chains
-    if importlib.util.find_spec(PACKAGE) is None or chains < 2 or draws < 4:
+    if importlib.util.find_spec(PACKAGE) is None or chains < 2 or draws < _DRAWS:
         return {}
     from arviz_stats.base import array_stats
 

@@ -45,6 +45,16 @@ def test_chains_that_agree_are_told_from_others():
     assert diagnose(apart, chains=4)["r_hat"] > 1.5
 
 
-def test_one_chain_or_one_draw_says_nothing():
-    assert diagnose(torch.randn(40, 3), chains=1) == {}
-    assert diagnose(torch.randn(40, 3), chains=40) == {}
+@pytest.mark.skipif(importlib.util.find_spec(PACKAGE) is None, reason="needs ArviZ")
+def test_the_fewest_draws_that_are_judged_tell_chains_that_do_not_move():
+    moving = torch.randn(20 * 8, 3, dtype=torch.float64)
+    stuck = torch.randn(20, 3, dtype=torch.float64).repeat_interleave(8, 0) + 0.01 * moving
+    assert diagnose(moving, chains=20)["effective_samples"] > 80
+    found = diagnose(stuck, chains=20)
+    assert found["effective_samples"] < 30
+    assert found["r_hat"] > 2
+
+
+@pytest.mark.parametrize("chains", [1, 10, 40])
+def test_one_chain_or_few_draws_say_nothing(chains):
+    assert diagnose(torch.randn(40, 3), chains=chains) == {}

@@ -203,7 +203,8 @@ def _end(end: Any, inputs: Tensor, missing: float) -> Tensor:
 
 def complement(intervals: list[Ends]) -> list[Ends]:
     """What lies between intervals, and beside them, at each point; they may overlap, but not change places."""
-    middle = [float(torch.nan_to_num((low + high) / 2, posinf=1e300, neginf=-1e300).mean()) for low, high in intervals]
+    centres = [((low + high) / 2).detach() for low, high in intervals]  # inputs are differentiated in a search
+    middle = [float(torch.nan_to_num(centre, posinf=1e300, neginf=-1e300).mean()) for centre in centres]
     ordered = [intervals[place] for place in sorted(range(len(intervals)), key=middle.__getitem__)]
     infinite = torch.full_like(ordered[0][0], math.inf)
     gaps = [(-infinite, ordered[0][0]), *((one[1], other[0]) for one, other in pairwise(ordered))]

@@ -12,7 +12,7 @@ from torch import Tensor
 from lipnet.tasks.bayes.results import Diagnostics
 
 PACKAGE = "arviz_stats"
-_DRAWS = 8  # of a chain: in fewer, no correlation can be seen, and any number would be called independent
+_DRAWS = 10  # of a chain: in fewer, no correlation can be seen, and any number would be called independent
 _R_HAT, _EFFECTIVE, _DIVERGENT, _ACCEPTANCE = 1.05, 100.0, 0.01, (0.3, 0.98)
 
 

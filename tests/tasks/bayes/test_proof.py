@@ -128,9 +128,10 @@ def test_no_attack_finds_what_is_proved_not_to_be_there():
     assert bool((found >= region.violated(grid, functions(vectors, grid)).any(-1)).double().mean() > 0.95)
 
 
-def test_an_ascent_finds_what_random_points_miss():
+@pytest.mark.parametrize("content", [{"permitted": [[-3.0, 2.0 - 1e-9]]}, {"forbidden": [[2.0 - 1e-9, 5.0]]}], ids=str)
+def test_an_ascent_finds_what_random_points_miss(content):
     functions = Functions(line(2.0, 0.0).double())
-    narrow = constraint(BOX, permitted=[[-3.0, 2.0 - 1e-9]])  # violated at one end alone
+    narrow = constraint(BOX, **content)  # violated at one end alone
     vectors = torch.tensor([[2.0, 0.0], [0.5, 0.0]], dtype=torch.float64)
     found = violated_anywhere(functions, vectors, narrow, 30, 6, torch.Generator().manual_seed(0))
     assert found.tolist() == [True, False]  # from some of the starts, for the other end is nearer to most

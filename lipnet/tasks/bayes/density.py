@@ -15,6 +15,9 @@ from lipnet.tasks.bayes import stacked
 from lipnet.tasks.bayes.constraints import Constraint
 
 _WITHIN = 0.1  # how far within what is permitted the guide leads
+# How strongly: with the weight of the constraints themselves the descent would see nothing else, and where it ended
+# chains would begin, far from the examples.
+_PULL = 300.0
 
 
 def gradient_of(function: Callable[[Tensor], Tensor], vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,7 +126,7 @@ class Density:
         total = self.log_prior(vectors) + self.log_likelihood(outputs[:, :first], self.problem.targets)
         for constraint, points in zip(self.constraints, self.points, strict=True):
             excess = constraint.excess(points, outputs[:, first : first + len(points)])
-            total = total - constraint.option.weight * excess.clamp_min(-_WITHIN).mean(-1)
+            total = total - _PULL * excess.clamp_min(-_WITHIN).mean(-1)
             first += len(points)
         return total
 

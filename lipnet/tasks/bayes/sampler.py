@@ -10,7 +10,7 @@ from lipnet.randomness import stream
 from lipnet.tasks.bayes.density import Density, gradient_of
 from lipnet.tasks.bayes.results import Diagnostics
 
-_RATE = 0.02  # of the descent before the first step
+_RATE = 0.05  # of the descent before the first step, from where it falls to 0
 State = dict[str, Tensor]
 
 
@@ -82,7 +82,8 @@ class Sampler(ABC):
         """
         position = self.from_prior(count, random).requires_grad_()
         descent = torch.optim.Adam([position], lr=_RATE)
-        for _ in range(steps):
+        for number in range(steps):
+            descent.param_groups[0]["lr"] = _RATE * (1 - number / steps)
             _, gradients = gradient_of(self.density.guide, position)
             position.grad = -gradients
             descent.step()

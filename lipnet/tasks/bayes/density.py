@@ -11,6 +11,7 @@ from torch.func import functional_call, vmap
 from torch.nn import functional
 
 from lipnet.data.problems import Problem
+from lipnet.layers.orthogonal import OrthogonalizationError
 from lipnet.tasks.bayes import stacked
 from lipnet.tasks.bayes.constraints import Constraint
 
@@ -21,11 +22,30 @@ _PULL = 300.0
 
 
 def gradient_of(function: Callable[[Tensor], Tensor], vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Values ``(members,)`` and gradients ``(members, size)`` of a function of each vector alone."""
-    vectors = vectors.detach().requires_grad_()
-    with torch.enable_grad():
-        values = function(vectors)
-        (gradients,) = torch.autograd.grad(values.sum(), vectors)
+    """Values ``(members,)`` and gradients ``(members, size)`` of a function of each vector alone.
+
+    A vector that is not finite, or whose weights a layer refuses, has the value -inf and a gradient that is none: a
+    chain rejects it, and need not end for it.
+    """
+    finite = torch.isfinite(vectors).all(1)
+    values, gradients = vectors.new_full((len(vectors),), -math.inf), torch.full_like(vectors, math.nan)
+    if bool(finite.any()):
+        values[finite], gradients[finite] = _gradient_of_finite(function, vectors[finite])
+    return values, gradients
+
+
+def _gradient_of_finite(function: Callable[[Tensor], Tensor], vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Halves the vectors until those that are refused are alone."""
+    inputs = vectors.detach().requires_grad_()
+    try:
+        with torch.enable_grad():
+            values = function(inputs)
+            (gradients,) = torch.autograd.grad(values.sum(), inputs)
+    except OrthogonalizationError:
+        if len(vectors) == 1:
+            return vectors.new_full((1,), -math.inf), torch.full_like(vectors, math.nan)
+        halves = [_gradient_of_finite(function, half) for half in vectors.tensor_split(2)]
+        return torch.cat([half[0] for half in halves]), torch.cat([half[1] for half in halves])
     return values.detach(), gradients
 
 

@@ -7,7 +7,7 @@ from torch.distributions import Categorical, Normal
 
 from lipnet.layers import OrthogonalLinear, SpectralLinear
 from lipnet.tasks.bayes import stacked
-from lipnet.tasks.bayes.density import Functions
+from lipnet.tasks.bayes.density import Functions, gradient_of
 
 LIPSCHITZ = ("linear=orthogonal", "activation=maxmin", "task.lipschitz=3", "model.hidden=[4,4]")
 
@@ -86,9 +86,27 @@ def test_the_guide_leads_out_of_what_is_forbidden(make_density):
     given[0, -1] = -20.0  # the output bias, far below the interval
     factor = density.log_factors(given)
     assert factor.item() == pytest.approx(-1e4)
-    given.requires_grad_()
-    (slope,) = torch.autograd.grad(density.guide(given).sum(), given)
-    assert slope[0, -1] > 5000
+    slopes = [gradient_of(function, given)[1][0, -1].item() for function in (density.guide, density)]
+    assert slopes[0] - slopes[1] == pytest.approx(300)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "layers"),
+    [(math.nan, ()), (-math.inf, ()), (math.nan, LIPSCHITZ), (math.inf, LIPSCHITZ), (0.0, LIPSCHITZ)],
+    ids=str,
+)  # fmt: skip
+def test_vectors_that_cannot_be_networks_are_told_from_others(make_density, vectors, spoilt, layers):
+    """No matrix of zeros can be made orthogonal."""
+    density = make_density("quartic", *layers)
+    given = vectors(density, 5)
+    value, gradient = density.gradient(given)
+    given[[1, 4]] = spoilt
+    values, gradients = density.gradient(given)
+    assert values[[1, 4]].tolist() == [-math.inf, -math.inf]
+    assert gradients[[1, 4]].isnan().all()
+    torch.testing.assert_close(values[[0, 2, 3]], value[[0, 2, 3]])
+    torch.testing.assert_close(gradients[[0, 2, 3]], gradient[[0, 2, 3]])
+    assert density.gradient(given[[1, 4]])[1].isnan().all()
 
 
 def test_a_density_without_constraints_has_no_factors(make_density, vectors):

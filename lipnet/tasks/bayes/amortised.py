@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 from torch.nn import functional
 
+from lipnet.errors import UserError
 from lipnet.tasks.bayes.constraints import Constraint
 from lipnet.tasks.bayes.density import Density
 
@@ -23,7 +24,11 @@ _LEAST = 1e-12  # of a probability, before its logarithm
 def amortised_prior(
     density: Density, iterations: int, rate: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviations ``(size,)``, started at a draw of the density's own prior."""
+    """Mean and standard deviations ``(size,)``, started at a draw of the density's own prior.
+
+    Raises:
+        UserError: the fit diverged.
+    """
     centre, spread = density.prior
     mean = (centre + spread * torch.randn(len(centre), generator=generator, dtype=torch.float64)).requires_grad_()
     raw = torch.log(torch.expm1(spread)).clone().requires_grad_()  # softplus of it is the prior's
@@ -32,6 +37,11 @@ def amortised_prior(
         descent.zero_grad()
         _loss(density, mean, functional.softplus(raw)).backward()
         descent.step()
+    if not bool(torch.isfinite(torch.cat([mean, raw])).all()):
+        raise UserError(
+            f"task.prior=amortised: fitting it diverged; a smaller "
+            f"task.amortised_rate (it is {rate:g}) usually avoids it."
+        )
     return mean.detach(), functional.softplus(raw).detach()
 
 
@@ -66,9 +76,12 @@ def probability_kept(
     deviation = (variances[:, 0] + noise**2).sqrt()
     total = torch.zeros_like(deviation)
     for low, high in constraint.permitted(points):
-        total = total + _below((high - outputs[:, 0]) / deviation) - _below((low - outputs[:, 0]) / deviation)
+        total = total + _below(high, outputs[:, 0], deviation) - _below(low, outputs[:, 0], deviation)
     return total
 
 
-def _below(score: Tensor) -> Tensor:
-    return torch.special.ndtr(score)
+def _below(end: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Of an interval without an end there, 0 or 1, which has no slope: through infinity there is none."""
+    finite = torch.isfinite(end)
+    probability = torch.special.ndtr((torch.where(finite, end, 0.0) - mean) / deviation)
+    return torch.where(finite, probability, (end > 0).to(end.dtype))

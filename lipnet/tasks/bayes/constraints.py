@@ -103,10 +103,10 @@ class Constraint:
         return ends if self.kind == "permitted" else complement(ends)
 
     def violated(self, inputs: Tensor, outputs: Tensor) -> Tensor:
-        """Where outputs ``(..., points, outputs)`` break it: ``(..., points)`` bool."""
+        """Where outputs ``(..., points, outputs)`` break it, as one that is no number does: ``(..., points)`` bool."""
         if self.kind == "classes":
-            return excess_of_classes(outputs, self.content) >= 0
-        return excess_of_intervals(outputs[..., 0], self.permitted(inputs)) > 0
+            return ~(excess_of_classes(outputs, self.content) < 0)
+        return ~(excess_of_intervals(outputs[..., 0], self.permitted(inputs)) <= 0)
 
     def excess(self, inputs: Tensor, outputs: Tensor) -> Tensor:
         """By how much outputs break it, below 0 by how much they keep it: ``(..., points)``, Lipschitz in the outputs.

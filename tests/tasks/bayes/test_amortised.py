@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from lipnet.errors import UserError
 from lipnet.tasks.bayes.amortised import amortised_prior, linearised, probability_kept
 
 
@@ -38,6 +39,7 @@ def test_the_probability_of_classes_is_that_of_shrunk_logits(make_density):
 def test_a_fitted_prior_keeps_the_constraint(make_density):
     density = make_density("sign", "model.hidden=[4]", "dataset.points=10")
     mean, deviation = amortised_prior(density, 150, 0.1, torch.Generator().manual_seed(0))
+    assert torch.isfinite(torch.cat([mean, deviation])).all()
 
     def kept(centre, spread):
         drawn = centre + spread * torch.randn(200, density.functions.size, dtype=torch.float64)
@@ -46,3 +48,8 @@ def test_a_fitted_prior_keeps_the_constraint(make_density):
         return float(torch.cat(shares, 1).double().mean())
 
     assert kept(mean, deviation) > 0.85 > kept(*density.prior) + 0.2
+
+
+def test_a_fit_that_diverges_is_told(make_density):
+    with pytest.raises(UserError, match=r"a smaller task\.amortised_rate \(it is 1e\+200\) usually avoids it"):
+        amortised_prior(make_density("quartic"), 5, 1e200, torch.Generator().manual_seed(0))

@@ -134,3 +134,11 @@ def test_the_complement_of_intervals_is_what_they_leave():
 def test_a_function_that_nobody_registered_is_refused():
     with pytest.raises(UserError, match="no function wiggle is registered; there are above the square"):
         constraint(function="wiggle")
+
+
+@pytest.mark.parametrize("name", ["quartic", "three_blobs", "forbidden_box", "two_lines", "sign"])
+def test_an_output_that_is_no_number_violates(make_density, name):
+    density = make_density(name)
+    for constraint, points in zip(density.constraints, density.points, strict=True):
+        outputs = torch.full((len(points), 3), math.nan, dtype=torch.float64)
+        assert constraint.violated(points, outputs).all()

@@ -38,6 +38,11 @@ GAN = (
     "generator.hidden=[8]", "generator.channels=[4]", "model.channels=[4]", "model.kernel_sizes=[2]",
     "model.strides=[2]", "model.hidden=[8]", "progress=off", "threads=1",
 )  # fmt: skip
+BAYES = (
+    "task=bayes", "dataset=quartic", "inference.chains=3", "inference.descent=2", "inference.burn_in=2",
+    "inference.draws=2", "inference.thin=1", "inference.leapfrog=2", "model.hidden=[4]", "proof.attack_steps=2",
+    "proof.attack_starts=1", "proof.cells=64", "progress=off", "threads=1",
+)  # fmt: skip
 ONLINE = (
     "task=online", "dataset=autoregression", "model.memories=[1,2]", "model.budgets=[0.5,2.0]", "model.hidden=[8]",
     "task.examples=16", "task.attack_every=10", "dataset.warmup=5", "progress=off", "threads=1", "dataset.rounds=20",

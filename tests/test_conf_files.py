@@ -12,7 +12,7 @@ from lipnet.options.defaults import leaves
 from lipnet.options.facts import image_facts, inputs_and_outputs
 from lipnet.options.folder import config_dir
 from lipnet.options.images import AugmentedDataset
-from lipnet.options.parse import NODES, Attack, Config, Diagnostics, Estimate, Generator
+from lipnet.options.parse import NODES, Attack, Config, Diagnostics, Estimate, Generator, Proof
 from lipnet.options.registry import GROUPS, image_sets, names_for
 from lipnet.runs.load import new_model
 from lipnet.runs.recorded import differences
@@ -23,6 +23,7 @@ from lipnet.tasks.wasserstein.task import Wasserstein
 from lipnet.training.schedules import build_optimizer
 
 PAIRS, STREAMS = names_for("dataset", "pair"), names_for("dataset", "stream")
+PROBLEM = ["task=bayes", "dataset=quartic"]
 
 FOLDER = config_dir()
 FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yaml"))
@@ -51,6 +52,9 @@ NEEDS = {
     "task=gan": ["model=gan_critic", "dataset=mnist"], "task=online": ["dataset=setar"],
     "model=experts": ["task=online", "dataset=setar"], "dataset=series": ["dataset.file=series.csv"],
     **{f"loss={name}": ["task=online", "dataset=setar"] for name in names_for("loss", "stream")},
+    "task=bayes": PROBLEM[1:], "loss=likelihood": PROBLEM,
+    **{f"inference={name}": PROBLEM for name in GROUPS["inference"]},
+    **{f"dataset={name}": PROBLEM[:1] for name in names_for("dataset", "problem")},
     **{f"shuffle={name}": ["model=large", "conv.groups=4"] for name in GROUPS["shuffle"] if name != "none"},
 }  # fmt: skip
 OF_OPTIONS = ("activation", "optimizer", "scheduler")  # groups to whose options conf/usual has files
@@ -143,6 +147,7 @@ def test_the_main_file_has_the_keys_of_its_dataclass():
     assert set(content["attack"]) == keys(Attack)
     assert set(content["estimate"]) == keys(Estimate)
     assert set(content["generator"]) == keys(Generator)
+    assert set(content["proof"]) == keys(Proof)
     assert set(content["diagnostics"]) == keys(Diagnostics)
 
 

@@ -19,13 +19,14 @@ IN_A_TABLE = {folder for folders in TABLES.values() for folder in folders}
 # The tests that cover a module without one of its own -> these modules.
 ELSEWHERE = {
     NO_CODE: (
-        "results/results_file.py", "tasks/gan/results.py", "tasks/robustness/results.py",
+        "results/results_file.py", "tasks/bayes/results.py", "tasks/gan/results.py", "tasks/robustness/results.py",
         "tasks/online/results.py", "tasks/private/results.py", "tasks/wasserstein/results.py", "training/protocols.py",
     ),
     # Declarations of options are tested by reading them, against conf/.
     "tests/options/test_parse.py": (
         "options/between.py", "options/config.py", "options/images.py", "options/layers.py", "options/models.py",
-        "options/online.py", "options/pairs.py", "options/residual.py", "options/streams.py", "options/tasks.py",
+        "options/online.py", "options/pairs.py", "options/posteriors.py", "options/residual.py", "options/streams.py",
+        "options/tasks.py",
         "options/training.py",
     ),
     # A parser's parts, by the command lines that they are for.
@@ -64,6 +65,17 @@ ELSEWHERE = {
     "tests/layers/convolutions/test_soc.py": ("certify/rules/exponential.py",),
     "tests/export/test_exported_activations.py": ("export/activations.py",),
     "tests/tasks/wasserstein/test_figure.py": ("tasks/wasserstein/table.py",),
+    # Every way of inference is a row of one table.
+    "tests/tasks/bayes/test_sampler.py": (
+        "tasks/bayes/hmc.py", "tasks/bayes/sgld.py", "tasks/bayes/svgd.py", "tasks/bayes/variational.py",
+    ),
+    "tests/tasks/bayes/test_density.py": ("tasks/bayes/stacked.py",),
+    "tests/tasks/bayes/test_proof.py": ("tasks/bayes/attacking.py",),
+    "tests/tasks/bayes/test_task.py": (
+        "models/posterior.py", "tasks/bayes/figure.py", "tasks/bayes/posterior.py", "tasks/bayes/sampling.py",
+        "tasks/bayes/table.py",
+    ),
+    "tests/data/problems/test_toys.py": ("data/problems/problem.py",),
     "tests/tasks/online/test_figures.py": ("tasks/online/table.py",),
     "tests/tasks/online/test_rounds.py": ("tasks/online/task.py",),
     # Code that an export carries along, by running it.

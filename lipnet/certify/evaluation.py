@@ -15,6 +15,7 @@ from lipnet.certify.walk import named_parts
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual, each_of
 from lipnet.layers.blocks.graph import Graph
+from lipnet.layers.blocks.mean import Mean, weighted_sum
 from lipnet.layers.convolutions.padded import PaddedConv2d, same_conv2d
 
 
@@ -33,9 +34,9 @@ class Evaluation:
     def run(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The outputs, and float64 ``(examples, PLACE · count)``, rounded up: three numbers for each of count places.
 
-        The first is the norm of the inputs of a module that is no composition, of the result of an addition, or, at
-        the end, of the outputs; places are in the order of evaluation. The others are ``_sums_of_products`` at linear
-        layers, infinite elsewhere.
+        The first is the norm of the inputs of a module that is no composition, of the result of an addition, of a term
+        of a mean, or, at the end, of the outputs; places are in the order of evaluation. The others are
+        ``_sums_of_products`` at linear layers, infinite elsewhere.
         """
         places: list[Tensor] = []
         with plain_sums():
@@ -60,6 +61,12 @@ class Evaluation:
             return total
         if kind is Concat:
             return torch.cat(each_of(inputs, module.branches, through), dim=1)
+        if kind is Mean:
+            outputs = []
+            for output in each_of(inputs, module.members, through):
+                self._note(output, None, places)
+                outputs.append(output)
+            return weighted_sum(outputs, module.weights)
         if kind is Graph:
             return self._through_graph(module, inputs, places)
         self._note(inputs, self.sums.get(module), places)

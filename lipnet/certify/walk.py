@@ -1,4 +1,4 @@
-"""The modules that a network is made of, where it calls them: through ``nn.Sequential``, ``Residual`` and ``Concat``.
+"""The modules that a network is made of, where it calls them: through ``nn.Sequential``, ``Residual`` and the like.
 
 Names are those of ``named_modules``, such as ``2.branch.0``; a module that is used twice is met twice, each time under
 another name. What has a Lipschitz rule of its own is one layer, whatever it holds.
@@ -14,6 +14,7 @@ from lipnet.certify.bound import Shape, composition, output_shape
 from lipnet.certify.faithful import unfaithful
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.graph import Graph
+from lipnet.layers.blocks.mean import Mean
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ def named_parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     elif kind is Concat and isinstance(module, Concat):
         for number, branch in enumerate(module.branches):
             yield f"branches.{number}", branch
+    elif kind is Mean and isinstance(module, Mean):
+        for number, member in enumerate(module.members):
+            yield f"members.{number}", member
     elif kind is Graph and isinstance(module, Graph):
         for name, part in module.calls.items():
             yield f"calls.{name}", part

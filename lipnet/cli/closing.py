@@ -10,6 +10,7 @@ _LISTED = {
     "certificates.csv": "a row a test example",
     "certified_accuracy.png": "accuracy against radius",
     "conformal.png": "coverage and size of conformal sets", "wasserstein.png": "the estimate and its critic",
+    "posterior_functions.png": "functions against the constraints", "posterior.pt": "the sampled networks",
     "stream.png": "losses, weights and predictions",
     "activations.png": "the learned activations",
     "per_example.png": "gradients of single examples",

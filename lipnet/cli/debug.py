@@ -8,6 +8,7 @@ from typing import Any
 from lipnet.options.config import Config
 from lipnet.options.messages import show
 from lipnet.options.pairs import Pair
+from lipnet.options.posteriors import Problem
 from lipnet.options.streams import Stream
 
 log = logging.getLogger("lipnet")
@@ -26,6 +27,22 @@ def apply_debug(config: Config) -> Config:
     return small
 
 
+def _few_networks(config: Config) -> dict[str, Any]:
+    """What a posterior is sampled and proved by, in a few iterations; keys that this inference lacks are left out."""
+    if not isinstance(config.dataset, Problem):
+        return {}
+    wanted = {
+        "chains": 2, "descent": 2, "burn_in": 2, "draws": 2, "thin": 1, "leapfrog": 2, "particles": 2, "iterations": 2,
+        "samples": 1,
+    }  # fmt: skip
+    fields = {field.name for field in dataclasses.fields(config.inference)}
+    few: dict[str, Any] = {key: value for key, value in wanted.items() if key in fields}
+    return {
+        "inference": dataclasses.replace(config.inference, **few),
+        "proof": dataclasses.replace(config.proof, cells=_SAMPLES, attack_steps=2, attack_starts=1),
+    }
+
+
 def _small(config: Config) -> Config:
     few = dataclasses.replace(config.attack, steps=2, restarts=1, ddn_steps=2, examples=_SAMPLES, foolbox_examples=1)
     if config.debug == "overfit":
@@ -42,6 +59,7 @@ def _small(config: Config) -> Config:
         attack=few,
         dataset=_one_batch(config),
         estimate=dataclasses.replace(config.estimate, transport_samples=_SAMPLES),
+        **_few_networks(config),
     )
 
 
@@ -62,6 +80,8 @@ def _one_batch(config: Config, **others: Any) -> Any:
             "selection_samples": _SAMPLES,
             "evaluation_samples": 4 * _SAMPLES,
         }
+    elif isinstance(config.dataset, Problem):
+        wanted = {}
     elif isinstance(config.dataset, Stream):
         wanted = {"rounds": _SAMPLES}
     else:

@@ -51,18 +51,5 @@ class FitChannels(nn.Module):
         self.channels = channels
 
     def forward(self, inputs: Tensor) -> Tensor:
-        missing = self.channels - inputs.shape[1]
-        if missing <= 0:
-            return inputs[:, : self.channels]
-        return functional.pad(inputs, [*[0, 0] * (inputs.dim() - 2), 0, missing])
-
-
-class Scale(nn.Module):
-    """``factor · x``."""
-
-    def __init__(self, factor: float) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.factor * inputs
+        padded = functional.pad(inputs.transpose(1, -1), (0, self.channels)).transpose(1, -1)  # whatever their number
+        return padded[:, : self.channels]

@@ -99,7 +99,6 @@ PARTS: dict[str, Part] = {
     "FitChannels": Part(
         FitChannels, {"channels": _COUNT}, lambda layer: {"channels": layer.channels}, "FitChannels({channels})"
     ),
-    "Scale": Part(Scale, {"factor": number()}, lambda layer: {"factor": layer.factor}, "Scale({factor})"),
     "PaddedConv2d": Part(
         PaddedConv2d,
         {
@@ -226,6 +225,7 @@ PARTS: dict[str, Part] = {
         lambda layer: {"num_parameters": layer.num_parameters},
         "nn.PReLU({num_parameters})",
     ),
+    "Scale": Part(Scale, {"factor": number()}, lambda layer: {"factor": layer.factor}, "Scale({factor!r})", Scale),
     "Tanh": Part(nn.Tanh, {}, lambda layer: {}, "nn.Tanh()"),
 }  # fmt: skip
 

@@ -59,7 +59,6 @@ def _own_classes(layers: list[dict[str, Any]]) -> str:
     kinds = {layer["type"] for layer in layers}
     known = (
         deployed_blocks.Residual, deployed_blocks.Concat, deployed_blocks.ChannelShuffle, deployed_blocks.FitChannels,
-        deployed_blocks.Scale,
     )  # fmt: skip
     return "".join(f"{inspect.getsource(kind)}\n\n" for kind in known if kind.__name__ in kinds)
 

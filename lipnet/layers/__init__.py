@@ -1,6 +1,7 @@
 """Layers with a known Lipschitz constant, used like their ``torch.nn`` counterparts."""
 
 from lipnet.layers.activations.beta_abs import BetaAbs
+from lipnet.layers.activations.gaussian import Gaussian
 from lipnet.layers.activations.householder import Householder
 from lipnet.layers.activations.n_activation import NActivation
 from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
@@ -11,6 +12,7 @@ from lipnet.layers.blocks.cones import Cones
 from lipnet.layers.blocks.convex_potential import ConvexPotential, cpl, sll
 from lipnet.layers.blocks.lipnext import ChannelShift, lipnext
 from lipnet.layers.blocks.liresnet import IdentityConv2d, NearIdentityConv2d, liresnet
+from lipnet.layers.blocks.mean import Mean
 from lipnet.layers.blocks.sandwich import Sandwich
 from lipnet.layers.centering import BatchCentering
 from lipnet.layers.convolutions.aoc import AOCConv2d
@@ -65,6 +67,7 @@ __all__ = [
     "FitChannels",
     "FixedSpline",
     "FourierConv2d",
+    "Gaussian",
     "GramConv2d",
     "GroupSort",
     "Householder",
@@ -74,6 +77,7 @@ __all__ = [
     "LearnedShuffle",
     "LinearSpline",
     "MaxMin",
+    "Mean",
     "NActivation",
     "NearIdentityConv2d",
     "Normalize",

@@ -100,10 +100,8 @@ class FitChannels(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, c, ...) -> (batch, channels, ...)``."""
-        missing = self.channels - inputs.shape[1]
-        if missing <= 0:
-            return inputs[:, : self.channels]
-        return functional.pad(inputs, [*[0, 0] * (inputs.dim() - 2), 0, missing])
+        padded = functional.pad(inputs.transpose(1, -1), (0, self.channels)).transpose(1, -1)  # whatever their number
+        return padded[:, : self.channels]
 
     def extra_repr(self) -> str:
         return f"{self.channels}"

@@ -4,7 +4,7 @@ A plugin registers options of its own, whose keys are a dataclass that derives f
 keys, each key ``checked(CHECK, default)``.
 """
 
-from lipnet.options import images, layers, models, pairs, streams, tasks, training  # noqa: F401  each registers its options
+from lipnet.options import images, layers, models, pairs, posteriors, streams, tasks, training  # noqa: F401  each registers its options
 from lipnet.options.checks import boolean, checked, list_of, number, one_of, optional, path, radii, text, whole
 from lipnet.options.images import Dataset
 from lipnet.options.option import Named

@@ -13,6 +13,7 @@ from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, OwnMod
 from lipnet.options.online import check_online, check_stream_choices
 from lipnet.options.option import Named
 from lipnet.options.pairs import Estimate, GanPair, Pair
+from lipnet.options.posteriors import Classification, check_bayes, check_problem_choices
 from lipnet.options.private import check_private
 from lipnet.options.readers import run_readers
 from lipnet.options.registry import GROUPS, Option, image_sets, is_for, is_image, names_for, unread_groups
@@ -27,7 +28,7 @@ def check_choices(task: Any, dataset: Any, loss: Any, run: Any = None, model: An
     Args:
         run: the directory of the finished run that a task reads; such a task takes what the run was trained with.
     """
-    mismatch = list(check_stream_choices(task, dataset, loss))
+    mismatch = list(check_problem_choices(task, dataset, loss)) or list(check_stream_choices(task, dataset, loss))
     if dataset not in GROUPS["dataset"] or mismatch:
         yield from mismatch
         return
@@ -90,7 +91,10 @@ def _only(readers: list[Option], dataset: Any) -> str:
     reason = f"only task={names} {'reads' if len(readers) == 1 else 'read'} it"
     if any(is_for(option.data, dataset) for option in readers):
         return reason
-    kinds = {"pair": "is a pair of distributions", "stream": "is a stream", "images": "holds labelled images"}
+    kinds = {
+        "pair": "is a pair of distributions", "stream": "is a stream", "problem": "has constraints",
+        "images": "holds labelled images",
+    }  # fmt: skip
     data = next((data for data in kinds if is_for(data, dataset)), "images")
     return f"{reason}, and dataset={dataset} {kinds[data]}"
 
@@ -106,6 +110,7 @@ def check_between_keys(config: Any) -> Iterator[str]:
     learned = None if config.task is None else trainer(config.task.name, config.run, *names)
     if config.task is not None:
         yield from _check_task(config, learned)
+        yield from check_bayes(config, learned)
         yield from check_online(config, learned)
     if isinstance(config.dataset, GanPair) and None in (config.dataset.run, config.dataset.source):
         yield _no_gan(config.dataset.run)
@@ -114,7 +119,7 @@ def check_between_keys(config: Any) -> Iterator[str]:
             yield from _check_normalisation(config.dataset, shape[0])
             if not is_image(shape):
                 yield from _check_points(config)
-        elif config.estimate is not None:
+        elif isinstance(config.dataset, Pair) and config.estimate is not None:
             yield from _check_pair(config.dataset, config.estimate)
         if isinstance(config.model, ConvNet):
             yield from _check_conv_net(config.model, config.dataset.name, shape, _takes_any_kernel(config.conv))
@@ -122,7 +127,7 @@ def check_between_keys(config: Any) -> Iterator[str]:
             yield from _check_shufflenet(config.model, config.dataset.name, shape)
         if isinstance(config.model, ResidualNet):
             yield from check_residual(config.model, config.conv, config.dataset.name, shape)
-        if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset):
+        if isinstance(config.model, ConesModel) and isinstance(config.dataset, Dataset | Classification):
             yield f"model=cones: has one output, and dataset={config.dataset.name} has classes; use small, large, fc."
         if learned is not None and "generator" in learned.reads:
             yield from _check_gan(config, shape)
@@ -158,6 +163,11 @@ def _check_task(config: Any, learned: Option | None) -> Iterator[str]:
     elsewhere = task == "evaluate" and isinstance(config.model, OwnModule) and config.model.weights is not None
     if task in readers and not config.run and not elsewhere:
         yield f"run=null: task={task} needs run=DIR, the directory of a finished run."
+    if elsewhere and not config.run and learned is None and config.dataset is not None:
+        yield (
+            f"dataset={config.dataset.name}: nothing is measured of a single network on it; task=evaluate takes "
+            "labelled images and pairs of distributions."
+        )
     if task in readers and config.resume:
         yield f"resume and task={task} do not go together: {task} a run with run=DIR alone."
     if task not in readers and config.run and not isinstance(config.dataset, GanPair):

@@ -10,6 +10,7 @@ from lipnet.options.images import Dataset
 from lipnet.options.models import Generator
 from lipnet.options.option import Named, of_kind
 from lipnet.options.pairs import Estimate, Pair
+from lipnet.options.posteriors import Problem, Proof
 from lipnet.options.streams import Stream
 from lipnet.options.tasks import Attack
 from lipnet.options.training import Optimizer
@@ -27,11 +28,13 @@ class Config:
     loss: Named
     optimizer: Optimizer
     scheduler: Named
-    dataset: Dataset | Pair | Stream
+    inference: Named
+    dataset: Dataset | Pair | Problem | Stream
     task: Named
     attack: Attack
     estimate: Estimate
     generator: Generator
+    proof: Proof
     diagnostics: Diagnostics
     conformal: Conformal
     seed: int = checked(checks.seed(bits=64))
@@ -65,6 +68,11 @@ class Config:
     def pair(self) -> Pair:
         """The data set, of a run that the checks allow a pair of distributions alone."""
         return of_kind(self.dataset, Pair)
+
+    @property
+    def problem(self) -> Problem:
+        """The data set, of a run that the checks allow one with constraints alone."""
+        return of_kind(self.dataset, Problem)
 
     @property
     def stream(self) -> Stream:

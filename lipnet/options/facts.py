@@ -56,7 +56,7 @@ def inputs_and_outputs(dataset: Any) -> tuple[tuple[int, ...], int]:
     if GROUPS["dataset"][dataset.name].found:
         facts: tuple[tuple[int, ...], int] = with_found(dataset).shape_and_classes
         return facts
-    if is_for("images", dataset.name):
+    if is_for("images", dataset.name) or is_for("problem", dataset.name):
         return image_facts(dataset.name)
     return (image_facts(dataset.source)[0] if hasattr(dataset, "source") else (dataset.dimension,)), 1
 
@@ -80,7 +80,9 @@ def trainer(task: Any, run: Any, model: Any = None, dataset: Any = None) -> Opti
     if option is None or option.trains:
         return option
     if run is None and model == "module" and dataset in GROUPS["dataset"]:
-        tasks = (option for option in GROUPS["task"].values() if option.trains and not option.by_rounds)
+        of_one_network = Option("task", "any").network
+        trained = (option for option in GROUPS["task"].values() if option.trains and not option.by_rounds)
+        tasks = (option for option in trained if option.network == of_one_network)
         return next((option for option in tasks if is_for(option.data, dataset)), None)
     found = GROUPS["task"].get(_saved_choices(run)[0] or "")
     return found if found is not None and found.trains else None

@@ -7,6 +7,8 @@ from typing import Any
 
 from lipnet.options.registry import GROUPS
 
+_SLIP = 0.85  # of a name with a letter too many, too few or wrong
+
 
 def option_name(raw: Any) -> Any:
     """An option\'s name, if the value of its group has one."""
@@ -18,6 +20,8 @@ def show(value: Any) -> str:
     """A value as one would type it."""
     if isinstance(value, list):
         return f"[{','.join(show(entry) for entry in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {show(entry)}' for key, entry in value.items())}}}"
     return (
         {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
     )
@@ -36,7 +40,10 @@ def unknown_key(given: str, known: Iterable[str]) -> str:
     beside = [key for key in known if key.rpartition(".")[0] == group]
     elsewhere = [key for key in known if key.rpartition(".")[2] == name]
     others = list(_options_with(name, group))
-    if elsewhere:
+    slip = difflib.get_close_matches(name, [key.rpartition(".")[2] for key in beside], n=1, cutoff=_SLIP)
+    if group and slip:  # likelier than another group's key that happens to be called so
+        hint = f" did you mean {group}.{slip[0]}?"
+    elif elsewhere:
         hint = f" did you mean {elsewhere[0]}?"
     elif others:
         hint = f" {others[0]} has {others[0].partition('=')[0]}.{name}."

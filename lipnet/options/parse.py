@@ -20,12 +20,13 @@ from lipnet.options.images import Dataset
 from lipnet.options.messages import option_name, show, unknown_key, unknown_option
 from lipnet.options.models import Generator
 from lipnet.options.pairs import Estimate
+from lipnet.options.posteriors import Proof
 from lipnet.options.registry import GROUPS
 from lipnet.options.tasks import Attack
 
 # Groups of keys without options.
 NODES: dict[str, type] = {
-    "attack": Attack, "estimate": Estimate, "generator": Generator, "diagnostics": Diagnostics,
+    "attack": Attack, "estimate": Estimate, "generator": Generator, "proof": Proof, "diagnostics": Diagnostics,
     "conformal": Conformal,
 }  # fmt: skip
 

@@ -35,10 +35,12 @@ class Option:
             dataset: ``option -> (training split, test split)``, for a pair ``option -> Pair``, and for
             a stream ``(option, goal, seed) -> Source``; a set whose training
             examples the run draws has an argument ``seed``.
-            task: of one that trains, ``session -> Task``; of one that reads a finished run, ``session -> results``.
+            inference: ``(option, log density, seed, name of the posterior) -> Sampler``.
+            task: of one that trains, ``session -> Learner``; of one that reads a finished run, ``session -> results``.
         reads: of a model, the groups whose options it is built of; of a task, the keys and groups of keys that it alone
             or a few tasks read.
-        data: ``images``, ``pair`` or ``stream``: what a data set is, and what a task or a loss is for; empty: any.
+        data: ``images``, ``pair``, ``problem`` or ``stream``: what a data set is, and what a task or a loss is for;
+            empty: any.
         losses: of a task, the losses that it trains with; empty: any.
         any_kernel: of a convolution, whether a kernel need not be a multiple of its stride.
         slope: of a loss of logits, ``(option, classes) -> bound on the norm of its gradient``, as ``code``.
@@ -110,7 +112,7 @@ def load_code(code: str | Callable[..., Any]) -> Any:
 # late: a pair's file chooses the model and the loss that it can be used with, and task=gan its loss.
 GROUPS: dict[str, dict[str, Option]] = {
     "model": {}, "conv": {}, "shuffle": {}, "linear": {}, "activation": {}, "loss": {}, "optimizer": {},
-    "scheduler": {}, "dataset": {}, "task": {},
+    "scheduler": {}, "inference": {}, "dataset": {}, "task": {},
 }  # fmt: skip
 
 
@@ -173,7 +175,7 @@ def unread_groups(model: Any) -> list[str]:
 
 
 def names_for(group: str, data: str) -> list[str]:
-    """A group's options for labelled ``images``, or for a ``pair`` of distributions."""
+    """A group's options for labelled ``images``, a ``pair`` of distributions or a ``problem`` with constraints."""
     return [name for name, option in GROUPS[group].items() if option.data == data]
 
 
@@ -188,5 +190,5 @@ def is_image(shape: tuple[int, ...] | None) -> bool:
 
 
 def is_for(data: str, dataset: Any) -> bool:
-    """Whether this is the name of a data set of the kind ``images`` or ``pair``."""
+    """Whether this is the name of a data set of the kind ``images``, ``pair`` or ``problem``."""
     return dataset in GROUPS["dataset"] and GROUPS["dataset"][dataset].data == data

@@ -8,6 +8,7 @@ from typing import Any
 from lipnet.options.checks import boolean, checked, number, one_of, optional, some_of, whole
 from lipnet.options.conformal import Conformal
 from lipnet.options.option import Named
+from lipnet.options.posteriors import Bayes, Proof
 from lipnet.options.readers import evaluation_keys, export_keys
 from lipnet.options.registry import register, registered_by
 
@@ -155,4 +156,10 @@ register(
 register(
     "task", "export", Export, "lipnet.tasks.export:export",
     changes=export_keys, numbers="lipnet.tasks.results:numbers_of_export",
+)  # fmt: skip
+register(
+    "task", "bayes", Bayes, "lipnet.tasks.bayes.task:Bayes", data="problem", reads=("inference", "proof"),
+    network="lipnet.models.posterior:build_posterior", numbers="lipnet.tasks.bayes.results:numbers",
+    evaluation=tuple(f"proof.{field.name}" for field in fields(Proof)),
+    unread=("epochs", "batch_size", "optimizer", "scheduler", "amp", "compile", "singular_values_every", "profile"),
 )  # fmt: skip

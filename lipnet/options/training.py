@@ -125,6 +125,7 @@ register("loss", "logit_annealing", LogitAnnealing, "lipnet.losses.logit_anneali
 register("loss", "trades", Trades, "lipnet.losses.trades:trades", data="images")
 register("loss", "hkr", Hkr, "lipnet.losses.hkr:hkr", data="images", separate=False)
 register("loss", "kantorovich", data="pair")  # the critic's own: what a task that compares distributions descends
+register("loss", "likelihood", data="problem")  # of numbers a Gaussian, of classes the softmax: what a posterior is of
 register("loss", "squared", code="lipnet.losses.regression:squared", data="stream")
 register("loss", "absolute", code="lipnet.losses.regression:absolute", data="stream")
 register("loss", "pinball", Pinball, "lipnet.losses.regression:pinball", data="stream")

@@ -172,7 +172,7 @@ def _measured(run: Run) -> Run:
     if results.get("status") != "completed":
         reason = results.get("error") or f"status {results.get('status')}"
         return _without_place(run, f"{results.get('status', 'unfinished')}: {' '.join(str(reason).split())}")
-    if not {"clean_accuracy", "wasserstein", "gan", "online"} & set(results):
+    if not {"clean_accuracy", "wasserstein", "gan", "online", "bayes"} & set(results):
         return _without_place(run, f"task={results.get('task')}: its results hold no accuracies, distance or losses")
     check(results)
     written = {radius_value(text): text for text in results.get("certified_accuracy", {})}

@@ -41,6 +41,10 @@ DISTANCE = (*_OF_DISTANCES, "cosine")
 SPENT: Final = "epsilon"  # of a private run
 COVERING: Final = ("coverage", "attacked_coverage", "set_size")  # of conformal sets, by radius
 GENERATED: Final = ("transport_of_generated", "transport_of_training")
+POSTERIOR: Final = (
+    "violation", "violation_unconstrained", "functions_violating", "functions_violating_unconstrained",
+    "certified_violation", "train_error", "train_error_unconstrained",
+)  # fmt: skip
 PREDICTED: Final = (
     "average_loss", "last_half_loss", "optimal_loss", "best_expert_loss", "regret", "regret_bound",
 )  # fmt: skip
@@ -49,7 +53,7 @@ PREDICTED: Final = (
 _ATTACKS = ""  # stands for all of them
 _ORDER = (
     "clean_accuracy", SPENT, "certified_accuracy", "certified_per_pair_accuracy", _ATTACKS, *COVERING, *DISTANCE,
-    *GENERATED, *PREDICTED, *_SHORT,
+    *GENERATED, *PREDICTED, *POSTERIOR, *_SHORT,
 )  # fmt: skip
 
 
@@ -111,7 +115,8 @@ def statistic(values: Iterable[float]) -> Statistic:
 
 
 def measures(results: Recorded) -> dict[Measure, float]:
-    """The numbers of a ``results.json``: every attack in it, at every radius; what it says of a distance or generator.
+    """The numbers of a ``results.json``: every attack in it, at every radius; what it says of a distance, a
+    generator or a posterior.
 
     Raises:
         ValueError, TypeError, AttributeError: it is not one.
@@ -140,6 +145,10 @@ def measures(results: Recorded) -> dict[Measure, float]:
     for name in COVERING:
         for text, value in sets.get(name, {}).items():
             found[Measure(name, radius_value(text))] = value
+    posterior = results.get("bayes", {})
+    for each in POSTERIOR:
+        if each in posterior:
+            found[Measure(each)] = posterior[each]
     for kind, by_radius in _by_radius(results).items():
         for text, accuracy in by_radius.items():
             found[Measure(f"{kind}_accuracy", radius_value(text))] = accuracy

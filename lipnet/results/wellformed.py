@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lipnet.results.measures import DISTANCE, GENERATED, PREDICTED, PUBLISHED
+from lipnet.results.measures import DISTANCE, GENERATED, POSTERIOR, PREDICTED, PUBLISHED
 from lipnet.results.results_file import Recorded
 
 _TABLES = (
     "versions", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy", "bv2_bound", "wasserstein",
-    "gan", "online",
+    "gan", "online", "bayes",
 )  # fmt: skip
 _ACCURACIES = ("clean_accuracy", "certified_accuracy", "certified_accuracy_per_pair", "attacked_accuracy")
 _NUMBERS = (
@@ -39,6 +39,8 @@ def check(results: Recorded) -> None:
     _check_numbers("wasserstein", numbers, -_LARGEST, _LARGEST)
     generated = _table(results, "gan")
     _check_numbers("gan", {name: generated.get(name) for name in GENERATED}, -_LARGEST, _LARGEST)
+    posterior = _table(results, "bayes")
+    _check_numbers("bayes", {name: posterior.get(name) for name in POSTERIOR}, -_LARGEST, _LARGEST)
     predicted = _table(results, "online")
     _check_numbers("online", {name: predicted.get(name) for name in PREDICTED}, -_LARGEST, _LARGEST)
     if published:

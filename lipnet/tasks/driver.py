@@ -20,7 +20,7 @@ from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
 from lipnet.options.facts import found_keys, inputs_and_outputs, with_found
 from lipnet.options.readers import resume_keys
-from lipnet.options.registry import GROUPS
+from lipnet.options.registry import load
 from lipnet.runs import checkpoint
 from lipnet.runs.files import read_csv, remove_parts
 from lipnet.runs.load import load_run, new_model, refuse_changes
@@ -32,7 +32,7 @@ from lipnet.tasks.activations import linear_regions
 from lipnet.tasks.per_example import FIGURE, TABLE, show_gradients
 from lipnet.tasks.results import ByRadius, Start
 from lipnet.tasks.session import Session
-from lipnet.tasks.task import Results, Task
+from lipnet.tasks.task import Evaluated, Own, Results, Task
 from lipnet.training import distributed
 from lipnet.training.loop import Loop
 from lipnet.training.protocols import Validation
@@ -43,11 +43,11 @@ log = logging.getLogger("lipnet")
 
 def carry_out(session: Session) -> None:
     """Does what the session's task is: trains a network and evaluates it, or reads a finished run."""
-    option = GROUPS["task"][session.config.task.name]
-    if option.trains and not option.by_rounds:
-        fit(option.load()(session), session)
-    else:
-        option.load()(session)
+    made = load("task", session.config.task.name)(session)
+    if isinstance(made, Own):
+        made.carry_out()
+    elif isinstance(made, Task):
+        fit(made, session)
 
 
 def fit(task: Task[Results], session: Session) -> Results:
@@ -108,7 +108,7 @@ def refuse_unproved(task: Task[Any], model: nn.Module) -> None:
             raise UserError(f"{error}.") from error
 
 
-def report(task: Task[Results], model: nn.Module, start: Start, tracker: Tracker) -> Results:
+def report(task: Evaluated[Results], model: nn.Module, start: Start, tracker: Tracker) -> Results:
     """Evaluates a trained network; writes ``results.json``, last, and whatever shows them."""
     results = task.evaluate(hardened(model), start)
     if distributed.is_main():

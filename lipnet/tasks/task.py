@@ -49,15 +49,15 @@ class Examined(NamedTuple):
     report: Callable[[int | None], str] | None = None
 
 
-class Task(ABC, Generic[Results]):
-    """One task in one session. What it computes with is loaded when it is first used.
+class Evaluated(ABC, Generic[Results]):
+    """One task in one session: what it finds of a network, however that came about.
+
+    What it computes with is loaded when it is first used.
 
     Attributes:
-        sums: what ``step`` counts; an epoch reports sum / examples as ``train/<name>``.
         charts: TensorBoard's CUSTOM SCALARS page: section -> title -> ``["Multiline", tags]`` (or ``"Margin"``).
     """
 
-    sums: ClassVar[tuple[str, ...]]
     charts: ClassVar[Charts]
 
     def __init__(self, session: Session) -> None:
@@ -67,6 +67,45 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def compared(self) -> list[str]:
         """Tags that ``show`` writes by which runs are compared, for the HPARAMS page."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, start: Start) -> Results:
+        """``results.json``: what is known before, and what is found of the network; called by every process."""
+
+    @abstractmethod
+    def show(self, results: Results, tracker: Tracker) -> None:
+        """Writes tables and figures of what ``evaluate`` found, and logs it; called by the process that writes."""
+
+    def exported(self, model: nn.Module) -> Part:
+        """What ``task=export`` writes of a trained network."""
+        return Part(model, inputs_and_outputs(self.config.dataset)[0])
+
+    def examine(self, model: nn.Module, network: nn.Module, deployed: nn.Module) -> Examined:
+        """What is said of an export beside the certificate of its layers.
+
+        Args:
+            model: the trained network.
+            network: the exported part, plain; ``deployed``: the same, or ``Assured`` where that was asked for.
+        """
+        return Examined({}, {})
+
+
+class Own(Evaluated[Results]):
+    """A task that comes to its network in a way of its own, and not by the training loop."""
+
+    @abstractmethod
+    def carry_out(self) -> Results:
+        """Does all of it, or goes on with what an earlier attempt left, and returns what ``report`` wrote."""
+
+
+class Task(Evaluated[Results]):
+    """A task whose network the training loop trains.
+
+    Attributes:
+        sums: what ``step`` counts; an epoch reports sum / examples as ``train/<name>``.
+    """
+
+    sums: ClassVar[tuple[str, ...]]
 
     @property
     def update(self) -> MakesUpdate:
@@ -103,24 +142,3 @@ class Task(ABC, Generic[Results]):
     @abstractmethod
     def validate(self, model: nn.Module, epoch: int) -> Validation:
         """Of the network as it would be deployed after this epoch; called without gradients."""
-
-    @abstractmethod
-    def evaluate(self, model: nn.Module, start: Start) -> Results:
-        """``results.json``: what is known before, and what is found of the network; called by every process."""
-
-    @abstractmethod
-    def show(self, results: Results, tracker: Tracker) -> None:
-        """Writes tables and figures of what ``evaluate`` found, and logs it; called by the process that writes."""
-
-    def exported(self, model: nn.Module) -> Part:
-        """What ``task=export`` writes of a trained network."""
-        return Part(model, inputs_and_outputs(self.config.dataset)[0])
-
-    def examine(self, model: nn.Module, network: nn.Module, deployed: nn.Module) -> Examined:
-        """What is said of an export beside the certificate of its layers.
-
-        Args:
-            model: the trained network.
-            network: the exported part, plain; ``deployed``: the same, or ``Assured`` where that was asked for.
-        """
-        return Examined({}, {})

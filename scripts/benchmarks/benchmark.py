@@ -254,6 +254,9 @@ def end_to_end_suite(arguments: argparse.Namespace) -> dict:
     class Objective:
         sums = ("loss",)
 
+        def begin_step(self, share: float) -> None:
+            pass
+
         def step(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple:
             loss = nn.functional.cross_entropy(model(images), labels)
             return loss, loss.detach()[None]

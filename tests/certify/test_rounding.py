@@ -20,8 +20,10 @@ from lipnet.layers import (
     Concat,
     Cones,
     FixedSpline,
+    Gaussian,
     GroupSort,
     MaxMin,
+    Mean,
     Normalize,
     OrthogonalLinear,
     PaddedConv2d,
@@ -111,6 +113,8 @@ NETWORKS = {
     ),
     "residual": (lambda: Residual(nn.Sequential(nn.Linear(30, 60), nn.ReLU(), nn.Linear(60, 30))), (30,)),
     "concatenation": (lambda: nn.Sequential(Concat(nn.Linear(30, 60), nn.Tanh()), nn.Linear(90, 4)), (30,)),
+    "gaussian": (lambda: nn.Sequential(nn.Linear(30, 50), Gaussian(), nn.Linear(50, 5)), (30,)),
+    "mean": (lambda: Mean(nn.Linear(30, 4), nn.Sequential(nn.Linear(30, 4), nn.Tanh()), nn.Linear(30, 4)), (30,)),
     "bcop": (
         lambda: nn.Sequential(
             Normalize([0.1307], [0.3081]), BCOPConv2d(1, 16, 4, stride=2), MaxMin(), BCOPConv2d(16, 32, 4, stride=2),

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm as parametrized_spectr
 
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.bound import output_shape
-from lipnet.layers import ChannelShuffle, Concat, Residual, Scale
+from lipnet.layers import ChannelShuffle, Concat, Gaussian, Mean, Residual, Scale
 
 
 def batch_norm(**options):
@@ -68,6 +68,7 @@ AFFINE = {
     "residual": (lambda: Residual(Scale(2.0)), (4,)),
     "residual with a shortcut": (lambda: Residual(Scale(2.0), Scale(0.5)), (4,)),
     "concatenation": (lambda: Concat(nn.Identity(), Scale(2.0), Scale(-2.0)), (4,)),
+    "mean": (lambda: Mean(Scale(2.0), nn.Identity()), (4,)),
 }
 LOOSE = {"conv transposed 2d", "conv transposed 3d"}  # larger than what is written down as a matrix
 
@@ -90,7 +91,8 @@ def test_large_images_are_bounded_without_their_matrix(padding_mode, stride, den
 
 
 ACTIVATIONS = [
-    nn.CELU(0.5), nn.ELU(), nn.ELU(3.0), nn.GELU(), nn.GELU("tanh"), nn.Hardsigmoid(), nn.Hardswish(), nn.Hardtanh(),
+    Gaussian(), nn.CELU(0.5), nn.ELU(), nn.ELU(3.0), nn.GELU(), nn.GELU("tanh"), nn.Hardsigmoid(), nn.Hardswish(),
+    nn.Hardtanh(),
     nn.LeakyReLU(), nn.LogSigmoid(), nn.Mish(), nn.PReLU(init=-2.0), nn.ReLU6(), nn.RReLU(3, 4).eval(), nn.SELU(),
     nn.Sigmoid(), nn.SiLU(), nn.Softshrink(), nn.Softsign(), nn.Tanh(), nn.Tanhshrink(),
 ]  # fmt: skip

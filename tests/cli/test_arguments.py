@@ -16,9 +16,9 @@ from lipnet.errors import UserError
 from lipnet.options import GROUPS, folder
 
 KEYS = (
-    " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, "
-    "estimate, generator, diagnostics, conformal, seed, epochs, batch_size, device, threads, amp, averaging, "
-    "compile, progress, eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, "
+    " Keys there: model, conv, shuffle, linear, activation, loss, optimizer, scheduler, inference, dataset, task, "
+    "attack, estimate, generator, proof, diagnostics, conformal, seed, epochs, batch_size, device, threads, amp, "
+    "averaging, compile, progress, eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, "
     "run, rerun, objective, fail_fast, plugins."
 )
 ADAM_KEYS = " Keys there: optimizer.lr, optimizer.betas, optimizer.weight_decay."
@@ -29,15 +29,16 @@ RESUME_CHANGES = (
     "resume=DIR continues a run as it was; it can change resume, profile, plugins, device, threads, progress, bell, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, conformal.alpha, conformal.calibration, estimate.confidence, "
-    "estimate.transport_samples, dataset.root, dataset.file, "
-    "dataset.labels, dataset.cache, dataset.download. "
+    "estimate.transport_samples, proof.unproved, proof.cells, proof.attack_steps, proof.attack_starts, dataset.root, "
+    "dataset.file, dataset.labels, dataset.cache, dataset.download. "
     "rerun=DIR starts a new run, with any change."
 )
 EVALUATE_CHANGES = (
     "run=DIR evaluates a run as it is; it can change task, run, plugins, device, threads, progress, bell, eval_radii, "
     "certify_dtype, attack.names, attack.steps, attack.restarts, attack.ddn_steps, attack.examples, attack.proved, "
     "attack.foolbox_examples, conformal.alpha, conformal.calibration, dataset.evaluation_samples, "
-    "estimate.confidence, estimate.transport_samples, "
+    "estimate.confidence, estimate.transport_samples, proof.unproved, proof.cells, proof.attack_steps, "
+    "proof.attack_starts, "
     "dataset.root, dataset.file, dataset.labels, dataset.content, dataset.cache, dataset.download, dataset.limit_test, "
     "objective, fail_fast."
 )
@@ -57,6 +58,27 @@ SAVED = ["model=fc", "epochs=3", "eval_radii=[0.5]", "seed=7"]  # what the fake 
 
 # (arguments, every problem), word for word
 BAD = [
+    # constraints on outputs, and what reads them
+    (
+        "task=bayes dataset=digits",
+        "dataset=digits: has no constraints on outputs, which task=bayes is for; use dataset=quartic, three_blobs, "
+        "two_lines, forbidden_box, tunnel, two_cubics, sign, "
+        "diabetes, diabetes_risk.",
+    ),
+    (
+        "dataset=quartic",
+        "dataset=quartic: examples with constraints on outputs; task=robustness needs labelled images; use task=bayes.",
+    ),
+    (
+        "task=bayes dataset=quartic epochs=3 optimizer.lr=1",
+        "epochs: task=bayes does not read it; leave it out.",
+        "optimizer.lr: task=bayes does not read it; leave it out.",
+    ),
+    (
+        "inference=svgd proof.cells=3",
+        "inference: only task=bayes reads it, and dataset=digits holds labelled images; leave it out.",
+        "proof.cells: only task=bayes reads it, and dataset=digits holds labelled images; leave it out.",
+    ),
     # a key for which the data has no use
     (
         "task=wasserstein dataset=cone attack.steps=3 eval_radii=[0.5] certify_dtype=float32",
@@ -122,13 +144,14 @@ BAD = [
         "dataset=minst: no such option; did you mean mnist? dataset takes digits, mnist, fashion_mnist, cifar10, "
         "stl10, cifar100, svhn, emnist, tiny_imagenet, circle, s_shape, image_folder, arrays, table, absolute_value, "
         "three_cones, cone, translation, spheres, scaled_gaussians, partial_mass, nuisance, nearest_anchor, discrete, "
-        "two_images, minfunnel, two_classes, gan, samples, autoregression, setar, logistic_map, hidden_markov, "
+        "two_images, minfunnel, two_classes, gan, samples, quartic, three_blobs, two_lines, forbidden_box, tunnel, "
+        "two_cubics, sign, diabetes, diabetes_risk, autoregression, setar, logistic_map, hidden_markov, "
         "change_point, series, stdin, sunspots, airline_passengers, water_flow.",
     ),
     (
         "loss=hinge",
         "loss=hinge: no such option; see --help for the names. loss takes "
-        "margin, cross_entropy, certificate, emma, logit_annealing, trades, hkr, kantorovich, squared, "
+        "margin, cross_entropy, certificate, emma, logit_annealing, trades, hkr, kantorovich, likelihood, squared, "
         "absolute, pinball.",
     ),
     (

@@ -8,11 +8,13 @@ from lipnet.cli.debug import apply_debug
 from lipnet.errors import UserError
 
 
-@pytest.mark.parametrize("overrides", [["dataset=mnist"], ["task=wasserstein", "dataset=cone"]], ids=str)
+@pytest.mark.parametrize(
+    "overrides", [["dataset=mnist"], ["task=wasserstein", "dataset=cone"], ["task=bayes", "dataset=quartic"]], ids=str
+)
 @pytest.mark.parametrize("how", ["fast", "overfit"])
 def test_what_is_not_made_small_stays(make_config, overrides, how):
-    if how == "overfit" and "dataset=cone" in overrides:
-        with pytest.raises(UserError, match="debug=overfit: needs labels"):
+    if how == "overfit" and overrides != ["dataset=mnist"]:
+        with pytest.raises(UserError, match=r"debug=overfit: (needs labels|a posterior is sampled)"):
             make_config(*overrides, f"debug={how}")
         return
     before = make_config(*overrides, f"debug={how}", "optimizer.lr=0.5", "epochs=7")
@@ -22,8 +24,8 @@ def test_what_is_not_made_small_stays(make_config, overrides, how):
     changed = {
         field.name for field in dataclasses.fields(before) if getattr(before, field.name) != getattr(small, field.name)
     }
-    assert "dataset" in changed
-    assert changed <= may_change
+    assert ("inference" if "task=bayes" in overrides else "dataset") in changed
+    assert changed <= may_change | ({"inference", "proof"} if "task=bayes" in overrides else set())
 
 
 def test_without_debug_nothing_changes(make_config):

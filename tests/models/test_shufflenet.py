@@ -15,7 +15,7 @@ from lipnet.options.registry import GROUPS
 
 NARROW = (
     "dataset=cifar10", "model=shufflenet", "model.groups=2", "model.stem=4", "model.channels=[16,24]",
-    "model.units=[1,2]",
+    "model.units=[1,2]", "dataset.mean=[0.0,0.0,0.0]",
 )  # fmt: skip
 
 

@@ -27,6 +27,10 @@ SHUFFLED = ["model=large", "conv.groups=4"]
 NARROW = ["model=shufflenet", "model.groups=4", "model.channels=[32,48]", "model.units=[1,2]"]
 OF_RUNS = [f"task={name}" for name in run_readers()]
 FOR_PAIRS = ["task=wasserstein", "loss=kantorovich", "model=cones", *(f"dataset={name}" for name in PAIRS)]
+FOR_PROBLEMS = [
+    "task=bayes", "loss=likelihood", *(f"inference={name}" for name in GROUPS["inference"]),
+    *(f"dataset={name}" for name in names_for("dataset", "problem")),
+]  # fmt: skip
 FOR_STREAMS = [
     "task=online", "model=experts", *(f"dataset={name}" for name in STREAMS),
     *(f"loss={name}" for name in names_for("loss", "stream")),
@@ -41,6 +45,7 @@ OPTION_SETS = [
     else ["task=gan", f"{group}={option}"] if f"{group}={option}" in FOR_GANS
     else [f"{group}={option}", "task.public_validation=true"] if option == "private"
     else ["dataset=cifar10", f"{group}={option}"] if f"{group}={option}" in FOR_LARGER_IMAGES
+    else ["task=bayes", "dataset=quartic", f"{group}={option}"] if f"{group}={option}" in FOR_PROBLEMS
     else [f"{group}={option}", "model=large", "conv.groups=4"] if group == "shuffle"
     else [f"{group}={option}", "model.build=my_module:build"] if f"{group}={option}" == "model=module"
     else [f"{group}={option}"]
@@ -56,6 +61,17 @@ PROBLEMS = [
         ["model=module"],
         {},
         ["model.build=null: model=module needs the function that returns the network, as my_module:build."],
+    ),
+    *(
+        (
+            ["task=evaluate", "model=module", "model.build=my_module:build", "model.weights=w.pt", *chosen],
+            {},
+            [
+                f"{chosen[0]}: nothing is measured of a single network on it; task=evaluate takes labelled images and "
+                "pairs of distributions."
+            ],
+        )
+        for chosen in (["dataset=quartic"], ["dataset=setar"])
     ),
     (["dataset=image_folder"], {"dataset.channels": 2}, ["dataset.channels=2: must be 1 or 3."]),
     (["dataset=table"], {"dataset.test": 1}, ["dataset.test=1: must be a finite number > 0 and < 1."]),
@@ -869,8 +885,9 @@ PROBLEMS = [
         {"attack.step": 1, "colour": "red", "optimizer.momentum": 0.5},
         [
             "colour: no such key, nothing would read it; see --help for the names. Keys there: model, conv, "
-            "shuffle, linear, activation, loss, optimizer, scheduler, dataset, task, attack, estimate, generator, "
-            "diagnostics, conformal, seed, epochs, batch_size, device, threads, amp, averaging, compile, progress, "
+            "shuffle, linear, activation, loss, optimizer, scheduler, inference, dataset, task, attack, estimate, "
+            "generator, proof, diagnostics, conformal, seed, epochs, batch_size, device, threads, amp, averaging, "
+            "compile, progress, "
             "eval_radii, certify_dtype, singular_values_every, debug, profile, bell, resume, run, rerun, objective, "
             "fail_fast, plugins.",
             "optimizer.momentum: no such key, nothing would read it; optimizer=sgd has optimizer.momentum. "
@@ -968,6 +985,7 @@ def test_defaults():
         "loss": "margin",
         "optimizer": "adam",
         "scheduler": "onecycle",
+        "inference": "hmc",
     }
     assert (config.seed, config.device, config.resume, config.run) == (0, "auto", None, None)
     assert (config.eval_radii, config.loss.epsilon) == (["0.1", "0.3", "0.5", "1.0"], config.dataset.epsilon)
@@ -976,7 +994,7 @@ def test_defaults():
 @pytest.mark.parametrize("options", OPTION_SETS, ids=identify)
 def test_a_parsed_configuration_parses_to_itself(options):
     """Checkpoints keep ``asdict(config)`` and are read back by ``parse``."""
-    without_radii = {"task=wasserstein", "task=online"} & set(options)
+    without_radii = {"task=wasserstein", "task=online", "task=bayes"} & set(options)
     config = parse(raw(options, {} if without_radii else {"eval_radii": ["36/255", 0.5]}))
     assert parse(dataclasses.asdict(config)) == config
 
@@ -1007,7 +1025,9 @@ def test_a_value_that_does_not_resolve_is_named(text, words):
 
 
 def test_every_data_set_has_an_option():
-    assert set(GROUPS["dataset"]) == set(names_for("dataset", "images")) | set(PAIRS) | set(STREAMS)
+    assert set(GROUPS["dataset"]) == set(names_for("dataset", "images")) | set(PAIRS) | set(STREAMS) | set(
+        names_for("dataset", "problem")
+    )
 
 
 def test_every_group_is_a_field():

@@ -11,6 +11,7 @@ from lipnet.certify.bound import Refusal, Shape, output_shape, register_rule
 from lipnet.certify.norm import up
 from lipnet.certify.rounding import Step, exact, gamma, one_product, register_step
 from lipnet.layers.activations.beta_abs import BetaAbs
+from lipnet.layers.activations.gaussian import Gaussian
 from lipnet.layers.activations.householder import Householder
 from lipnet.layers.activations.n_activation import NActivation
 from lipnet.layers.activations.sorting import Abs, GroupSort, MaxMin
@@ -18,6 +19,7 @@ from lipnet.layers.activations.spline import FixedSpline, LinearSpline, PlainSpl
 
 # The largest slope of each, rounded up; GELU's is 1.12890 (at sqrt(2)) and its approximation's 1.12898.
 SLOPES: dict[type[nn.Module], float] = {
+    Gaussian: 0.8577638849607069,  # sqrt(2 / e), at 1 / sqrt(2)
     nn.GELU: 1.129,
     nn.Hardsigmoid: 0.16666669,  # torch takes a float32 sixth for its gradient
     nn.Hardswish: 1.5,
@@ -122,6 +124,16 @@ def _n_activation_step(module: NActivation, shape: Shape, precision: torch.finfo
     zero = up(2 * pixels * float(torch.linalg.vector_norm(nearest)) * (1 + 1e-12))
     lost = 2 * math.sqrt(math.prod(shape)) * precision.tiny
     return Step(zero, precision.eps, precision.eps * zero + lost, gain=3.0)
+
+
+@register_step(Gaussian)
+def _gaussian_step(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step:
+    """A square, which is off by an ulp of at most x², and ``exp(-t)`` of it, which loses ``t exp(-t)`` of that: < 1.
+
+    Its values are at most 1, so that no error grows with the inputs.
+    """
+    entries = math.prod(output_shape(module, shape))
+    return Step(math.sqrt(entries), 0.0, 32 * math.sqrt(entries) * precision.eps)
 
 
 @register_step(FixedSpline, PlainSpline)

@@ -23,6 +23,7 @@ from lipnet.certify.walk import parts
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
 from lipnet.layers.blocks.convex_potential import ConvexPotential, PlainConvexPotential
+from lipnet.layers.blocks.mean import Mean
 from lipnet.layers.blocks.sandwich import PlainSandwich, Sandwich
 from lipnet.layers.convolutions.padded import same_padding
 
@@ -137,6 +138,31 @@ def _sandwich_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
     error = 2 * gamma(width + 16, precision) * (1 + 1e-4) * outer * (1 + 1e-4)
     lost = 8 * (width + 4) * math.sqrt(vectors * width) * precision.tiny * (1 + inner) * (1 + outer)
     return Step(up(max(1.0, outer) * bias), error * inner + lost, error * bias + lost, gain=max(inner, outer * inner))
+
+
+@register_composition(Mean)
+def _mean(module: Mean, shape: Shape, bound: BoundOfPart) -> float:
+    total = 0.0
+    for weight, part in zip(module.weights.tolist(), parts(module, shape), strict=True):
+        total = up(total + up(abs(weight) * bound(part.name, part.module, shape)))
+    return total
+
+
+@register_passes(Mean)
+def _mean_passes(follower: Follower, module: Mean, shape: Shape, before: Passes) -> Passes:
+    """Each term is rounded as it is multiplied, and as terms are added after it: relative to its own size."""
+    count, entries = len(module.members), math.prod(output_shape(module, shape))
+    reached = [follower.through(member, shape, before) for member in module.members]
+    terms = []
+    for weight, each in zip(module.weights.abs().tolist(), reached, strict=True):
+        terms.append(follower.after(each, weight, functools.partial(_term_step, weight, count, entries)))
+    return functools.reduce(Passes.__add__, terms)
+
+
+def _term_step(weight: float, count: int, entries: int, precision: torch.finfo) -> Step:
+    """One product and the additions; the sum of all terms is at most their number times the largest."""
+    relative = 2 * gamma(count + 2, precision) * weight
+    return Step(0.0, relative, 2 * math.sqrt(entries) * precision.tiny, gain=max(count * weight, precision.tiny))
 
 
 @register_rule(Cones)

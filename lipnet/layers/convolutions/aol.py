@@ -42,29 +42,32 @@ class AOLConv2d(ConstrainedConv2d):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        phases = self._phases(torch.zeros_like(self.raw_weight))
+        phases = _phases(torch.zeros_like(self.raw_weight), self.stride, self.groups)
         middle = phases.shape[-1] // 2
         for group in phases:
             start_near_identity(group[:, :, middle, middle])
-        self.raw_weight.copy_(self._merged(phases))
+        self.raw_weight.copy_(_merged(phases, self.stride))
         super().reset_parameters()
 
     def free_parameters(self) -> list[Tensor]:
         return [self.raw_weight]
 
     def build_weight(self, raw_weight: Tensor) -> Tensor:
-        return apply_map(partial(_rescaled_phases, self), raw_weight)
-
-    def _phases(self, kernel: Tensor) -> Tensor:
-        """``(groups, out, in·s², k / s, k / s)``."""
-        return functional.pixel_unshuffle(kernel, self.stride).unflatten(0, (self.groups, -1))
-
-    def _merged(self, phases: Tensor) -> Tensor:
-        return functional.pixel_shuffle(phases.flatten(0, 1), self.stride)
+        return apply_map(partial(_rescaled, self.stride, self.groups, self.steps), raw_weight)
 
 
-def _rescaled_phases(layer: AOLConv2d, kernel: Tensor) -> Tensor:
-    return layer._merged(rescaled(layer._phases(kernel), layer.steps))
+def _rescaled(stride: int, groups: int, steps: int, kernel: Tensor) -> Tensor:
+    """Does not refer to the layer: a cached weight would keep it in memory."""
+    return _merged(rescaled(_phases(kernel, stride, groups), steps), stride)
+
+
+def _phases(kernel: Tensor, stride: int, groups: int) -> Tensor:
+    """``(groups, out, in·s², k / s, k / s)``."""
+    return functional.pixel_unshuffle(kernel, stride).unflatten(0, (groups, -1))
+
+
+def _merged(phases: Tensor, stride: int) -> Tensor:
+    return functional.pixel_shuffle(phases.flatten(0, 1), stride)
 
 
 def start_near_identity(matrix: Tensor) -> None:

@@ -1,0 +1,1 @@
+"""Posteriors over networks whose outputs are constrained."""

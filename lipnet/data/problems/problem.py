@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lipnet.randomness import stream
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -38,3 +40,8 @@ def without_held_out(inputs: Tensor, targets: Tensor, domain: Tensor) -> Problem
 def column(*values: float) -> Tensor:
     """``(n, 1)`` inputs."""
     return torch.tensor(values, dtype=torch.float64)[:, None]
+
+
+def held_out_numbers(name: str) -> torch.Generator:
+    """What the held-out examples of a problem are drawn by, the same in every run."""
+    return stream(0, "held-out examples", name)

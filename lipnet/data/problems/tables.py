@@ -6,9 +6,8 @@ Each of ten measurements, and the progression of the disease within a year, has 
 import torch
 from torch import Tensor
 
-from lipnet.data.problems.problem import Problem
+from lipnet.data.problems.problem import Problem, held_out_numbers
 from lipnet.options.posteriors import Classification, Regression
-from lipnet.randomness import stream
 
 _BMI = 2  # the column of the body mass index
 _LIGHT = 0.8  # share of patients, the lightest, that are learned from
@@ -43,6 +42,6 @@ def _ranges(inputs: Tensor) -> Tensor:
 
 
 def _split(inputs: Tensor, targets: Tensor, domain: Tensor, name: str, units: float) -> Problem:
-    order = torch.randperm(len(inputs), generator=stream(0, "held-out examples", name))
+    order = torch.randperm(len(inputs), generator=held_out_numbers(name))
     held_out, learned = order.split([round(_HELD_OUT * len(order)), len(order) - round(_HELD_OUT * len(order))])
     return Problem(inputs[learned], targets[learned], (inputs[held_out], targets[held_out]), domain, units)

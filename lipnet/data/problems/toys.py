@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from lipnet.data.problems.problem import Problem, column, without_held_out
+from lipnet.data.problems.problem import Problem, column, held_out_numbers, without_held_out
 from lipnet.options.posteriors import Classification, Regression
 from lipnet.randomness import stream
 
@@ -20,7 +20,7 @@ _EACH, _WIDTH = 8, 0.5  # examples of a blob, and their standard deviation
 def quartic(option: Regression) -> Problem:
     """Set-up 1: ``-x⁴ + 3x² + 1`` at six places, none of them near 0."""
     x = column(-2.0, -1.8, -1.0, 1.0, 1.8, 2.0)
-    random = stream(0, "held-out examples", "quartic")
+    random = held_out_numbers("quartic")
     sides = 1 + torch.rand(_HELD_OUT, 1, generator=random, dtype=torch.float64)
     away = torch.where(torch.arange(_HELD_OUT)[:, None] % 2 == 0, sides, -sides)
     return Problem(x, _quartic(x), (away, _noisy(_quartic(away), option, random)), _range(-5, 5))
@@ -32,13 +32,14 @@ def _quartic(x: Tensor) -> Tensor:
 
 def three_blobs(option: Classification) -> Problem:
     """Set-up 2: eight points of each of three classes."""
-    inputs, targets = _blobs(_EACH, "examples")
-    return Problem(inputs, targets, _blobs(_HELD_OUT // 3, "held-out examples"), _range(-5, 5).expand(2, 2))
+    inputs, targets = _blobs(_EACH, stream(0, "examples", "three_blobs"))
+    held_out = _blobs(_HELD_OUT // 3, held_out_numbers("three_blobs"))
+    return Problem(inputs, targets, held_out, _range(-5, 5).expand(2, 2))
 
 
-def _blobs(count: int, purpose: str) -> tuple[Tensor, Tensor]:
+def _blobs(count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
     centres = torch.tensor(_BLOBS, dtype=torch.float64).repeat_interleave(count, dim=0)
-    noise = torch.randn(len(centres), 2, generator=stream(0, purpose, "three_blobs"), dtype=torch.float64)
+    noise = torch.randn(len(centres), 2, generator=random, dtype=torch.float64)
     return centres + _WIDTH * noise, torch.arange(len(_BLOBS)).repeat_interleave(count)
 
 
@@ -68,7 +69,7 @@ def two_cubics(option: Regression) -> Problem:
 def sign(option: Regression) -> Problem:
     """Examples of ``sin(πx) / 2`` in the middle; its sign elsewhere is not what is known of the outputs there."""
     x = torch.linspace(-0.8, 0.8, 10, dtype=torch.float64)[:, None]
-    random = stream(0, "held-out examples", "sign")
+    random = held_out_numbers("sign")
     away = 1.6 * torch.rand(_HELD_OUT, 1, generator=random, dtype=torch.float64) - 0.8
     return Problem(x, _wave(x), (away, _noisy(_wave(away), option, random)), _range(-4, 4))
 

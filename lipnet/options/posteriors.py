@@ -20,7 +20,7 @@ class Bayes(Named):
     prior: str = checked(one_of("constrained", "amortised"))
     amortised_iterations: int = checked(whole(1))
     amortised_rate: float = checked(number(above=0))
-    widening: float = checked(number(above=0))
+    tightening: float = checked(number(above=0))
     unconstrained: bool = checked(boolean)
 
 

@@ -109,7 +109,7 @@ class Bayes(Own[Results]):
         if name == CONSTRAINED and option.prior == "amortised":
             random = stream(self.config.seed, "amortised prior")
             mean, deviation = amortised_prior(density, option.amortised_iterations, option.amortised_rate, random)
-            return dataclasses.replace(density, prior=(mean, deviation / option.widening), constraints=[])
+            return dataclasses.replace(density, prior=(mean, deviation / option.tightening), constraints=[])
         return density
 
     def carry_out(self) -> Results:

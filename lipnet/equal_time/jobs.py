@@ -10,8 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lipnet.errors import UserError
 from lipnet.runs.commands import path_override
-from lipnet.runs.files import read_results
+from lipnet.runs.files import read_results, write_atomically
 
 _TOLD = 3  # last lines of a failed job that are shown
 
@@ -68,8 +69,11 @@ def run_jobs(jobs: list[Job] | list[Pace], at_a_time: int, what: str, hidden: bo
     """Runs those that are not done, a few at a time; one that fails is said, and the others go on.
 
     Raises:
+        UserError: a folder holds the run of another comparison, before anything is started.
         KeyboardInterrupt: after the jobs that were running have saved what they did.
     """
+    for job in jobs:
+        _claim(job)
     open_jobs = [job for job in jobs if not job.results()]
     bar = tqdm(total=len(jobs), initial=len(jobs) - len(open_jobs), desc=what, unit="run", disable=hidden)
     with bar, ThreadPoolExecutor(at_a_time) as pool:
@@ -85,9 +89,23 @@ def run_jobs(jobs: list[Job] | list[Pace], at_a_time: int, what: str, hidden: bo
             raise
 
 
+def _claim(job: Job | Pace) -> None:
+    """Notes in the job's folder what it is of: the same command goes on there, and no other one takes its results."""
+    note = job.directory / "overrides.json"
+    if not note.exists():
+        write_atomically(note, lambda file: json.dump(job.overrides, file))
+        return
+    try:
+        before = json.loads(note.read_bytes())
+    except ValueError:
+        before = None
+    if before != job.overrides:
+        was = " ".join(before) if isinstance(before, list) else "unreadable"
+        raise UserError(f"{job.directory}: holds another run ({was}); choose another --directory, or delete it.")
+
+
 def _run(job: Job | Pace) -> str:
     """Runs one to its end; returns what went wrong."""
-    job.directory.mkdir(parents=True, exist_ok=True)
     log = job.directory / "output.txt"
     with open(log, "ab") as file:
         done = subprocess.run(job.command(), stdout=file, stderr=file, check=False)

@@ -74,6 +74,20 @@ def test_the_same_command_does_nothing_twice(started):
     assert [folder(command) for command in started[count:]] == ["out/conv=bcop/4s-seed-1"]
 
 
+def test_another_comparison_takes_no_results_of_this_one(started, capsys):
+    words = ["4", "conv=bcop", "--trials", "0", "--directory", "out", *COMMON]
+    main(words)
+    count = len(started)
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "batch_size=32"])
+    assert stop.value.code == 1
+    said = (
+        "out/conv=bcop/pace: holds another run (dataset=digits eval_radii=[0.3] conv=bcop); choose another --directory"
+    )
+    assert said in capsys.readouterr().err
+    assert len(started) == count
+
+
 def test_one_that_fails_is_said_and_the_others_are_compared(started, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["4", "conv=bcop", "conv=rko", "--trials", "1", "--directory", "out", *COMMON])

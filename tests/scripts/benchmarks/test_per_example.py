@@ -30,7 +30,14 @@ def test_candidates_compute_the_same(suite):
         torch.testing.assert_close(parts, list(found["auto"].values()), msg=name)
 
 
-def test_the_tables(capsys, tmp_path):
+def test_a_peak_is_what_was_needed_at_once():
+    floats = 2**22
+    found = per_example.peak_memory(lambda: torch.ones(floats).sum())
+    assert found > 3 * floats or found == 0  # where the system does not tell
+
+
+def test_the_tables(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(per_example, "peak_memory", lambda run: 2**20)  # slow in a process that holds much
     report = per_example.main(
         [
             "--rows",

@@ -1,6 +1,7 @@
 import itertools
 import math
 import sys
+from random import Random
 
 import pytest
 
@@ -16,11 +17,12 @@ STREAM = [({"time": float(place)}, math.sin(place / 2)) for place in range(120)]
 
 
 def test_it_learns_in_progressive_validation():
-    model, last = LipschitzRegressor(**SMALL, lr=0.01), metrics.MAE()
-    found = evaluate.progressive_val_score(STREAM, model, metrics.MAE())
-    for (_, before), (_, now) in itertools.pairwise(STREAM):
+    stream = [({}, math.sin(place / 2)) for place in range(400)]
+    model, last = LipschitzRegressor(**SMALL | {"hidden": (16, 16)}, lr=0.01), metrics.MAE()
+    found = evaluate.progressive_val_score(stream, model, metrics.MAE())
+    for (_, before), (_, now) in itertools.pairwise(stream):
         last.update(now, before)
-    assert found.get() < last.get()
+    assert found.get() < 0.8 * last.get()
     assert model.certified_sensitivity(0.1) <= 0.1 * 2.0 * (1 + 1e-9)
 
 
@@ -48,8 +50,9 @@ def test_a_clone_begins_anew_and_alike():
 
 def test_a_quantile_is_predicted():
     high, low = (LipschitzRegressor(**SMALL, loss="pinball", quantile=level, lr=0.01) for level in (0.95, 0.05))
-    for place in range(300):
-        value = math.sin(97.0 * place)  # no pattern that such a small network finds
+    random = Random(0)
+    for _ in range(300):
+        value = random.uniform(-1, 1)
         for model in (high, low):
             model.learn_one({}, value)
     assert high.predict_one({}) > low.predict_one({}) + 0.5

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from lipnet.layers.centering import BatchCentering
 from lipnet.options.config import Config
 from lipnet.options.registry import load, taken
 from lipnet.randomness import stream
@@ -43,6 +44,12 @@ def shuffles(config: Config, channels: int, groups: int, index: int) -> list[nn.
 def linear(config: Config) -> Layer:
     """``(in_features, out_features) -> layer``."""
     return functools.partial(load("linear", config.linear.name), **config.linear.own_keys())
+
+
+def activations(config: Config, channels: int) -> list[nn.Module]:
+    """What follows a layer with weights: with ``model.centering`` the means of batches are subtracted first."""
+    centred = [BatchCentering(channels)] if getattr(config.model, "centering", False) else []
+    return [*centred, activation(config, channels)]
 
 
 def activation(config: Config, channels: int) -> nn.Module:

@@ -2,8 +2,7 @@
 
 from torch import nn
 
-from lipnet.layers.centering import BatchCentering
-from lipnet.models.choices import Shape, activation, convolution, shuffles
+from lipnet.models.choices import Shape, activations, convolution, shuffles
 from lipnet.models.fully_connected import linear_stack
 from lipnet.options.config import Config
 from lipnet.options.models import ConvNet, Critic
@@ -26,13 +25,12 @@ def conv_net(config: Config, input_shape: Shape, outputs: int) -> list[nn.Module
         make = convolution(config, (height, width), grouped=index > 0)
         if index > 1:
             modules += shuffles(config, channels, config.conv.own_keys().get("groups", 1), index)
-        centred = [BatchCentering(out_channels)] if model.centering else []
-        modules += [make(channels, out_channels, kernel_size, stride), *centred, activation(config, out_channels)]
+        modules += [make(channels, out_channels, kernel_size, stride), *activations(config, out_channels)]
         channels, height, width = out_channels, height // stride, width // stride
     return [
         *modules,
         nn.Flatten(),
-        *linear_stack(config, [channels * height * width, *model.hidden, outputs], model.head, model.centering),
+        *linear_stack(config, [channels * height * width, *model.hidden, outputs], model.head),
     ]
 
 

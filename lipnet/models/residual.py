@@ -8,9 +8,8 @@ from torch import nn
 
 from lipnet.layers.blocks.composition import Residual
 from lipnet.layers.blocks.table import BLOCKS
-from lipnet.layers.centering import BatchCentering
 from lipnet.layers.shape import FitChannels, PixelUnshuffle, Scale
-from lipnet.models.choices import Shape, activation, convolution
+from lipnet.models.choices import Shape, activations, convolution
 from lipnet.models.fully_connected import linear_stack
 from lipnet.options.config import Config
 from lipnet.options.models import ResidualNet
@@ -45,14 +44,14 @@ def _stem(config: Config, channels: int, wider: int, kernel_size: int, size: tup
     if of_kind(config.model, ResidualNet).stem == "zeros":
         return [FitChannels(wider)]
     make = convolution(config, size, grouped=False)  # it mixes the colours
-    return [make(channels, wider, kernel_size, 1), *_activation(config, wider)]
+    return [make(channels, wider, kernel_size, 1), *activations(config, wider)]
 
 
 def _down(config: Config, channels: int, wider: int, size: tuple[int, int]) -> list[nn.Module]:
     """To half the resolution."""
     if of_kind(config.model, ResidualNet).down == "crop":
         return [FitChannels(wider // _HALVED**2), PixelUnshuffle(_HALVED)]
-    return [convolution(config, size)(channels, wider, _HALVED, _HALVED), *_activation(config, wider)]
+    return [convolution(config, size)(channels, wider, _HALVED, _HALVED), *activations(config, wider)]
 
 
 def _block(config: Config, channels: int, kernel_size: int, size: tuple[int, int]) -> list[nn.Module]:
@@ -63,13 +62,7 @@ def _block(config: Config, channels: int, kernel_size: int, size: tuple[int, int
         if option.block == "liresnet":
             keys["depth"] = sum(option.blocks)
         return [BLOCKS[option.block](channels, size, kernel_size=kernel_size, **keys)]
-    layers = [convolution(config, size)(channels, channels, kernel_size, 1), *_activation(config, channels)]
+    layers = [convolution(config, size)(channels, channels, kernel_size, 1), *activations(config, channels)]
     if option.block == "mean":
         return [Residual(nn.Sequential(*layers, Scale(0.5)), Scale(0.5))]
     return layers
-
-
-def _activation(config: Config, channels: int) -> list[nn.Module]:
-    """What follows a convolution."""
-    centered = of_kind(config.model, ResidualNet).centering
-    return [*([BatchCentering(channels)] if centered else []), activation(config, channels)]

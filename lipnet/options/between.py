@@ -8,7 +8,7 @@ from lipnet.errors import UserError
 from lipnet.options.facts import inputs_and_outputs, trainer
 from lipnet.options.images import Dataset
 from lipnet.options.layers import Spline
-from lipnet.options.messages import option_name, show
+from lipnet.options.messages import multiples, option_name, show
 from lipnet.options.models import ConesModel, ConvNet, Critic, GanCritic, OwnModule, ResidualNet, ShuffleNet
 from lipnet.options.online import check_online, check_stream_choices
 from lipnet.options.option import Named
@@ -415,7 +415,7 @@ def _check_activation(config: Any) -> Iterator[str]:
         return
     for key in ("channels", "hidden"):
         reason = f"activation={config.activation.name} sorts groups of {together}"
-        yield from _multiples(f"model.{key}", getattr(config.model, key, []), together, reason)
+        yield from multiples(f"model.{key}", getattr(config.model, key, []), together, reason)
 
 
 def _check_groups(config: Any) -> Iterator[str]:
@@ -429,7 +429,7 @@ def _check_groups(config: Any) -> Iterator[str]:
                 "leave it out, or use two convolutions or more."
             )
         else:
-            yield from _multiples("model.channels", widths, groups, f"conv.groups={groups} splits them")
+            yield from multiples("model.channels", widths, groups, f"conv.groups={groups} splits them")
     if shuffle is None or shuffle.name == "none":
         return
     if groups is None:
@@ -448,22 +448,13 @@ def _check_groups(config: Any) -> Iterator[str]:
         )
     elif getattr(shuffle, "keep_pairs", False):
         together = _moved_together(shuffle, groups)
-        yield from _multiples("model.channels", widths[1:-1], together, "shuffle.keep_pairs=true moves pairs", first=1)
+        yield from multiples("model.channels", widths[1:-1], together, "shuffle.keep_pairs=true moves pairs", first=1)
 
 
 def _moved_together(shuffle: Any, groups: int) -> int:
     """What the channels are a multiple of if pairs of them move: the fixed permutation takes whole pairs of groups."""
     fixed = shuffle.name == "fixed" or getattr(shuffle, "initial", None) == "fixed"
     return 2 * groups if fixed else math.lcm(2, groups)
-
-
-def _multiples(key: str, widths: list[int], of: int, reason: str, first: int = 0) -> Iterator[str]:
-    for index, width in enumerate(widths, start=first):
-        if width % of:
-            yield (
-                f"{key}[{index}]={width}: {reason}, so this must be a multiple of {of}; the nearest is "
-                f"{of * max(1, round(width / of))}."
-            )
 
 
 def _check_spline(option: Spline) -> Iterator[str]:

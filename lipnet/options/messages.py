@@ -68,3 +68,13 @@ def nearest(given: str, names: list[str], prefix: str = "", cutoff: float = 0.5)
     """A hint at the name that was meant."""
     close = difflib.get_close_matches(given, names, n=1, cutoff=cutoff)
     return f" did you mean {prefix}{close[0]}?" if close else " see --help for the names."
+
+
+def multiples(key: str, widths: list[int], of: int, reason: str, first: int = 0) -> Iterator[str]:
+    """A problem for each entry of a list that is no multiple of a number; entries are numbered from ``first`` on."""
+    for index, width in enumerate(widths, start=first):
+        if width % of:
+            yield (
+                f"{key}[{index}]={width}: {reason}, so this must be a multiple of {of}; the nearest is "
+                f"{of * max(1, round(width / of))}."
+            )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from lipnet.options.messages import multiples
 from lipnet.options.models import ResidualNet
 
 _KEPT = 4  # channels that a pixel-unshuffle makes of one
@@ -50,12 +51,8 @@ def _check_sizes(model: ResidualNet, dataset: str, shape: tuple[int, ...]) -> It
 def _check_channels(model: ResidualNet, conv: Any, shape: tuple[int, ...]) -> Iterator[str]:
     """Whether a pixel-unshuffle can make a stage's channels, and groups split them."""
     if model.down == "crop":
-        for index, width in enumerate(model.channels):
-            if index and width % _KEPT:
-                yield (
-                    f"model.channels[{index}]={width}: with model.down=crop a stage has four times the channels that "
-                    f"are kept, so this must be a multiple of 4; the nearest is {_KEPT * max(1, round(width / _KEPT))}."
-                )
+        reason = "with model.down=crop a stage has four times the channels that are kept"
+        yield from multiples("model.channels", model.channels[1:], _KEPT, reason, first=1)
     seen = shape[0] * model.patch**2
     if model.stem == "zeros" and model.channels[0] < seen:
         yield (
@@ -68,9 +65,4 @@ def _check_channels(model: ResidualNet, conv: Any, shape: tuple[int, ...]) -> It
                 least = f"use at least {_SHIFTED}"
                 yield f"model.channels[{index}]={width}: lipnext moves four groups of channels; {least}."
     groups = getattr(conv, "groups", None) or 1
-    for index, width in enumerate(model.channels):
-        if width % groups:
-            yield (
-                f"model.channels[{index}]={width}: conv.groups={groups} splits them, so this must be a multiple of "
-                f"{groups}; the nearest is {groups * max(1, round(width / groups))}."
-            )
+    yield from multiples("model.channels", model.channels, groups, f"conv.groups={groups} splits them")

@@ -1,7 +1,7 @@
 """Cayley's map from free matrices onto orthonormal ones: Trockman & Kolter, ICLR 2021, arXiv 2104.07167."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lipnet.layers.polar import refined
 from lipnet.layers.scale import binary_scale
@@ -29,3 +29,10 @@ def at_norm(raw: Tensor, norm: Tensor) -> Tensor:
     """The free tensor at this Frobenius norm; zero stays zero."""
     scaled = raw / binary_scale(raw, tuple(range(raw.dim())))
     return scaled * (norm / torch.linalg.vector_norm(scaled).clamp_min(torch.finfo(raw.dtype).tiny))
+
+
+@torch.no_grad()
+def start_at_own_norm(raw: Tensor, norm: Tensor) -> None:
+    """Fills a free tensor as ``nn.Linear`` and ``nn.Conv2d`` do their weights, and the norm that it is taken at."""
+    nn.init.kaiming_uniform_(raw, a=5**0.5)
+    norm.copy_(torch.linalg.vector_norm(raw))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lipnet.layers.cayley import at_norm, cayley
+from lipnet.layers.cayley import at_norm, cayley, start_at_own_norm
 from lipnet.layers.convolutions.fourier import FourierConv2d
 from lipnet.layers.frequency import response
 from lipnet.layers.sizes import Device, Padding, Size
@@ -35,8 +35,7 @@ class CayleyConv2d(FourierConv2d):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        nn.init.kaiming_uniform_(self.raw_weight, a=5**0.5)
-        self.norm.copy_(torch.linalg.vector_norm(self.raw_weight))
+        start_at_own_norm(self.raw_weight, self.norm)
         super().reset_parameters()
 
     def free_parameters(self) -> list[Tensor]:

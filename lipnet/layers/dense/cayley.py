@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lipnet.layers.cayley import at_norm, cayley
+from lipnet.layers.cayley import at_norm, cayley, start_at_own_norm
 from lipnet.layers.dense.constrained import ConstrainedLinear
 from lipnet.layers.orthogonal import apply_map
 from lipnet.layers.sizes import Device
@@ -29,8 +29,7 @@ class CayleyLinear(ConstrainedLinear):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        nn.init.kaiming_uniform_(self.raw_weight, a=5**0.5)
-        self.norm.copy_(torch.linalg.vector_norm(self.raw_weight))
+        start_at_own_norm(self.raw_weight, self.norm)
         super().reset_parameters()
 
     def free_parameters(self) -> list[Tensor]:

@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "--with", dest="common", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="of every run"
     )
     made.add_argument("--trials", type=_count, default=8, help="for each choice; 0: the rates of the configuration")
-    made.add_argument("--trial-seconds", type=float, metavar="S", help="of training; default: the least SECONDS")
+    made.add_argument("--trial-seconds", type=_positive, metavar="S", help="of training; default: the least SECONDS")
     made.add_argument("--lr", type=_range, default=(1e-4, 1e-1), metavar="LOW,HIGH", help="default: 1e-4,1e-1")
     made.add_argument("--decay", type=_range, default=(1e-6, 1e-3), metavar="LOW,HIGH", help="default: 1e-6,1e-3")
     made.add_argument("--seeds", type=_seeds, default=[0], metavar="N,...", help="of the trainings; default: 0")
@@ -61,14 +61,21 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def _numbers(typed: str) -> list[float]:
-    numbers = [float(part) for part in typed.split(",")]
-    if not all(0 < number < float("inf") for number in numbers):
+def _positive(typed: str) -> float:
+    number = float(typed)
+    if not 0 < number < float("inf"):
         raise ValueError
-    return sorted(set(numbers))
+    return number
 
 
-_numbers.__name__ = "seconds"  # as argparse calls what is wrong
+_positive.__name__ = "seconds"  # as argparse calls what is wrong
+
+
+def _numbers(typed: str) -> list[float]:
+    return sorted({_positive(part) for part in typed.split(",")})
+
+
+_numbers.__name__ = "seconds"
 
 
 def _range(typed: str) -> tuple[float, float]:

@@ -113,6 +113,7 @@ def test_without_trials_the_rates_are_the_configurations(started):
         (["four", "conv=bcop"], "argument SECONDS: invalid seconds value: 'four'"),
         (["0", "conv=bcop"], "argument SECONDS: invalid seconds value: '0'"),
         (["4", "conv=bcop", "--lr", "1,0.1"], "argument --lr: invalid range value: '1,0.1'"),
+        (["4", "conv=bcop", "--trial-seconds", "-1"], "argument --trial-seconds: invalid seconds value: '-1'"),
         (["4", "conv=bcop", "--trials", "-1"], "argument --trials: invalid number value: '-1'"),
         (["4", "conv=bcop", "--seeds", "0,x"], "argument --seeds: invalid seeds value: '0,x'"),
         (["4"], "the following arguments are required: CHOICE"),

@@ -137,7 +137,7 @@ def pad(inputs: Tensor, padding: tuple[int, int], padding_mode: str) -> Tensor:
 
 def _layout(inputs: Tensor) -> torch.memory_format:
     """The order in memory in which a convolution of these inputs is fastest: channels last on a CPU."""
-    known = inputs.dtype in (torch.float32, torch.float64)
+    known = inputs.dtype in (torch.bfloat16, torch.float32, torch.float64)
     return torch.channels_last if inputs.device.type == "cpu" and known else torch.contiguous_format
 
 

@@ -25,6 +25,21 @@ def test_training_subtracts_the_mean_of_the_batch_and_evaluation_the_running_one
     assert layer.running_mean.equal(layer.state_dict()["running_mean"])
 
 
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 2), (4, 3, 2, 2)])
+@pytest.mark.parametrize("layout", ["usual", "channels last"])
+def test_gradients_are_those_of_subtracting_the_mean(shape, layout):
+    inputs = torch.randn(shape, dtype=torch.float64)
+    if len(shape) == 4 and layout == "channels last":
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    layer = BatchCentering(3).double()
+    torch.autograd.gradcheck(layer, inputs.requires_grad_())
+    torch.autograd.gradgradcheck(layer, inputs)
+    along = torch.randn(5, *shape, dtype=torch.float64)
+    each = [torch.autograd.grad(layer(inputs), inputs, one)[0] for one in along]
+    together = torch.autograd.grad(layer(inputs), inputs, along, is_grads_batched=True)[0]
+    torch.testing.assert_close(together, torch.stack(each))
+
+
 def test_nothing_is_certified_of_a_batch():
     layer = BatchCentering(3)
     with pytest.raises(TypeError, match="it subtracts the batch's own mean"):

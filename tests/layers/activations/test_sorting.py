@@ -66,6 +66,17 @@ def test_maxmin_is_groupsort_of_pairs(shape, layout, other: Callable[[Tensor], T
     torch.testing.assert_close(results[0], results[1], atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maxmin_of_bfloat16_moves_gradients_as_they_are(layout):
+    inputs = torch.randn(4, 6, 5, 3).bfloat16().contiguous(memory_format=layout).requires_grad_()
+    cotangent = torch.randn_like(inputs)
+    cotangent[0, 0, 0, 0], cotangent[1, 4, 2, 1] = math.inf, -0.0
+    moved = torch.autograd.grad(MaxMin()(inputs), inputs, cotangent)[0]
+    (first, second), (upper, lower) = inputs.chunk(2, 1), cotangent.chunk(2, 1)
+    kept = first >= second
+    assert torch.equal(moved, torch.cat((torch.where(kept, upper, lower), torch.where(kept, lower, upper)), 1))
+
+
 def test_maxmin_under_a_changing_input():
     """The pairing is that of the forward pass, even if the input is changed before the backward pass."""
     values = torch.tensor([[1.0, 2.0]], requires_grad=True)

@@ -38,6 +38,7 @@ from lipnet.runs.files import read_results
 from lipnet.runs.latest import link_latest
 from lipnet.runs.lock import Busy, alone_in
 from lipnet.training import processes
+from lipnet.training.memory import keep_memory
 
 log = logging.getLogger("lipnet")
 
@@ -115,6 +116,7 @@ def _run(config: Config, composed: DictConfig, hydra_config: HydraConf) -> None:
 
 
 def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, directory: Path) -> None:
+    keep_memory()
     from lipnet.cli.closing import closing_lines
     from lipnet.errors import CertificateViolation
     from lipnet.layers import OrthogonalizationError

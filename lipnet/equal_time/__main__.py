@@ -15,6 +15,7 @@ from lipnet.errors import UserError
 from lipnet.options.registry import GROUPS
 from lipnet.runs.commands import tool
 from lipnet.runs.cores import available_cores
+from lipnet.training.memory import keep_memory
 
 if TYPE_CHECKING:
     from lipnet.equal_time.report import Row
@@ -196,6 +197,7 @@ def _trained(plan: Plan, paces: dict[str, Any], rates: dict[str, Rates], at_a_ti
 def main(argv: list[str] | None = None) -> None:
     """The console script; a user's mistake ends it with exit code 1, Ctrl-C with 130."""
     take_everything()
+    keep_memory()  # as its runs do
     arguments = argv if argv is not None else sys.argv[1:]
     try:
         run(parser().parse_args(arguments))

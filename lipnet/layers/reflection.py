@@ -21,9 +21,15 @@ def reflecting(raw: Tensor) -> Tensor:
     return raw / binary_scale(raw, tuple(range(raw.dim())))
 
 
-def half_rank(size: int) -> int:
-    """How many columns a free matrix has: reflections of half of the space are those that there are most of."""
-    return max(1, size // 2)
+def rank(size: int, share: float) -> int:
+    """How many columns a free matrix of so many rows has: at least 1, and fewer than rows where that can be.
+
+    Raises:
+        ValueError: the share is not above 0 and below 1.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"BRO needs a share of reflected directions > 0 and < 1, got {share}")
+    return min(max(1, int(share * size)), max(1, size - 1))
 
 
 @torch.no_grad()

@@ -41,6 +41,11 @@ class SOC(Named):
 
 
 @dataclass(frozen=True)
+class BRO(Named):
+    share: float = checked(number(above=0, below=1))
+
+
+@dataclass(frozen=True)
 class SVCM(Iterated):
     every: int = checked(whole(1))
 
@@ -113,7 +118,7 @@ register("conv", "aol", AOL, "lipnet.layers.convolutions.aol:AOLConv2d")
 register("conv", "aoc", Orthogonalized, "lipnet.layers.convolutions.aoc:aoc", any_kernel=True)
 register("conv", "cayley", code="lipnet.layers.convolutions.cayley:CayleyConv2d")
 register("conv", "soc", SOC, "lipnet.layers.convolutions.soc:SOCConv2d")
-register("conv", "bro", code="lipnet.layers.convolutions.bro:BROConv2d")
+register("conv", "bro", BRO, "lipnet.layers.convolutions.bro:BROConv2d")
 register("conv", "lot", Iterated, "lipnet.layers.convolutions.lot:LOTConv2d")
 register("conv", "plain", PlainConv, "lipnet.layers.convolutions.padded:PaddedConv2d")
 
@@ -127,7 +132,7 @@ register("linear", "bjorck", Iterated, "lipnet.layers.dense.orthogonal:bjorck_li
 register("linear", "spectral", Iterated, "lipnet.layers.dense.spectral:SpectralLinear")
 register("linear", "aol", AOLLinear, "lipnet.layers.dense.aol:AOLLinear")
 register("linear", "cayley", code="lipnet.layers.dense.cayley:CayleyLinear")
-register("linear", "bro", code="lipnet.layers.dense.bro:BROLinear")
+register("linear", "bro", BRO, "lipnet.layers.dense.bro:BROLinear")
 register("linear", "plain", code="torch.nn:Linear")
 
 register("activation", "maxmin", code="lipnet.layers.activations.sorting:MaxMin", groups=lambda option: 2)

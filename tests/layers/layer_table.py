@@ -207,6 +207,8 @@ LAYERS = [
     ("aol_linear_square_steps", partial(AOLLinear, 8, 8, steps=4), (8,), "1-lipschitz"),
     ("unit_rows_wide", partial(UnitRowLinear, 12, 5), (12,), "unit rows"),
     ("unit_rows_tall", partial(UnitRowLinear, 5, 12), (5,), "unit rows"),
+    ("bro_eighth", partial(BROConv2d, 9, 6, 3, image_size=(3, 4), share=0.125), (9, 3, 4), "orthogonal"),
+    ("linear_bro_eighth", partial(BROLinear, 16, 16, share=0.125), (16,), "orthogonal"),
     ("linear_bro_wide", partial(BROLinear, 12, 5), (12,), "orthogonal"),
     ("linear_bro_tall", partial(BROLinear, 5, 12), (5,), "orthogonal"),
     ("linear_bro_square", partial(BROLinear, 8, 8), (8,), "orthogonal"),

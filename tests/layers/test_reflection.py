@@ -1,9 +1,11 @@
 """Block reflectors against their definition."""
 
+import math
+
 import pytest
 import torch
 
-from lipnet.layers.reflection import half_rank, reflecting, reflection, start_as_signs
+from lipnet.layers.reflection import rank, reflecting, reflection, start_as_signs
 
 KINDS = {"real": torch.float64, "complex": torch.complex128}
 over_kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -35,8 +37,21 @@ def test_nearly_dependent_columns_reflect_too():
 
 
 def test_it_starts_as_signs():
-    columns = torch.empty(32, half_rank(32))
+    columns = torch.empty(32, rank(32, 0.5))
     start_as_signs(columns)
     signs = torch.tensor([-1.0] * 16 + [1.0] * 16).diag()
     torch.testing.assert_close(reflection(columns), signs, atol=0.1, rtol=0)
-    assert half_rank(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "columns"),
+    [(1, 0.5, 1), (2, 0.5, 1), (3, 0.5, 1), (3, 0.99, 2), (8, 0.125, 1), (64, 0.125, 8), (64, 0.999, 63), (9, 1e-9, 1)],
+)
+def test_rank_of_a_share(size, share, columns):
+    assert rank(size, share) == columns
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, math.nan])
+def test_shares_that_are_none(share):
+    with pytest.raises(ValueError, match="share of reflected directions"):
+        rank(8, share)

@@ -3,5 +3,6 @@
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 make_environment "[test]"
+unset PYTHONDONTWRITEBYTECODE  # a hundred tests start the program: its files are compiled once
 python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
 echo "Next: scripts/quickstart.sh trains a first network; scripts/check.sh runs lint and types"

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from lipnet.layers.tracing import is_cacheable, untransformed
+from lipnet.layers.tracing import is_cacheable, not_compiled, untransformed
 
 Build = Callable[..., Tensor]
 Prepare = Callable[..., None]
@@ -96,7 +96,7 @@ class CachedWeight:
 
 
 # Without a wrapper around every uncompiled call: dynamo breaks its graph here and runs this as it is.
-_read_opaque = torch.compiler.disable(CachedWeight._read)
+_read_opaque = not_compiled(CachedWeight._read)
 
 
 class _Slot:

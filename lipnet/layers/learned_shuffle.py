@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lipnet.layers.permutations import nearest_permutation, permutation_penalty, row_deficits, scaled
 from lipnet.layers.shuffle import ChannelShuffle, check_channels, fixed_order, in_pairs
 from lipnet.layers.sizes import whole_number
+from lipnet.layers.tracing import not_compiled
 
 
 class LearnedShuffle(nn.Module):
@@ -99,7 +100,7 @@ class LearnedShuffle(nn.Module):
         signs = signs.repeat(2) if self.keep_pairs else signs
         return outputs * signs.view(-1, *[1] * (inputs.dim() - 2))
 
-    @torch.compiler.disable
+    @not_compiled
     @torch.no_grad()
     def nearest(self) -> tuple[Tensor, Tensor]:
         """The order and the signs of the permutation that the matrix is nearest to."""

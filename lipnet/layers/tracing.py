@@ -1,13 +1,28 @@
 """When a layer may look at its inputs, when it may take its own fast path, and when it may cache."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_lazily_disable: Callable[[Any], Any]
+try:  # as torch's own modules do: torch.compiler.disable imports the compiler at once, which takes as long as torch
+    from torch._compile import _disable_dynamo as _lazily_disable
+except ImportError:
+    from torch.compiler import disable as _lazily_disable
+
+
+def not_compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """What ``torch.compile`` breaks its graph at and runs as it is."""
+    disabled: Callable[P, R] = _lazily_disable(function)
+    return disabled
 
 
 def shape_is_known(inputs: Any) -> bool:

@@ -1,5 +1,6 @@
 """Every layer, in one table: what a layer promises is tested of each row, here and wherever a test takes ``others``."""
 
+import functools
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -282,8 +283,14 @@ def others(known: Iterable[Callable[[], nn.Module]]) -> dict[str, tuple[Callable
     """Name -> constructor and shape of one row for each class that is none of those that the given ones make."""
     kinds = {type(make()) for make in known}
     found = {}
-    for name, make, shape, _ in LAYERS:
-        if type(make()) not in kinds:
-            kinds.add(type(make()))
+    for (name, make, shape, _), kind in zip(LAYERS, _kinds(), strict=True):
+        if kind not in kinds:
+            kinds.add(kind)
             found[name] = make, shape
     return found
+
+
+@functools.cache
+def _kinds() -> list[type[nn.Module]]:
+    """The class of each row: to build them all takes a second."""
+    return [type(make()) for _, make, _, _ in LAYERS]

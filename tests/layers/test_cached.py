@@ -2,6 +2,8 @@
 
 import copy
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -482,3 +484,9 @@ def test_sees_every_element_and_every_order_of_a_large_matrix():
         after = layer(inputs).detach()
         assert not torch.equal(after, before)
         torch.testing.assert_close(after, fresh(layer, lambda: OrthogonalLinear(130, 70)).eval()(inputs).detach())
+
+
+def test_the_compiler_is_imported_only_to_compile():
+    """It takes as long as torch does."""
+    ask = "import sys, lipnet.layers, lipnet.certify, lipnet.runs.load; print('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout == "False\n"

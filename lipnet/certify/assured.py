@@ -11,7 +11,7 @@ from lipnet.certify.arithmetic import coarse_products
 from lipnet.certify.bound import Shape, composition, lipschitz_bound, measured_once, output_shape
 from lipnet.certify.certificate import holds_float32
 from lipnet.certify.plain import to_plain
-from lipnet.certify.radius import at_once
+from lipnet.certify.radius import Examples, at_once
 from lipnet.certify.rounding import Rounding, rounding_bound
 from lipnet.certify.walk import named_parts, parts
 from lipnet.layers.blocked import BlockedLinear
@@ -146,9 +146,10 @@ def assured(network: nn.Module, input_shape: Shape, images: Tensor | None = None
 
 
 @torch.no_grad()
-def evaluated_again(network: Assured, images: Tensor) -> float:
+def evaluated_again(network: Assured, images: Examples) -> float:
     """The part of the images that the first pass does not settle."""
-    again = [network.answer(batch)[1] for batch in images.split(at_once(images.device, torch.float32))]
+    rows = torch.arange(len(images), device=images.device)
+    again = [network.answer(images[batch])[1] for batch in rows.split(at_once(images.device, torch.float32))]
     return float(torch.cat(again).double().mean())
 
 

@@ -12,6 +12,7 @@ from lipnet.certify.bound import Shape, lipschitz_bound, measured_once
 from lipnet.certify.evaluation import Evaluation
 from lipnet.certify.pairwise import pairwise_lipschitz_bounds
 from lipnet.certify.radius import (
+    Examples,
     at_once,
     certified_radii,
     class_numbers,
@@ -114,7 +115,7 @@ class Certificate:
         return radii
 
 
-Forward = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]  # (function of each row, rows) -> its values
+Forward = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]  # (function of each number, numbers) -> its values
 
 
 def _whole(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
@@ -123,14 +124,15 @@ def _whole(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def certify(
-    network: nn.Module, inputs: Tensor, labels: Tensor, batch_size: int | None = None, share: Forward = _whole
+    network: nn.Module, inputs: Examples, labels: Tensor, batch_size: int | None = None, share: Forward = _whole
 ) -> Certificate:
     """Evaluates a network on examples and bounds everything that certified radii need.
 
     Args:
         network: in evaluation mode, as it would be deployed: ``to_plain(model).to(dtype)``. Its floating-point type is
             that of the pass; float64 costs several times float32, and an accuracy that float32's allowance takes.
-        inputs: ``(examples, ...)``, float32 or of the network's type; radii are around these numbers as they are.
+        inputs: ``(examples, ...)``, float32 or of the network's type; radii are around these numbers as they are. They
+            are asked for batch by batch.
         labels: ``(examples,)`` true classes, of any integer type.
         batch_size: how many examples are evaluated at once; what suits the device without it.
         share: how the pass is computed where several processes share it.
@@ -153,20 +155,20 @@ def certify(
         """Logits and norms side by side, float64."""
         found = []
         for batch in rows.split(size):
-            logits, norms = evaluation.run(batch.to(dtype, copy=True))
+            logits, norms = evaluation.run(inputs[batch].to(dtype))
             found.append(torch.cat((logits.double(), norms), dim=1))
         return torch.cat(found)
 
     with measured_once():
         lipschitz, constants = lipschitz_bound(network, shape), pairwise_lipschitz_bounds(network, shape)
-        found, classes = share(evaluate_rows, inputs), len(constants)
+        found, classes = share(evaluate_rows, torch.arange(len(inputs), device=inputs.device)), len(constants)
         norms = found[:, classes:]
         rounding = {kind: rounding_in_balls(network, shape, norms, dtype, kind) for kind in deployments}
     logits = found[:, :classes].to(dtype)
     return Certificate(logits, class_numbers(labels, logits), lipschitz, constants.to(logits.device), dtype, rounding)
 
 
-def _arithmetic(network: nn.Module, inputs: Tensor) -> torch.dtype:
+def _arithmetic(network: nn.Module, inputs: Examples) -> torch.dtype:
     """The network's floating-point type, unless the pass would run in another one."""
     kinds = {tensor.dtype for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()}
     kinds = kinds or {inputs.dtype}

@@ -25,6 +25,7 @@ _IMPLICIT = frozenset(
 )  # fmt: skip
 _READ = frozenset({"weight", "bias"})  # by rules and conversions, of layers whose ``forward`` asks for another name
 _PLAIN_TENSORS = (Tensor, nn.Parameter)
+_NOT_COMPILED = torch._disable_dynamo(_READ.copy).__code__
 
 # kind -> (where a name is defined, as a mapping and in words; the name; what it was)
 Original = tuple[Mapping[str, Any], str, str, Any]
@@ -113,9 +114,16 @@ def _patched(kind: type[nn.Module]) -> str | None:
     if kind not in _originals:
         remember(kind)
     for place, owner, name, value in _originals[kind]:
-        if place.get(name) is not value:
+        if _uncompiled(place.get(name)) is not _uncompiled(value):
             return f"`{name}` of {owner} was replaced; put the original back"
     return None
+
+
+def _uncompiled(value: Any) -> Any:
+    """What is behind the wrapper in which torch's compiler puts ``torch.manual_seed`` when it is imported."""
+    if getattr(value, "__code__", None) is not _NOT_COMPILED:
+        return value
+    return dict(zip(_NOT_COMPILED.co_freevars, value.__closure__, strict=True))["fn"].cell_contents
 
 
 def _overridden(module: nn.Module, kind: type[nn.Module]) -> str | None:

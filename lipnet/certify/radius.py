@@ -1,6 +1,7 @@
 """Certified radii from margins and Lipschitz bounds (Tsuzuki et al. 2018; Li et al. 2019, section 2)."""
 
 import math
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,23 @@ from torch import Tensor, nn
 # An allowance for the forward pass' rounding where nothing is known of the network: this many ulps of the largest logit
 # (1e-9 in float64; 2^10 ulps in float32). ``certify`` proves one.
 _ROUNDING_ULPS = 2.0**22
+
+
+class Examples(Protocol):
+    """A tensor ``(examples, ...)``, or what gives its rows when they are asked for."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Tensor: ...
 
 
 def class_numbers(labels: Tensor, logits: Tensor) -> Tensor:
@@ -134,9 +152,11 @@ def _outward(radii: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def model_logits(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Logits of all inputs, batch by batch."""
-    return torch.cat([model(batch.clone()) for batch in inputs.split(at_once(inputs.device, inputs.dtype))])
+def model_logits(model: nn.Module, inputs: Examples, rows: Tensor | None = None) -> Tensor:
+    """Logits of all inputs, or of some rows, batch by batch."""
+    if rows is None:
+        rows = torch.arange(len(inputs), device=inputs.device)
+    return torch.cat([model(inputs[batch]) for batch in rows.split(at_once(inputs.device, inputs.dtype))])
 
 
 def at_once(device: torch.device, dtype: torch.dtype) -> int:

@@ -85,6 +85,29 @@ class Split:
         return images, self.labels[rows]
 
 
+class Pixels:
+    """The images of a split as float32 in [0, 1], made when they are asked for: a file may be larger than memory."""
+
+    dtype = torch.float32
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    @property
+    def shape(self) -> torch.Size:
+        return self._split.images.shape
+
+    @property
+    def device(self) -> torch.device:
+        return self._split.device
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        return self._split.pixels(rows)
+
+
 @dataclass(frozen=True)
 class Splits:
     """Training, validation (for model selection; may be empty) and test examples."""

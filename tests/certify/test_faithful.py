@@ -1,6 +1,7 @@
 """What makes a module compute something else than its class does is refused by the bound and by ``to_plain``."""
 
 import contextlib
+import inspect
 import math
 
 import pytest
@@ -271,6 +272,19 @@ FAITHFUL = {
     "gradient hook": lambda: hooked(nn.ReLU(), "register_full_backward_hook", lambda m, a, b: None),
     "deterministic parametrization": lambda: parametrized(nn.Linear(3, 3), Ten()),
 }  # fmt: skip
+
+
+def test_an_import_of_the_compiler_changes_no_layer(monkeypatch):
+    """It puts ``torch.manual_seed`` into a wrapper, once, whenever something first imports it."""
+    layer = OrthogonalLinear(4, 3).eval()
+    lipschitz_bound(layer, (4,))
+    seeding = inspect.unwrap(torch.manual_seed)
+    for same in (seeding, torch._disable_dynamo(seeding)):
+        monkeypatch.setattr(torch, "manual_seed", same)
+        assert lipschitz_bound(layer, (4,)) == pytest.approx(1)
+    monkeypatch.setattr(torch, "manual_seed", torch._disable_dynamo(lambda seed: None))
+    with pytest.raises(TypeError, match="`manual_seed` of torch was replaced"):
+        lipschitz_bound(layer, (4,))
 
 
 @pytest.mark.parametrize("name", FAITHFUL)

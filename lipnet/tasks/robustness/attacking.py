@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lipnet.attacks import InBall, Nearest, attack_named
 from lipnet.certify import margins
-from lipnet.certify.radius import model_logits
+from lipnet.certify.radius import Examples, model_logits
 from lipnet.errors import CertificateViolation
 from lipnet.options.checks import radius_value
 from lipnet.options.config import Config
@@ -64,6 +64,7 @@ class Attacker:
     Args:
         deployed: the network that attacks search on, float32.
         exact: the certified network, which must be fooled.
+        images, labels: as many as there are labels are attacked.
         certified: each example's largest certified radius.
         box: of vectors in units of their own, the cube in which attacks stay.
 
@@ -72,8 +73,8 @@ class Attacker:
     """
 
     def __init__(
-        self, deployed: nn.Module, exact: nn.Module, images: Tensor, labels: Tensor, certified: Tensor, config: Config,
-        box: tuple[Tensor, float] | None = None,
+        self, deployed: nn.Module, exact: nn.Module, images: Examples, labels: Tensor, certified: Tensor,
+        config: Config, box: tuple[Tensor, float] | None = None,
     ) -> None:  # fmt: skip
         self.deployed, self.exact, self.config = deployed, exact, config
         self.low, self.side = (torch.zeros(()), 1.0) if box is None else box
@@ -83,9 +84,9 @@ class Attacker:
         self.radii = sorted(config.eval_radii, key=radius_value)
         in_ball = [name for name in config.attack.names if isinstance(attack_named(name), InBall)]
         self.shown = in_ball[-1] if in_ball else None
-        self.adversarial = images[:_SHOWN].clone()
+        self.adversarial = images[: min(_SHOWN, len(labels))].clone()
         # Who is attacked though proved: the first in this order, the same for every attack.
-        order = torch.randperm(len(images), generator=stream(config.seed, "attacked though proved"))
+        order = torch.randperm(len(labels), generator=stream(config.seed, "attacked though proved"))
         self.place = order.argsort().to(certified.device)
 
     def run(self, correct: Tensor) -> tuple[dict[str, Attacked], dict[str, float]]:
@@ -179,7 +180,7 @@ class Attacker:
         within = (1 - 1e-5) * radii[smallest.clamp_max(len(radii) - 1)]  # rounded in the search
         largest = torch.full_like(within, float(radii[-1]))
         sought = torch.stack((within.masked_fill(everything, 0), largest.masked_fill(everything, math.inf)), 1)
-        return sought.to(self.images)
+        return sought.to(self.images.device, self.images.dtype)
 
     def _distance_of_errors(self, found: Tensor, rows: Tensor, radius: float) -> Tensor:
         """Infinite unless the certified network errs on the image, which must lie in the ball and in [0, 1].

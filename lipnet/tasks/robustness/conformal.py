@@ -10,7 +10,7 @@ from lipnet.attacks.gradient import lowest_signed_radii
 from lipnet.certify import Certificate, certify, conformal_sets, conformal_threshold
 from lipnet.certify.conformal import least_calibration, surely_covered
 from lipnet.certify.plain import to_plain
-from lipnet.data.images import Split, Splits
+from lipnet.data.images import Pixels, Split, Splits
 from lipnet.errors import CertificateViolation, UserError
 from lipnet.options.checks import radius_value
 from lipnet.options.config import Config
@@ -115,8 +115,8 @@ def evaluate_conformal(model: nn.Module, calibration: Split, measured: Split, co
     alpha = config.conformal.alpha
     assert alpha is not None
     exact = to_plain(model.eval()).requires_grad_(False).to(getattr(torch, config.certify_dtype))
-    threshold = conformal_threshold(certify(exact, calibration.pixels(), calibration.labels), alpha)
-    images, labels = measured.pixels(), measured.labels
+    threshold = conformal_threshold(certify(exact, Pixels(calibration), calibration.labels), alpha)
+    images, labels = Pixels(measured), measured.labels
     certificate = certify(exact, images, labels)
     found = Found(alpha, threshold, len(calibration), certificate)
     for name in ("0", *config.eval_radii):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lipnet.certify import Assured
 from lipnet.certify.assured import evaluated_again
-from lipnet.data.images import Split, load_splits
+from lipnet.data.images import Pixels, Split, load_splits
 from lipnet.options.checks import radius_value
 from lipnet.options.config import Config
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
@@ -24,7 +24,7 @@ def not_tested(config: Config) -> Tensor:
     """Images by which an assured network chooses its float64 layers: of the validation split, or of training."""
     splits = load_splits(config.images, config.seed)
     split = splits.validation if len(splits.validation.labels) else splits.train
-    return split.pixels()[:_CHOOSES_BY]
+    return split.pixels(slice(_CHOOSES_BY))
 
 
 def examine(network: nn.Module, deployed: nn.Module, test: Split, config: Config) -> Examined:
@@ -46,7 +46,7 @@ def examine(network: nn.Module, deployed: nn.Module, test: Split, config: Config
     }
     if isinstance(deployed, Assured):
         radii["hold_for"] = "the assured network, and its evaluation in float64"
-        results["evaluated_again"] = evaluated_again(deployed.to(test.device), test.pixels())
+        results["evaluated_again"] = evaluated_again(deployed.to(test.device), Pixels(test))
     title = f"{len(found.radii)} test examples\n"
     return Examined(results, {"radii": radii}, lambda width: title + certified_table(certified, width))
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lipnet.certify import certify, jacobian_lower_bound
 from lipnet.certify.plain import to_plain
 from lipnet.certify.variation import bv2_bound
-from lipnet.data.images import Split
+from lipnet.data.images import Pixels, Split
 from lipnet.layers.activations.spline import FixedSpline
 from lipnet.options.config import Config
 from lipnet.tasks.robustness.attacking import Attacked, Attacker
@@ -100,15 +100,13 @@ def certify_and_attack(
     dtype = getattr(torch, config.certify_dtype)
     exact = to_plain(model.eval()).requires_grad_(False).to(dtype)
     searched = to_plain(model, blocked=False).requires_grad_(False)
-    images, labels = split.pixels(), split.labels
+    images, labels = Pixels(split), split.labels
     with watch.part("bounds"):
         certificate = certify(exact, images, labels, share=watch.timed("logits", distributed.in_parts))
         bv2 = _bv2_bounds(searched, images.shape[1:])
     radii, pairs, margin = certificate.radii(dtype), certificate.radii_per_pair(dtype), certificate.margins
     count = config.attack.examples or len(images)
-    attacker = Attacker(
-        searched, exact, images[:count], labels[:count], torch.maximum(radii, pairs)[:count], config, split.box
-    )
+    attacker = Attacker(searched, exact, images, labels[:count], torch.maximum(radii, pairs)[:count], config, split.box)
     with watch.part("attacks"):
         attacked, worst = attacker.run(margin[:count] > 0)
     few = images[:_JACOBIAN_EXAMPLES].to(dtype)

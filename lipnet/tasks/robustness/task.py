@@ -19,7 +19,7 @@ from lipnet.certify import (
 )
 from lipnet.certify.plain import to_plain
 from lipnet.certify.radius import model_logits
-from lipnet.data.images import Split, Splits, load_splits
+from lipnet.data.images import Pixels, Split, Splits, load_splits
 from lipnet.data.sets.points import AREAS
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.losses import build_loss
@@ -166,7 +166,8 @@ class Robustness(Task[Results]):
             return Validation(metrics, float(epoch))
         labels = self.validation.labels
         plain = to_plain(model, blocked=False)  # reads each weight once, and not for each batch
-        logits = distributed.in_parts(lambda images: model_logits(plain, images), self.validation.pixels())
+        images, rows = Pixels(self.validation), torch.arange(len(labels), device=labels.device)
+        logits = distributed.in_parts(lambda numbers: model_logits(plain, images, numbers), rows)
         losses = self.losses(model, logits, labels, None)
         metrics["validation/loss"] = float(losses.mean())
         metrics["validation/clean_accuracy"] = float((logits.argmax(1) == labels).double().mean())

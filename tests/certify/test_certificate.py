@@ -36,6 +36,30 @@ def test_radii_are_margins_over_the_constant_but_for_rounding(examples):
     torch.testing.assert_close(found.radii(torch.float32), plain, rtol=0, atol=1e-2)
 
 
+class Asked:
+    """Examples that remember how many of them were asked for at once."""
+
+    def __init__(self, images):
+        self.images, self.most = images, 0
+        self.shape, self.dtype, self.device = images.shape, images.dtype, images.device
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, rows):
+        found = self.images[rows]
+        self.most = max(self.most, len(found))
+        return found
+
+
+def test_examples_are_asked_for_batch_by_batch(examples):
+    images, labels = examples
+    asked, model = Asked(images), network().double()
+    found = certify(model, asked, labels, batch_size=7)
+    assert asked.most == 7
+    assert torch.equal(found.logits, certify(model, images, labels, batch_size=7).logits)
+
+
 def test_coarser_promises_are_smaller(examples):
     double, single = certify(network().double(), *examples), certify(network(), *examples)
     exact, fine, coarse = (double.radii(dtype) for dtype in ARITHMETICS)

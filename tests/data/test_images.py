@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from lipnet.data.augment import crop_and_flip
-from lipnet.data.images import Split, load_files, load_splits
+from lipnet.data.images import Pixels, Split, load_files, load_splits
 from lipnet.errors import UserError
 from lipnet.options.facts import inputs_and_outputs, with_found
 from lipnet.options.registry import image_sets, names_for
@@ -125,6 +125,15 @@ def test_limits_beyond_the_data_take_all(digits):
 
 
 # Batches
+
+
+def test_pixels_are_made_of_what_is_stored_when_they_are_asked_for():
+    split = numbered(9)
+    pixels = Pixels(split)
+    assert (len(pixels), pixels.shape, pixels.dtype) == (9, split.images.shape, torch.float32)
+    assert torch.equal(pixels[:], split.pixels())
+    assert torch.equal(pixels[torch.tensor([4, 2])], split.pixels()[[4, 2]])
+    assert torch.equal(pixels[:3], split.pixels()[:3])
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 20, 50])

@@ -3,16 +3,19 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from launching import ROOT, TINY, curves, launch, outcome_of, results, table
 
 from lipnet.runs.files import read_csv
+from lipnet.tasks.robustness.task import Robustness
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 # The moments (see stopping.py) at which a run, and then each continuation of it, is stopped; 4 steps an epoch.
@@ -205,6 +208,38 @@ def test_resume_refuses_an_edited_configuration(stopped):
     assert "which has 16, not 8" in outcome.output
     assert "Traceback" not in outcome.output
     assert _snapshot(stopped)["checkpoints/last.pt"] == before["checkpoints/last.pt"]
+
+
+def test_resume_refuses_other_files(tmp_path, monkeypatch):
+    file, run, pixels = tmp_path / "own.npz", tmp_path / "run", numpy.arange(48 * 16, dtype=numpy.uint8)
+    labels = {"y_train": numpy.arange(40) % 2, "y_test": numpy.arange(8) % 2}
+
+    def write(pixels: numpy.ndarray) -> None:
+        images = pixels.reshape(48, 1, 4, 4)
+        numpy.savez(file, x_train=images[:40], x_test=images[40:], **labels)
+
+    write(pixels)
+    validate = Robustness.validate
+
+    def stopped(*given: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return validate(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Robustness, "validate", stopped)
+        outcome = launch(
+            "dataset=arrays", f"dataset.file={file}", "model=fc", "model.hidden=[4]", "epochs=2", "attack.names=[]",
+            "progress=off", "threads=1", f"hydra.run.dir={run}",
+        )  # fmt: skip
+    assert outcome.code == CODES["SIGTERM"], outcome.output
+    write(pixels[::-1])
+    outcome = launch(f"resume={run}")
+    assert outcome.code == 1
+    assert "its files are no longer those that the run in" in outcome.output
+    assert "Traceback" not in outcome.output
+    write(pixels)
+    assert launch(f"resume={run}").code == 0
+    assert results(run)["status"] == "completed"
 
 
 def test_resume_may_change_the_evaluation(stopped):

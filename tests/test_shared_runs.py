@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from launching import ROOT, TINY, results, table
+from own_modules import CLAMP
 
 # Batches of 15 in shares of 8 and 7, the last one of an epoch of a single example, which leaves one process none.
 # Gradient descent: Adam turns differences of rounding in tiny gradients into steps.
@@ -22,6 +23,7 @@ LEARNED = (
     *IMAGES, "epochs=1", "model=large", "conv.groups=2", "shuffle=learned", "shuffle.harden=0.6", "activation=spline",
     "model.channels=[4,4,4]", "model.kernel_sizes=[2,2,2]", "model.strides=[2,1,1]", "attack.names=[]",
 )  # fmt: skip
+OWN = (*IMAGES, "epochs=1", "plugins=[my_layer]", "activation=clamp", "attack.names=[]")
 STEPS = 5  # an epoch
 # name: rounds of (processes, where something happens, to the second process alone)
 PLANS: dict[str, list[tuple[int, dict[str, Any]]]] = {
@@ -36,6 +38,7 @@ PLANS: dict[str, list[tuple[int, dict[str, Any]]]] = {
 OTHERS = {
     "critic of one": (1, CRITIC), "critic of two": (2, CRITIC),
     "learned layers of one": (1, LEARNED), "learned layers of two": (2, LEARNED),
+    "own layer of one": (1, OWN), "own layer of two": (2, OWN),
 }  # fmt: skip
 OVER_TIME = ("time_seconds", "time_samples_per_second")
 
@@ -46,6 +49,7 @@ def runs(tmp_path_factory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("shared")
     rounds = [[_job(folder, name, number, *step) for number, step in enumerate(plan)] for name, plan in PLANS.items()]
     rounds += [[_job(folder, name, 0, count, {}, chosen)] for name, (count, chosen) in OTHERS.items()]
+    (folder / "my_layer.py").write_text(CLAMP)
     (folder / "rounds.json").write_text(json.dumps(rounds))
     command = [sys.executable, str(ROOT / "tests" / "like_torchrun.py"), str(folder / "rounds.json")]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
@@ -96,7 +100,7 @@ def test_processes_that_share_a_run_find_what_one_finds(runs, name):
     assert mine["processes"] == PLANS[name][-1][0]
 
 
-@pytest.mark.parametrize("name", ["critic", "learned layers"])
+@pytest.mark.parametrize("name", ["critic", "learned layers", "own layer"])
 def test_other_networks_are_those_of_one_process(runs, name):
     assert runs["codes"][f"{name} of two"] == [[0, 0]], runs["outputs"]
     numbers = [_numbers(_directory(runs, f"{name} of {count}")) for count in ("two", "one")]

@@ -245,7 +245,9 @@ def _measure(
             if named and _is(measure, Measure(measure.name, radius)):
                 return measure
     known = [measure.short(written) for measure in measures]
-    raise UserError(f"{name}: no such column;{_nearest(name, [*known, *others])} There are {', '.join(known)}.")
+    near = _nearest(name, [*known, *others])
+    listed = f" There are {', '.join(known)}." if "did you mean" in near else ""
+    raise UserError(f"{name}: no such column;{near}{listed}")
 
 
 def _radius(text: str) -> float:
@@ -257,4 +259,4 @@ def _radius(text: str) -> float:
 
 def _nearest(given: str, names: list[str]) -> str:
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    return f" did you mean {close[0]}?" if close else f" keys are {', '.join(names[:30])}."
+    return f" did you mean {close[0]}?" if close else f" there are {', '.join(names[:30])}."

@@ -123,6 +123,7 @@ def test_filter(folder, filters, expected):
         (["--filter", "conv=x"], "--filter conv=x: no run has this value; there are bcop, rko."),
         (["--filter", "conv"], "--filter conv: write KEY=VALUE"),
         (["--sort", "clen"], "clen: no such column; did you mean clean?"),
+        (["--sort", "zzz"], "zzz: no such column; there are clean, "),
         (["--columns", "certified@2"], "certified@2: no such column; did you mean certified@"),
         (["--format", "pdf"], "invalid choice"),
         (["--output", "/dev/null/x"], "cannot write there"),

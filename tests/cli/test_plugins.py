@@ -91,16 +91,6 @@ def test_a_run_remembers_its_plugins_and_imports_none_of_them_by_itself(own_modu
     path.unlink()
 
 
-def test_a_sweep_takes_them_to_processes_of_their_own(own_module, tmp_path):
-    own_module("my_layer")
-    words = ["-m", PLUGIN, "activation=clamp,relu", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    done = launch(*words, *TINY, "epochs=1", "attack.names=[]")
-    assert done.code == 0, done.output
-    assert "2 completed" in done.output
-    found = sorted(path.parent.name for path in tmp_path.glob("outputs/sweeps/robustness/*/*/results.json"))
-    assert [name.split("_")[0] for name in found] == ["activation-clamp", "activation-relu"]
-
-
 def test_torchrun_is_given_the_same_words(own_module):
     own_module("my_layer")
     argv = prepare([PLUGIN, "activation=clamp"])

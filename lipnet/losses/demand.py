@@ -12,6 +12,7 @@ from lipnet.certify import hardened, lipschitz_bound
 from lipnet.certify.rules.linear import DENSE_LAYERS
 from lipnet.errors import UserError
 
+_LEAST = 0.01  # of its margin: what a rival is raised by that has won already, or is about to
 _LARGER = 1e-3  # by which constrained layers may exceed their constant in float32, all together
 
 
@@ -44,6 +45,17 @@ class Demand:
     def margins(self, logits: Tensor, labels: Tensor) -> Tensor:
         """``epsilon`` times the constants: what the label's logit should exceed each other one by."""
         return self.epsilon * self.constants(logits, labels)
+
+    def reached(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """As much of each margin as the other logit could reach: ``r_j m_j``, ``r_j = clip(-u_j / m_j, 0.01, 1)``.
+
+        ``u_j = z_j - z_label``. No gradient runs through r (Hu et al. 2023, arXiv 2301.12549, section 4).
+        """
+        behind = logits - logits.gather(1, labels[:, None])
+        margins = self.margins(logits, labels)
+        with torch.no_grad():
+            share = (-behind / margins.clamp_min(torch.finfo(logits.dtype).tiny)).clamp(_LEAST, 1)
+        return share * margins
 
 
 def per_pair(option: Any) -> bool:

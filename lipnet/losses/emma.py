@@ -1,14 +1,11 @@
 """Efficient margin maximisation (EMMA): each rival is held off by as much as it could reach, and no more."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from lipnet.losses import Loss
 from lipnet.losses.demand import Demand
 from lipnet.options.training import Emma
-
-_LEAST = 0.01  # of its margin: what a rival is raised by that has won already, or is about to
 
 
 def emma(option: Emma, wanted: float, demand: Demand) -> Loss:
@@ -21,10 +18,7 @@ def emma(option: Emma, wanted: float, demand: Demand) -> Loss:
     """
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        behind = logits - logits.gather(1, labels[:, None])
-        margins = demand.margins(logits, labels)
-        with torch.no_grad():
-            reached = (-behind / margins.clamp_min(torch.finfo(logits.dtype).tiny)).clamp(_LEAST, 1)
-        return functional.cross_entropy((behind + reached * margins) / option.temperature, labels, reduction="none")
+        raised = logits + demand.reached(logits, labels)
+        return functional.cross_entropy(raised / option.temperature, labels, reduction="none")
 
     return loss

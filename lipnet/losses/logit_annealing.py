@@ -12,12 +12,17 @@ def logit_annealing(option: LogitAnnealing, wanted: float, demand: Demand) -> Lo
     """``T (1 - p_y)^beta CE(a, y)`` with ``a = (z - offset e_y) / T`` and ``p = softmax(a)``.
 
     A large margin is not worth more and more of the network's capacity, of which a Lipschitz network has little: once
-    the label has a probability near 1 with the offset taken from it, the example stops to pull.
+    the label has a probability near 1 with the offset taken from it, the example stops to pull. With ``emma``
+    rivals are raised by as much of their margins as they have reached, in place of the offset.
     """
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        raised = logits if demand.pairs is None else logits + demand.margins(logits, labels)
-        entropy = offset_cross_entropy(raised, labels, wanted if demand.pairs is None else 0.0, option.temperature)
+        raised, offset = logits, wanted
+        if option.emma:
+            raised, offset = logits + demand.reached(logits, labels), 0.0
+        elif demand.pairs is not None:
+            raised, offset = logits + demand.margins(logits, labels), 0.0
+        entropy = offset_cross_entropy(raised, labels, offset, option.temperature)
         # 1 - p, not from p: a probability near 1 has no digits left of what it lacks.
         lacking = -(-entropy).expm1()
         return option.temperature * lacking**option.beta * entropy

@@ -53,6 +53,7 @@ class Emma(CrossEntropy):
 @dataclass(frozen=True)
 class LogitAnnealing(CrossEntropy):
     beta: float = checked(number(at_least=0))
+    emma: bool = checked(boolean)
 
 
 @dataclass(frozen=True)

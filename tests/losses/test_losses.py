@@ -41,7 +41,8 @@ def as_far_as_reached(z, y, margin, option):
 
 
 def annealed(z, y, margin, option):
-    entropy = offset_log_likelihood(z, y, margin, option)
+    likelihood = as_far_as_reached if option.emma else offset_log_likelihood
+    entropy = likelihood(z, y, margin, option)
     return option.temperature * (1 - math.exp(-entropy)) ** option.beta * entropy
 
 
@@ -71,7 +72,7 @@ LOSSES = {
     "cross_entropy": ([(), ("loss.temperature=0.25",), ("loss.epsilon=0",)], offset_log_likelihood),
     "certificate": ([(), ("loss.epsilon=0.3", "loss.weight=2", "loss.temperature=1")], rewarded),
     "emma": ([(), ("loss.temperature=1",)], as_far_as_reached),
-    "logit_annealing": ([(), ("loss.beta=0",), ("loss.beta=1.5", "loss.epsilon=0")], annealed),
+    "logit_annealing": ([(), ("loss.beta=0",), ("loss.beta=1.5", "loss.epsilon=0"), ("loss.emma=true",)], annealed),
     "trades": ([(), ("loss.weight=0.3",), ("loss.temperature=1",)], undecided),
     "hkr": ([(), ("loss.alpha=0",), ("loss.alpha=1", "loss.epsilon=10")], transport_and_hinge),
 }

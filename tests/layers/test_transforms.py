@@ -170,14 +170,14 @@ OVER_INPUTS: dict[str, Callable[[Callable[[Tensor], Tensor], Tensor], object]] =
 }  # fmt: skip
 
 
-# To record the hundreds of operations of Björck's iterations takes a second: here each way of it in one of the modes.
+# To record the hundreds of operations of an iteration or a series takes a second: each way of it in one of the modes.
 LONG = {("make_fx", False), ("make_fx_fake", True)}
 OF_INPUTS = [
     pytest.param(*row, training, name, id=f"{name}-{'train' if training else 'eval'}-{layer}")
     for layer, row in LAYERS.items()
     for training in (True, False)
     for name in OVER_INPUTS
-    if not (layer.endswith("_bjorck") and (name, training) in LONG)
+    if not (layer.endswith(("_bjorck", "soc_k3", "lot_k3")) and (name, training) in LONG)
 ]
 
 

@@ -53,7 +53,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--trial-seconds", type=_positive, metavar="S", help="of training; default: the least SECONDS")
     made.add_argument("--lr", type=_range, default=(1e-4, 1e-1), metavar="LOW,HIGH", help="default: 1e-4,1e-1")
     made.add_argument("--decay", type=_range, default=(1e-6, 1e-3), metavar="LOW,HIGH", help="default: 1e-6,1e-3")
-    made.add_argument("--seeds", type=_seeds, default=[0], metavar="N,...", help="of the trainings; default: 0")
+    made.add_argument(
+        "--seeds", type=_seeds, nargs="+", default=[[0]], metavar="N,...",
+        help="of the trainings: one list, or one for each of SECONDS, the least first; default: 0",
+    )  # fmt: skip
     made.add_argument("--jobs", type=_count, default=1, help="runs at a time, which share the cores; default: 1")
     made.add_argument(
         "--directory", type=lambda typed: Path(os.path.expanduser(typed)), default=Path("outputs/equal_time"),
@@ -117,10 +120,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     at_a_time = max(1, arguments.jobs)
     threads = [f"threads={max(1, available_cores() // at_a_time)}"] if at_a_time > 1 else []
+    budgets, seeds = arguments.seconds, arguments.seeds
+    if len(seeds) not in (1, len(budgets)):
+        raise UserError(f"--seeds: {len(seeds)} lists for {len(budgets)} budgets; give one list, or one for each.")
     plan = Plan(
-        list(dict.fromkeys(arguments.choices)), [*threads, *arguments.common], arguments.seconds, arguments.trials,
-        arguments.trial_seconds or arguments.seconds[0], arguments.lr, arguments.decay, arguments.seeds,
-        arguments.directory,
+        list(dict.fromkeys(arguments.choices)), [*threads, *arguments.common], budgets, arguments.trials,
+        arguments.trial_seconds or budgets[0], arguments.lr, arguments.decay,
+        seeds * len(budgets) if len(seeds) == 1 else seeds, arguments.directory,
     )  # fmt: skip
     configured = _configured_rates(plan)
     _say_how_long(plan, at_a_time)
@@ -159,9 +165,9 @@ def _configured_rates(plan: Plan) -> dict[str, Rates]:
 
 
 def _say_how_long(plan: Plan, at_a_time: int) -> None:
-    seconds = plan.trials * plan.trial_seconds + len(plan.seeds) * sum(plan.budgets)
-    hours = len(plan.choices) * seconds / at_a_time / 3600
-    runs = len(plan.choices) * (plan.trials + len(plan.seeds) * len(plan.budgets))
+    trainings = sum(len(seeds) * budget for budget, seeds in zip(plan.budgets, plan.seeds, strict=True))
+    hours = len(plan.choices) * (plan.trials * plan.trial_seconds + trainings) / at_a_time / 3600
+    runs = len(plan.choices) * (plan.trials + sum(map(len, plan.seeds)))
     sys.stderr.write(f"{runs} runs, about {hours:.1f} hours of training, in {plan.directory}\n")
 
 
@@ -180,12 +186,12 @@ def _trained(plan: Plan, paces: dict[str, Any], rates: dict[str, Rates], at_a_ti
     from lipnet.equal_time.report import row
 
     rows = []
-    for budget in plan.budgets:
+    for budget, seeds in zip(plan.budgets, plan.seeds, strict=True):
         runs = {
-            choice: [plan.run(choice, budget, seed, paces[choice], tuned) for seed in plan.seeds]
+            choice: [plan.run(choice, budget, seed, paces[choice], tuned) for seed in seeds]
             for choice, tuned in rates.items()
         }
-        in_turn = [own[number] for number in range(len(plan.seeds)) for own in runs.values()]
+        in_turn = [own[number] for number in range(len(seeds)) for own in runs.values()]
         run_jobs(in_turn, at_a_time, f"{budget:g} s")
         for choice, own in runs.items():
             found = [results for job in own if (results := job.results())]

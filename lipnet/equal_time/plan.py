@@ -25,7 +25,7 @@ class Plan:
         trials: of learning rate and weight decay, for each competitor.
         trial_seconds: of training of a trial.
         rates, decays: the ranges that trials are drawn from, evenly on a logarithmic scale.
-        seeds: of the trainings at each budget.
+        seeds: of the trainings at each budget: a list for each of ``budgets``.
     """
 
     choices: list[str]
@@ -35,7 +35,7 @@ class Plan:
     trial_seconds: float
     rates: tuple[float, float]
     decays: tuple[float, float]
-    seeds: list[int]
+    seeds: list[list[int]]
     directory: Path
 
     def overrides(self, choice: str) -> list[str]:

@@ -64,6 +64,15 @@ def test_each_is_tried_then_trained_then_tested(started, capsys):
     assert "out/equal_time.png" in printed.out
 
 
+def test_each_budget_may_have_seeds_of_its_own(started, capsys):
+    words = ["8,4", "conv=bcop", "--trials", "0", "--seeds", "0,1,2", "1", "--directory", "out", *COMMON]
+    main(words)
+    assert [folder(command) for command in started[1:]] == [
+        "out/conv=bcop/4s-seed-0", "out/conv=bcop/4s-seed-1", "out/conv=bcop/4s-seed-2", "out/conv=bcop/8s-seed-1",
+    ]  # fmt: skip
+    assert capsys.readouterr().err.startswith("4 runs, about 0.0 hours")
+
+
 def test_the_same_command_does_nothing_twice(started):
     words = ["4", "conv=bcop", "--trials", "1", "--directory", "out", *COMMON]
     main(words)
@@ -115,6 +124,10 @@ def test_without_trials_the_rates_are_the_configurations(started):
         (["4", "conv=bcop", "--lr", "1,0.1"], "argument --lr: invalid range value: '1,0.1'"),
         (["4", "conv=bcop", "--trial-seconds", "-1"], "argument --trial-seconds: invalid seconds value: '-1'"),
         (["4", "conv=bcop", "--trials", "-1"], "argument --trials: invalid number value: '-1'"),
+        (
+            ["4,5,6", "conv=bcop", "--seeds", "0", "1"],
+            "--seeds: 2 lists for 3 budgets; give one list",
+        ),
         (["4", "conv=bcop", "--seeds", "0,x"], "argument --seeds: invalid seeds value: '0,x'"),
         (["4"], "the following arguments are required: CHOICE"),
     ],

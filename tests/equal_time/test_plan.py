@@ -11,7 +11,7 @@ PACE = {"seconds": 10.0, "seconds_per_step": 0.1, "examples": 1000}
 def plan(**changes):
     made = {
         "choices": ["conv=bcop"], "common": ["dataset=mnist"], "budgets": [25.0], "trials": 3, "trial_seconds": 12.0,
-        "rates": (1e-4, 1e-1), "decays": (1e-6, 1e-3), "seeds": [0], "directory": Path("there"),
+        "rates": (1e-4, 1e-1), "decays": (1e-6, 1e-3), "seeds": [[0]], "directory": Path("there"),
     }  # fmt: skip
     return Plan(**made | changes)
 

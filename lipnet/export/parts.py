@@ -21,7 +21,7 @@ from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.convex_potential import PlainConvexPotential
 from lipnet.layers.blocks.lipnext import ChannelShift
 from lipnet.layers.blocks.sandwich import PlainSandwich
-from lipnet.layers.centering import BatchCentering
+from lipnet.layers.centering import BatchCentering, PlainBatchCentering
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.shape import FitChannels, Normalize, PixelUnshuffle, Scale
 from lipnet.layers.shuffle import ChannelShuffle
@@ -216,8 +216,8 @@ PARTS: dict[str, Part] = {
         BatchCentering,
         {"channels": _COUNT, "momentum": number(at_least=0, at_most=1)},
         lambda layer: {"channels": layer.channels, "momentum": layer.momentum},
-        "BatchCentering({channels}, {momentum})",
-        BatchCentering,
+        "PlainBatchCentering({channels}, {momentum})",
+        PlainBatchCentering,
     ),
     "PReLU": Part(
         nn.PReLU,

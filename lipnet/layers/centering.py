@@ -8,7 +8,30 @@ from torch import Tensor, nn
 from lipnet.layers.tracing import runs_eagerly
 
 
-class BatchCentering(nn.Module):
+class PlainBatchCentering(nn.Module):
+    """``BatchCentering`` in torch alone, whose source an export carries along."""
+
+    running_mean: Tensor
+
+    def __init__(self, channels: int, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.channels, self.momentum = channels, momentum
+        self.register_buffer("running_mean", torch.zeros(channels))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(batch, channels, ...)``, of the same shape."""
+        mean = self.running_mean
+        if self.training:
+            mean = inputs.transpose(0, 1).flatten(1).mean(1)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.detach().to(self.running_mean), self.momentum)
+        return inputs - mean.view(inputs.shape[1], *[1] * (inputs.dim() - 2))
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}"
+
+
+class BatchCentering(PlainBatchCentering):
     """Subtracts each channel's mean: in training that of the batch, in evaluation a running one. 1-Lipschitz.
 
     In evaluation it adds a constant. In training, where outputs depend on the whole batch, nothing is certified.
@@ -20,27 +43,15 @@ class BatchCentering(nn.Module):
     ``running_mean (channels,)`` is a buffer that starts at 0.
     """
 
-    running_mean: Tensor
-
-    def __init__(self, channels: int, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.channels, self.momentum = channels, momentum
-        self.register_buffer("running_mean", torch.zeros(channels))
-
     def forward(self, inputs: Tensor) -> Tensor:
         """``(batch, channels, ...)``, of the same shape."""
-        if not self.training:
-            return inputs - _along_axis_1(self.running_mean, inputs)
-        mean = _mean(inputs.detach() if runs_eagerly(inputs) else inputs).view(self.channels)
+        if not (self.training and runs_eagerly(inputs)):
+            return super().forward(inputs)
+        mean = _mean(inputs.detach()).view(self.channels)
         with torch.no_grad():
-            self.running_mean.lerp_(mean.detach().to(self.running_mean), self.momentum)
-        if runs_eagerly(inputs):
-            centred: Tensor = _WithoutMean.apply(inputs, mean)
-            return centred
-        return inputs - _along_axis_1(mean, inputs)
-
-    def extra_repr(self) -> str:
-        return f"{self.channels}"
+            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        centred: Tensor = _WithoutMean.apply(inputs, mean)
+        return centred
 
 
 class _WithoutMean(torch.autograd.Function):

@@ -16,6 +16,7 @@ from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual, each_of
 from lipnet.layers.blocks.graph import Graph
 from lipnet.layers.blocks.mean import Mean, weighted_sum
+from lipnet.layers.blocks.mirrored import Mirrored, half_of_each
 from lipnet.layers.convolutions.padded import PaddedConv2d, same_conv2d
 
 
@@ -67,6 +68,11 @@ class Evaluation:
                 self._note(output, None, places)
                 outputs.append(output)
             return weighted_sum(outputs, module.weights)
+        if kind is Mirrored:
+            first, second = (through(module.inner, images) for images in (inputs, inputs.flip(-1)))
+            self._note(first, None, places)
+            self._note(second, None, places)
+            return half_of_each(first, second)
         if kind is Graph:
             return self._through_graph(module, inputs, places)
         self._note(inputs, self.sums.get(module), places)

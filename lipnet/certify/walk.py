@@ -15,6 +15,7 @@ from lipnet.certify.faithful import unfaithful
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.graph import Graph
 from lipnet.layers.blocks.mean import Mean
+from lipnet.layers.blocks.mirrored import Mirrored
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def named_parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     elif kind is Mean and isinstance(module, Mean):
         for number, member in enumerate(module.members):
             yield f"members.{number}", member
+    elif kind is Mirrored and isinstance(module, Mirrored):
+        yield "inner", module.inner
     elif kind is Graph and isinstance(module, Graph):
         for name, part in module.calls.items():
             yield f"calls.{name}", part

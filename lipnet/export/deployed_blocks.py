@@ -27,6 +27,17 @@ class Concat(nn.Module):
         return torch.cat([branch(inputs) for branch in self.branches], dim=1)
 
 
+class Mirrored(nn.Module):
+    """The mean of what is made of an image and of its mirror image."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 0.5 * self.inner(inputs) + 0.5 * self.inner(inputs.flip(-1))
+
+
 class ChannelShuffle(nn.Module):
     """Output channel i is input channel ``order[i]``, times ``signs[i]`` if it is signed."""
 

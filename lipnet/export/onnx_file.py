@@ -167,7 +167,8 @@ def _in_float64(layer: nn.Module, shape: Shape) -> nn.Module:
     kind = composition(layer)
     if kind is not None:
         inside = {part.name: _in_float64(part.module, part.input_shape) for part in parts(layer, shape)}
-        return Residual(inside["branch"], inside["shortcut"]) if kind is Residual else kind(*inside.values())
+        whole = Residual(inside["branch"], inside["shortcut"]) if kind is Residual else kind(*inside.values())
+        return whole.train(layer.training)
     if isinstance(layer, PaddedConv2d):
         return _MatrixConv2d(layer, shape)
     if isinstance(layer, nn.LeakyReLU | nn.PReLU):

@@ -20,6 +20,7 @@ from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.convex_potential import PlainConvexPotential
 from lipnet.layers.blocks.lipnext import ChannelShift
+from lipnet.layers.blocks.mirrored import Mirrored
 from lipnet.layers.blocks.sandwich import PlainSandwich
 from lipnet.layers.centering import BatchCentering, PlainBatchCentering
 from lipnet.layers.convolutions.padded import PaddedConv2d
@@ -231,7 +232,9 @@ PARTS: dict[str, Part] = {
 
 
 # Layers that hold others, which follow them in the list with names of their own: ``2``, ``2.shortcut``, ``2.branch.0``.
-BLOCKS: dict[str, type[nn.Module]] = {"Sequential": nn.Sequential, "Residual": Residual, "Concat": Concat}
+BLOCKS: dict[str, type[nn.Module]] = {
+    "Sequential": nn.Sequential, "Residual": Residual, "Concat": Concat, "Mirrored": Mirrored,
+}  # fmt: skip
 _DEEPEST = 32  # names in a name: more may be too much for Python's stack
 
 
@@ -258,7 +261,7 @@ def describe(network: nn.Sequential) -> list[dict[str, Any]]:
 
 def _described(name: str, layer: nn.Module) -> dict[str, Any]:
     kind, own = type(layer).__name__, name.rpartition(".")[2]
-    if not own.isdecimal() and own not in ("shortcut", "branch"):
+    if not own.isdecimal() and own not in ("shortcut", "branch", "inner"):
         raise UserError(f"layer {name} cannot be exported: those of a sequence are numbered there, not named.")
     part = part_of(kind)
     if part is None and kind not in BLOCKS:
@@ -392,6 +395,8 @@ class _Reader:
         if kind == "Residual":
             shortcut = self._layer(f"{name}.shortcut")
             return Residual(self._layer(f"{name}.branch"), shortcut)
+        if kind == "Mirrored":
+            return Mirrored(self._layer(f"{name}.inner"))
         branches = self._sequence(f"{name}.branches.")
         return Concat(*branches) if len(branches) else self._none(f"layer {name}: it has no branches.")
 

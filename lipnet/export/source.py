@@ -58,7 +58,8 @@ def _own_classes(layers: list[dict[str, Any]]) -> str:
     """The classes of the network's layers that torch has none of."""
     kinds = {layer["type"] for layer in layers}
     known = (
-        deployed_blocks.Residual, deployed_blocks.Concat, deployed_blocks.ChannelShuffle, deployed_blocks.FitChannels,
+        deployed_blocks.Residual, deployed_blocks.Concat, deployed_blocks.Mirrored, deployed_blocks.ChannelShuffle,
+        deployed_blocks.FitChannels,
     )  # fmt: skip
     return "".join(f"{inspect.getsource(kind)}\n\n" for kind in known if kind.__name__ in kinds)
 

@@ -13,6 +13,7 @@ from lipnet.layers.blocks.convex_potential import ConvexPotential, cpl, sll
 from lipnet.layers.blocks.lipnext import ChannelShift, lipnext
 from lipnet.layers.blocks.liresnet import IdentityConv2d, NearIdentityConv2d, liresnet
 from lipnet.layers.blocks.mean import Mean
+from lipnet.layers.blocks.mirrored import Mirrored
 from lipnet.layers.blocks.sandwich import Sandwich
 from lipnet.layers.centering import BatchCentering
 from lipnet.layers.convolutions.aoc import AOCConv2d
@@ -78,6 +79,7 @@ __all__ = [
     "LinearSpline",
     "MaxMin",
     "Mean",
+    "Mirrored",
     "NActivation",
     "NearIdentityConv2d",
     "Normalize",

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from lipnet.layers.blocks.mirrored import Mirrored
 from lipnet.layers.shape import Normalize
 from lipnet.models.choices import Shape
 from lipnet.models.gan import Gan
@@ -23,7 +24,11 @@ def build_model(config: Config, input_shape: Shape, outputs: int) -> nn.Sequenti
     if isinstance(dataset, Dataset):
         pixel = [] if is_image(input_shape) else [nn.Unflatten(1, (*input_shape, 1, 1))]
         first = [*pixel, Normalize(dataset.mean, dataset.std)]
-    return nn.Sequential(*first, *load("model", config.model.name)(config, input_shape, outputs))
+    modules = load("model", config.model.name)(config, input_shape, outputs)
+    if getattr(config.model, "mirrored", False):
+        *inner, head = modules
+        modules = [Mirrored(nn.Sequential(*inner)), head]  # the last layer stays the last, for certificates of pairs
+    return nn.Sequential(*first, *modules)
 
 
 def build_gan(config: Config, image_shape: Shape, outputs: int = 1) -> Gan:

@@ -15,6 +15,7 @@ class ConvNet(Named):
     hidden: list[int] = checked(list_of(whole(1)))
     head: str = checked(one_of("same", "normalized"))
     centering: bool = checked(boolean)
+    mirrored: bool = checked(boolean)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class ResidualNet(Named):
     centering: bool = checked(boolean)
     hidden: list[int] = checked(list_of(whole(1)))
     head: str = checked(one_of("same", "normalized"))
+    mirrored: bool = checked(boolean)
 
 
 @dataclass(frozen=True)

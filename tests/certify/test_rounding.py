@@ -24,6 +24,7 @@ from lipnet.layers import (
     GroupSort,
     MaxMin,
     Mean,
+    Mirrored,
     Normalize,
     OrthogonalLinear,
     PaddedConv2d,
@@ -115,6 +116,7 @@ NETWORKS = {
     "concatenation": (lambda: nn.Sequential(Concat(nn.Linear(30, 60), nn.Tanh()), nn.Linear(90, 4)), (30,)),
     "gaussian": (lambda: nn.Sequential(nn.Linear(30, 50), Gaussian(), nn.Linear(50, 5)), (30,)),
     "mean": (lambda: Mean(nn.Linear(30, 4), nn.Sequential(nn.Linear(30, 4), nn.Tanh()), nn.Linear(30, 4)), (30,)),
+    "mirrored": (lambda: Mirrored(nn.Sequential(nn.Conv2d(2, 3, 3), nn.Tanh(), nn.Flatten())), (2, 5, 4)),
     "bcop": (
         lambda: nn.Sequential(
             Normalize([0.1307], [0.3081]), BCOPConv2d(1, 16, 4, stride=2), MaxMin(), BCOPConv2d(16, 32, 4, stride=2),

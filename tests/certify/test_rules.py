@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm as parametrized_spectr
 
 from lipnet.certify import lipschitz_bound
 from lipnet.certify.bound import output_shape
-from lipnet.layers import ChannelShuffle, Concat, Gaussian, Mean, Residual, Scale
+from lipnet.layers import ChannelShuffle, Concat, Gaussian, Mean, Mirrored, Residual, Scale
 
 
 def batch_norm(**options):
@@ -69,6 +69,7 @@ AFFINE = {
     "residual with a shortcut": (lambda: Residual(Scale(2.0), Scale(0.5)), (4,)),
     "concatenation": (lambda: Concat(nn.Identity(), Scale(2.0), Scale(-2.0)), (4,)),
     "mean": (lambda: Mean(Scale(2.0), nn.Identity()), (4,)),
+    "mirrored": (lambda: Mirrored(Scale(2.0)).train(), (2, 3, 4)),
 }
 LOOSE = {"conv transposed 2d", "conv transposed 3d"}  # larger than what is written down as a matrix
 

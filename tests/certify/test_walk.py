@@ -8,7 +8,7 @@ from torch import nn
 
 from lipnet.certify import register_rule
 from lipnet.certify.walk import named_layers, walk
-from lipnet.layers import Concat, PaddedConv2d, Residual, Scale
+from lipnet.layers import Concat, Mirrored, PaddedConv2d, Residual, Scale
 
 
 class Whole(Residual):
@@ -50,6 +50,11 @@ NETWORKS = {  # the network, the shape of its inputs, and (name, type, shape of 
             ("0.branches.1.shortcut", "Identity", (3,)), ("0.branches.1.branch", "Scale", (3,)), ("1", "Linear", (7,)),
         ],
     ),
+    "mirrored": (
+        lambda: nn.Sequential(Mirrored(nn.Flatten()), nn.Linear(8, 2)),
+        (1, 2, 4),
+        [("0", "Mirrored", (1, 2, 4)), ("0.inner", "Flatten", (1, 2, 4)), ("1", "Linear", (8,))],
+    ),
     "a module used twice": (
         lambda: nn.Sequential(TWICE, nn.Linear(3, 2), TWICE),
         (3,),
@@ -80,7 +85,7 @@ def test_every_layer_is_met_where_it_is_called(case):
     for layer in met:
         assert network.get_submodule(layer.name) is layer.module
         assert layer.output_shape == layer.module(torch.zeros(1, *layer.input_shape)).shape[1:]
-        assert layer.is_composition == (type(layer.module) in (nn.Sequential, Residual, Concat))
+        assert layer.is_composition == (type(layer.module) in (nn.Sequential, Residual, Concat, Mirrored))
 
 
 @pytest.mark.parametrize("network", [Backwards(Scale(1.0)), nn.Sequential(Residual(Backwards(Scale(1.0))))])

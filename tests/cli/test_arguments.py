@@ -179,7 +179,8 @@ BAD = [
     (
         "model.lr=0.1",
         f"model.lr: {NOT_READ} did you mean optimizer.lr? "
-        "Keys there: model.channels, model.kernel_sizes, model.strides, model.hidden, model.head, model.centering.",
+        "Keys there: model.channels, model.kernel_sizes, model.strides, model.hidden, model.head, model.centering, "
+        "model.mirrored.",
     ),
     (
         "attack.step=3",

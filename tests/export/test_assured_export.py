@@ -31,6 +31,7 @@ from lipnet.layers import (
     GroupSort,
     LinearSpline,
     MaxMin,
+    Mirrored,
     Normalize,
     PaddedConv2d,
     Residual,
@@ -148,7 +149,8 @@ LAYERS = {  # every type of layer that a classifier may have
         nn.Sequential(
             Residual(nn.Sequential(PaddedConv2d(2, 4, 3), MaxMin(), PaddedConv2d(4, 2, 3)), PaddedConv2d(2, 2, 1)),
             Concat(nn.ZeroPad2d(1), nn.Sequential(nn.ReLU(), nn.ZeroPad2d(1))), nn.Flatten(),
-            Residual(nn.Linear(144, 144)), nn.Linear(144, 3),
+            Residual(nn.Linear(144, 144)), nn.Unflatten(1, (4, 6, 6)),
+            Mirrored(nn.Sequential(PaddedConv2d(4, 4, 3), nn.Flatten())), nn.Linear(144, 3),
         ),
         (2, 4, 4),
     ),

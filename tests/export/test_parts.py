@@ -21,6 +21,7 @@ from lipnet.layers import (
     BlockedLinear,
     Concat,
     MaxMin,
+    Mirrored,
     Normalize,
     OrthogonalLinear,
     Residual,
@@ -40,7 +41,7 @@ def blocks():
         nn.Sequential(Normalize([0.2, 0.3], [0.5, 0.6]), nn.Identity()),
         Residual(branch, Residual(nn.ReLU())),
         Concat(Normalize([0.1, 0.2], [1.0, 2.0]), nn.Sequential(Concat(MaxMin()), MaxMin())),
-        nn.Flatten(),
+        Mirrored(nn.Sequential(MaxMin(), nn.Flatten())),
         OrthogonalLinear(256, 10),
     )
 

@@ -19,6 +19,7 @@ from lipnet.layers import (
     L2NEConv2d,
     LearnedShuffle,
     MaxMin,
+    Mirrored,
     Normalize,
     OSSNConv2d,
     PaddedConv2d,
@@ -304,6 +305,15 @@ def test_means_are_subtracted_before_each_activation(model, build):
     assert len(added) == sum(isinstance(layer, MaxMin) for layer in plain)
     rest = [type(layer) for place, layer in enumerate(centred) if place not in added]
     assert rest == [type(layer) for layer in plain]
+
+
+@pytest.mark.parametrize("model", ["small", "residual"])
+def test_what_is_before_the_last_layer_sees_mirror_images_too(model, build):
+    plain, mirrored = (build("dataset=cifar10", f"model={model}", *more) for more in ([], ["model.mirrored=true"]))
+    assert [type(layer) for layer in mirrored] == [Normalize, Mirrored, type(plain[-1])]
+    assert [type(layer) for layer in mirrored[1].inner] == [type(layer) for layer in plain[1:-1]]
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(mirrored.eval()(images.flip(-1)), mirrored(images))
 
 
 THREE = ["model.channels=[4,8,8]", "model.kernel_sizes=[2,2,2]", "model.strides=[1,2,1]", "model.hidden=[]"]

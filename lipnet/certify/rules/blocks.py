@@ -24,6 +24,7 @@ from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
 from lipnet.layers.blocks.convex_potential import ConvexPotential, PlainConvexPotential
 from lipnet.layers.blocks.mean import Mean
+from lipnet.layers.blocks.mirrored import Mirrored
 from lipnet.layers.blocks.sandwich import PlainSandwich, Sandwich
 from lipnet.layers.convolutions.padded import same_padding
 
@@ -163,6 +164,20 @@ def _term_step(weight: float, count: int, entries: int, precision: torch.finfo) 
     """One product and the additions; the sum of all terms is at most their number times the largest."""
     relative = 2 * gamma(count + 2, precision) * weight
     return Step(0.0, relative, 2 * math.sqrt(entries) * precision.tiny, gain=max(count * weight, precision.tiny))
+
+
+@register_composition(Mirrored)
+def _mirrored(module: Mirrored, shape: Shape, bound: BoundOfPart) -> float:
+    return bound("inner", module.inner, shape)
+
+
+@register_passes(Mirrored)
+def _mirrored_passes(follower: Follower, module: Mirrored, shape: Shape, before: Passes) -> Passes:
+    """As a mean of two; an image and its mirror image have one norm."""
+    entries = math.prod(output_shape(module, shape))
+    reached = [follower.through(module.inner, shape, before) for _ in range(2)]
+    first, second = (follower.after(each, 0.5, functools.partial(_term_step, 0.5, 2, entries)) for each in reached)
+    return first + second
 
 
 @register_rule(Cones)

@@ -149,15 +149,18 @@ def charts_without_curves(directory: Path) -> list[str]:
 
 
 def curves(directory: Path) -> dict[str, list]:
-    """Steps, and for scalars values, of everything that TensorBoard shows; times left out."""
+    """Steps, and for scalars values, of everything that TensorBoard shows, in the order of steps; times left out.
+
+    Files are read by their names, which for two that one process begins in the same second are in no order.
+    """
     accumulator = events(directory)
     tags = accumulator.Tags()
     return {
-        **{tag: [(point.step, point.value) for point in accumulator.Scalars(tag)]
+        **{tag: sorted((point.step, point.value) for point in accumulator.Scalars(tag))
            for tag in tags["scalars"] if not tag.startswith("time/")},
-        **{tag: [point.step for point in accumulator.Histograms(tag)] for tag in tags["histograms"]},
-        **{tag: [point.step for point in accumulator.Images(tag)] for tag in tags["images"]},
-        **{tag: [point.step for point in accumulator.Tensors(tag)] for tag in tags["tensors"]},
+        **{tag: sorted(point.step for point in accumulator.Histograms(tag)) for tag in tags["histograms"]},
+        **{tag: sorted(point.step for point in accumulator.Images(tag)) for tag in tags["images"]},
+        **{tag: sorted(point.step for point in accumulator.Tensors(tag)) for tag in tags["tensors"]},
     }  # fmt: skip
 
 

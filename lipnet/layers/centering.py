@@ -25,7 +25,8 @@ class PlainBatchCentering(nn.Module):
             mean = inputs.transpose(0, 1).flatten(1).mean(1)
             with torch.no_grad():
                 self.running_mean.lerp_(mean.detach().to(self.running_mean), self.momentum)
-        return inputs - mean.view(inputs.shape[1], *[1] * (inputs.dim() - 2))
+        last = inputs.transpose(1, -1)  # the channels, which other numbers of them do not fit
+        return (last - mean.expand(last.shape[1:])).transpose(1, -1)
 
     def extra_repr(self) -> str:
         return f"{self.channels}"

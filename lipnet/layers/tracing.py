@@ -12,17 +12,13 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_lazily_disable: Callable[[Any], Any]
-try:  # as torch's own modules do: torch.compiler.disable imports the compiler at once, which takes as long as torch
-    from torch._compile import _disable_dynamo as _lazily_disable
-except ImportError:
-    from torch.compiler import disable as _lazily_disable
-
 
 def not_compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """What ``torch.compile`` breaks its graph at and runs as it is."""
-    disabled: Callable[P, R] = _lazily_disable(function)
-    return disabled
+    """What ``torch.compile`` breaks its graph at and runs as it is.
+
+    As torch's own modules do: ``torch.compiler.disable`` imports the compiler at once, which takes as long as torch.
+    """
+    return torch._disable_dynamo(function)
 
 
 def shape_is_known(inputs: Any) -> bool:

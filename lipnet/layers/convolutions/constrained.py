@@ -10,6 +10,7 @@ from lipnet.layers.convolutions.padded import (
     check_image,
     check_image_size,
     check_padding_mode,
+    check_stride,
     same_conv2d,
     same_padding,
 )
@@ -78,12 +79,7 @@ class ConstrainedConv2d(Constrained):
 
     def check_stride(self) -> None:
         """Refuses kernels that do not go with the stride."""
-        layer, size, stride = type(self).__name__, self.kernel_size, self.stride
-        if size % stride:
-            raise ValueError(
-                f"kernel_size {size} is not a multiple of stride {stride}: {layer} strides by a pixel-unshuffle, "
-                f"which leaves a kernel of kernel_size / stride; use {stride * max(1, size // stride)}"
-            )
+        check_stride(self.kernel_size, self.stride, type(self).__name__)
 
     def weight_shape(self) -> tuple[int, ...]:
         return self.out_channels, self.in_channels // self.groups, self.kernel_size, self.kernel_size

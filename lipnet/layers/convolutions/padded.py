@@ -26,6 +26,15 @@ def same_padding(kernel_size: int, stride: int = 1, dilation: int = 1) -> tuple[
     return total - after, after
 
 
+def check_stride(kernel_size: int, stride: int, layer: str) -> None:
+    """Refuses kernels that do not go with a stride by a pixel-unshuffle."""
+    if kernel_size % stride:
+        raise ValueError(
+            f"kernel_size {kernel_size} is not a multiple of stride {stride}: {layer} strides by a pixel-unshuffle, "
+            f"which leaves a kernel of kernel_size / stride; use {stride * max(1, kernel_size // stride)}"
+        )
+
+
 def check_padding_mode(padding_mode: str, layer: str) -> None:
     """Refuses, with the reason, every padding under which a layer of norm 1 may have a larger one."""
     if padding_mode not in _PADS:

@@ -11,6 +11,7 @@ from lipnet.layers.convolutions.padded import (
     check_image,
     check_image_size,
     check_padding_mode,
+    check_stride,
     same_conv2d,
     same_padding,
 )
@@ -94,12 +95,7 @@ class SOCConv2d(Constrained):
         self.stride = equal_sizes(stride, "stride", layer)
         self.terms = whole_number(terms, "terms", layer)
         self.training_terms = whole_number(training_terms, "training_terms", layer)
-        if self.kernel_size % self.stride:
-            raise ValueError(
-                f"kernel_size {self.kernel_size} is not a multiple of stride {self.stride}: {layer} strides by a "
-                "pixel-unshuffle, which leaves a kernel of kernel_size / stride; use "
-                f"{self.stride * max(1, self.kernel_size // self.stride)}"
-            )
+        check_stride(self.kernel_size, self.stride, layer)
         check_same_padding(padding, same_padding(self.kernel_size, self.stride), layer)
         check_padding_mode(padding_mode, layer)
         check_dtype(dtype, layer)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 Rates = tuple[float, float]  # learning rate, weight decay
 
 _EPILOG = """\
-For each choice: the time of a training step is measured; learning rate and weight decay are drawn at random, the
-same draws for all choices, each trained for --trial-seconds, and the best on the validation split is taken; then it is
-trained for SECONDS with each seed, and evaluated on the test split once. In DIR are equal_time.md, equal_time.png,
+For each choice: the time of a training step is measured; learning rate and weight decay are spread over their ranges,
+the same for all choices, each pair trained for --trial-seconds, and the best on the validation split is taken; then it
+is trained for SECONDS with each seed, and evaluated on the test split once. In DIR are equal_time.md, equal_time.png,
 equal_time.json, and every run. The same command goes on where it was stopped.
 
 examples:

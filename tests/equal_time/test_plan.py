@@ -31,12 +31,18 @@ def test_every_choice_has_the_same_draws_within_the_ranges():
     drawn = [plan().drawn(number) for number in range(200)]
     assert drawn == [plan(choices=["conv=rko"], trials=500).drawn(number) for number in range(200)]
     rates, decays = zip(*drawn, strict=True)
-    assert 1e-4 < min(rates) < 2e-4
-    assert 5e-2 < max(rates) < 1e-1
-    assert sum(rate < 10**-2.5 for rate in rates) == pytest.approx(100, abs=25)  # even on a logarithmic scale
-    assert min(decays) > 1e-6
-    assert max(decays) < 1e-3
+    assert 1e-4 < min(rates) < 1.1e-4
+    assert 9e-2 < max(rates) < 1e-1
+    assert sum(rate < 10**-2.5 for rate in rates) == pytest.approx(100, abs=2)  # even on a logarithmic scale
+    assert 1e-6 < min(decays) < 1.1e-6
+    assert 9e-4 < max(decays) < 1e-3
     assert plan(decays=(0.0, 0.0)).drawn(1)[1] == 0
+
+
+def test_four_trials_reach_every_quarter_of_both_ranges():
+    drawn = [plan(rates=(1.0, 1e4), decays=(1.0, 1e4)).drawn(number) for number in range(4)]
+    for numbers in zip(*drawn, strict=True):
+        assert sorted(math.floor(math.log10(number)) for number in numbers) == [0, 1, 2, 3]
 
 
 def test_a_trial_looks_at_no_test_image_that_counts():

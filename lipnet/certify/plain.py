@@ -15,6 +15,7 @@ from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.convex_potential import ConvexPotential
 from lipnet.layers.blocks.sandwich import Sandwich
 from lipnet.layers.constrained import Constrained
+from lipnet.layers.convolutions.aoc_transposed import AOCConvTranspose2d
 from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.convolutions.soc import SkewExponential, SOCConv2d
@@ -108,6 +109,11 @@ def _convert(layer: nn.Module, blocked: bool) -> nn.Module:
 @_convert.register
 def _(layer: LinearSpline, blocked: bool) -> nn.Module:
     return layer.fixed()
+
+
+@_convert.register
+def _(layer: AOCConvTranspose2d, blocked: bool) -> nn.Module:
+    return nn.Sequential(*layer)  # which are converted in their turn
 
 
 @_convert.register

@@ -97,6 +97,10 @@ PARTS: dict[str, Part] = {
     "PixelUnshuffle": Part(
         PixelUnshuffle, {"factor": _SIZE}, lambda layer: {"factor": layer.factor}, "nn.PixelUnshuffle({factor})"
     ),
+    "PixelShuffle": Part(
+        nn.PixelShuffle, {"upscale_factor": _SIZE}, lambda layer: {"upscale_factor": layer.upscale_factor},
+        "nn.PixelShuffle({upscale_factor})",
+    ),
     "FitChannels": Part(
         FitChannels, {"channels": _COUNT}, lambda layer: {"channels": layer.channels}, "FitChannels({channels})"
     ),

@@ -17,6 +17,7 @@ from lipnet.layers.blocks.mirrored import Mirrored
 from lipnet.layers.blocks.sandwich import Sandwich
 from lipnet.layers.centering import BatchCentering
 from lipnet.layers.convolutions.aoc import AOCConv2d
+from lipnet.layers.convolutions.aoc_transposed import AOCConvTranspose2d
 from lipnet.layers.convolutions.aol import AOLConv2d
 from lipnet.layers.convolutions.bcop import BCOPConv2d
 from lipnet.layers.convolutions.bro import BROConv2d
@@ -47,6 +48,7 @@ from lipnet.layers.translation import Translation
 __all__ = [
     "ORTHOGONALIZERS",
     "AOCConv2d",
+    "AOCConvTranspose2d",
     "AOLConv2d",
     "AOLLinear",
     "Abs",

@@ -15,6 +15,7 @@ from lipnet.export import describe, exported_state, rebuild
 from lipnet.export.onnx_file import write_onnx
 from lipnet.export.source import network_source
 from lipnet.layers import (
+    AOCConvTranspose2d,
     BatchCentering,
     BCOPConv2d,
     BlockedConv2d,
@@ -68,11 +69,20 @@ def generator():
     return made
 
 
+def enlarging():
+    """Transposed convolutions."""
+    return nn.Sequential(
+        AOCConvTranspose2d(6, 4, 3, stride=2), MaxMin(), AOCConvTranspose2d(4, 2, 4, stride=2, padding_mode="zeros"),
+        nn.Flatten(), OrthogonalLinear(256, 10),
+    )  # fmt: skip
+
+
 _THREE = ("model.channels=[4,4,4]", "model.kernel_sizes=[2,2,2]", "model.strides=[1,1,1]", "model.hidden=[]")
 OPTIONS = {  # overrides or what makes the network, input shape, outputs
     "blocks": (blocks, (2, 8, 8), 10),
     "residual blocks": (residual_blocks, (8, 4, 4), 10),
     "generator": (generator, (5,), None),
+    "transposed": (enlarging, (6, 2, 4), 10),
     "small": (["model=small"], (1, 8, 8), 10),
     "normalised": (["model=small", "dataset.mean=[0.3]", "dataset.std=[0.2]", "activation=relu"], (1, 8, 8), 10),
     "colours": (["dataset=cifar10", "dataset.mean=[0.5,0.4,0.3]", "dataset.std=[0.2,0.3,0.7]", "model.hidden=[8]",

@@ -1,5 +1,6 @@
 """Adaptive orthogonal convolutions (AOC): Boissin et al., ICML 2025, arXiv 2501.07930."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -63,28 +64,36 @@ class AOCConv2d(ConstrainedConv2d):
             )
 
     def reset_parameters(self) -> None:
-        for raw in self.free_parameters():
-            for matrix in raw.flatten(0, -3):
-                if matrix.numel():
-                    start_orthogonal(matrix)
+        start_parts(self.free_parameters())
         super().reset_parameters()
 
     def free_parameters(self) -> list[Tensor]:
         return [raw for raw in (self.raw_patches, self.raw_matrix, self.raw_projectors) if raw is not None]
 
     def build_weight(self, *parameters: Tensor) -> Tensor:
-        parts = [apply_map(self.orthogonalize, raw) if raw.numel() else raw for raw in parameters]
-        bases = parts.pop()
-        matrix = parts.pop() if self.raw_matrix is not None else self._identity(bases)
-        kernel = bcop_kernel(matrix, bases)
-        if parts:
-            patches = parts.pop().unflatten(-1, (-1, self.stride, self.stride))
-            kernel = apply_map(before_patches, kernel, patches) if bases.shape[-3] else patches
-        return kernel.flatten(0, 1)
+        return aoc_kernel(parameters, self.in_channels // self.groups, self.stride, self.orthogonalize).flatten(0, 1)
 
-    def _identity(self, like: Tensor) -> Tensor:
-        inputs = self.in_channels // self.groups
-        return torch.eye(inputs, dtype=like.dtype, device=like.device).repeat(self.groups, 1, 1)
+
+def start_parts(parameters: Sequence[Tensor]) -> None:
+    """Makes every free matrix orthogonal."""
+    for raw in parameters:
+        for matrix in raw.flatten(0, -3):
+            if matrix.numel():
+                start_orthogonal(matrix)
+
+
+def aoc_kernel(parameters: Sequence[Tensor], inputs: int, stride: int, orthogonalize: Orthogonalizer) -> Tensor:
+    """The kernel ``(groups, out, inputs, k, k)`` of ``AOCConv2d``'s free parameters; ``inputs`` channels a group."""
+    *parts, bases = (apply_map(orthogonalize, raw) if raw.numel() else raw for raw in parameters)
+    if stride == 1 or len(parts) == 2:
+        matrix = parts.pop()
+    else:
+        matrix = torch.eye(inputs, dtype=bases.dtype, device=bases.device).repeat(len(bases), 1, 1)
+    kernel = bcop_kernel(matrix, bases)
+    if stride == 1:
+        return kernel
+    patches = parts.pop().unflatten(-1, (-1, stride, stride))
+    return apply_map(before_patches, kernel, patches) if bases.shape[-3] else patches
 
 
 def before_patches(kernel: Tensor, patches: Tensor) -> Tensor:

@@ -5,12 +5,17 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def transfer_function(weight: Tensor, size: tuple[int, int], stride: int, dilation: int, groups: int) -> Tensor:
+def transfer_function(
+    weight: Tensor, size: tuple[int, int], stride: int, dilation: int, groups: int, distinct: bool = False
+) -> Tensor:
     """The circular convolution on ``size`` pixels, block-diagonalised by the Fourier transform.
 
     Returns ``(groups, h/s * w/s, out, in·s²)`` complex matrices. A strided convolution is a pixel-unshuffle (an
     isometry) followed by a convolution of the ``s²`` phases of its kernel. Shifts by the padding only multiply by
     phases of modulus 1, so they are left out. Taps that wrap around a small image are added, as the layer does.
+
+    Args:
+        distinct: only half of the frequencies; the others' matrices are their conjugates, with the same norms.
     """
     height, width = size
     weight = weight.unflatten(0, (groups, -1))
@@ -20,13 +25,15 @@ def transfer_function(weight: Tensor, size: tuple[int, int], stride: int, dilati
         for column in range(columns):
             image[..., dilation * row % height, dilation * column % width] += weight[..., row, column]
     phases = functional.pixel_unshuffle(image.flatten(0, 1), stride).unflatten(0, image.shape[:2])
-    frequencies = torch.fft.fft2(phases)  # (groups, out, in·s², h/s, w/s)
+    transform = torch.fft.rfft2 if distinct else torch.fft.fft2
+    frequencies = transform(phases)  # (groups, out, in·s², h/s, w/s)
     return frequencies.flatten(-2).movedim(-1, 1)
 
 
 def conv_operator(
-    weight: Tensor, size: tuple[int, int], stride: int, dilation: int, groups: int, padding_mode: str
-) -> Tensor:
+    weight: Tensor, size: tuple[int, int], stride: int, dilation: int, groups: int, padding_mode: str,
+    distinct: bool = False,
+) -> Tensor:  # fmt: skip
     """``transfer_function`` of a convolution that keeps the image size, on images of ``size``.
 
     A zero-padded convolution is a compression of the circular one on the padded size: its norm is at most that one's.
@@ -34,7 +41,7 @@ def conv_operator(
     if padding_mode == "zeros":  # no tap may wrap around onto a pixel of the image
         reach = dilation * (weight.shape[-1] - 1)
         size = (-(-(size[0] + reach) // stride) * stride, -(-(size[1] + reach) // stride) * stride)
-    return transfer_function(weight, size, stride, dilation, groups)
+    return transfer_function(weight, size, stride, dilation, groups, distinct)
 
 
 def response(kernel: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,9 +14,22 @@ def gram_bound(matrices: Tensor, steps: int) -> Tensor:
     small = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mH
     gram, bound = small @ small.mH, torch.ones((), dtype=matrices.real.dtype, device=matrices.device)
     for step in range(steps + 1):
-        size = torch.linalg.matrix_norm(gram, keepdim=True).clamp_min(torch.finfo(bound.dtype).tiny)
+        size = _norms(gram).clamp_min(torch.finfo(bound.dtype).tiny)
         bound = bound * size**0.5**step
         if step < steps:
-            gram = gram / size
+            gram = _times(gram, size.reciprocal())
             gram = gram @ gram
     return bound.amax().sqrt()
+
+
+def _norms(matrices: Tensor) -> Tensor:
+    """Frobenius norms; of complex entries by their parts, which is several times as fast."""
+    parts = torch.view_as_real(matrices).flatten(-2) if matrices.is_complex() else matrices
+    return torch.linalg.matrix_norm(parts)
+
+
+def _times(matrices: Tensor, factors: Tensor) -> Tensor:
+    """Each matrix times its real factor."""
+    if matrices.is_complex():
+        return torch.view_as_complex(torch.view_as_real(matrices) * factors[..., None, None, None])
+    return matrices * factors[..., None, None]

@@ -36,6 +36,16 @@ def test_a_circular_convolution_has_the_same_singular_values(out, inputs, kernel
     assert not expected[len(found) :].abs().gt(1e-9).any()
 
 
+@pytest.mark.parametrize(("out", "inputs", "kernel", "size", "stride", "dilation", "groups"), CASES)
+def test_half_of_the_frequencies_have_the_norms_of_all(out, inputs, kernel, size, stride, dilation, groups):
+    weight = torch.randn(out, inputs // groups, kernel, kernel, dtype=torch.float64)
+    every, half = (transfer_function(weight, size, stride, dilation, groups, distinct) for distinct in (False, True))
+    height, width = size[0] // stride, size[1] // stride
+    assert half.shape[1] == height * (width // 2 + 1) <= every.shape[1]
+    norms, others = (torch.linalg.matrix_norm(blocks, ord=2).flatten() for blocks in (half, every))
+    assert all((norms - norm).abs().min() < 1e-12 for norm in others)
+
+
 @pytest.mark.parametrize("size", [(4, 6), (9, 5)])
 def test_a_zero_padded_convolution_has_at_most_the_norm(size):
     weight = torch.randn(3, 2, 3, 3, dtype=torch.float64)

@@ -150,7 +150,7 @@ class SizedConv2d(ConstrainedConv2d):
 
     def _norm(self, kernel: Tensor) -> Tensor:
         blocks = conv_operator(
-            kernel.double(), self.image_size, self.stride, self.dilation, self.groups, self.padding_mode
+            kernel.double(), self.image_size, self.stride, self.dilation, self.groups, self.padding_mode, distinct=True
         )
         return torch.linalg.matrix_norm(blocks, ord=2).amax()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,8 @@ from lipnet.layers.gram import gram_bound
 from lipnet.layers.orthogonal import apply_map
 from lipnet.layers.scale import binary_scale
 from lipnet.layers.sizes import Device, Padding, Size, whole_number
+
+_Geometry = tuple[tuple[int, int], int, int, int, str]  # image size, stride, dilation, groups, padding mode
 
 
 class GramConv2d(SizedConv2d):
@@ -47,9 +48,9 @@ class GramConv2d(SizedConv2d):
         return partial(_normalized, geometry, self.steps)
 
 
-def _normalized(geometry: tuple[Any, ...], steps: int, kernel: Tensor) -> Tensor:
+def _normalized(geometry: _Geometry, steps: int, kernel: Tensor) -> Tensor:
     kernel = kernel / binary_scale(kernel, (0, 1, 2, 3))
-    blocks = conv_operator(kernel, *geometry)
+    blocks = conv_operator(kernel, *geometry, True)  # half of the frequencies: the others have the same norms
     # Transforms and products round by a few ulps for each term of a sum.
     rounding = 8 * (kernel[0].numel() + steps + 8) * torch.finfo(kernel.dtype).eps
     return kernel / (gram_bound(blocks, steps) * (1 + rounding)).clamp_min(torch.finfo(kernel.dtype).tiny)

@@ -12,7 +12,7 @@ make_environment ""
 seconds=$1
 shift
 python -m lipnet.equal_time "$seconds" \
-  conv=bcop conv=aoc conv=cayley conv=soc conv=lot conv=bro 'conv=aol linear=aol' \
+  conv=bcop conv=cayley conv=soc conv=lot conv=bro 'conv=aol linear=aol' \
   model.block=cpl model.block=sll model.block=liresnet model.block=lipnext \
   --with dataset=cifar10 model=residual loss=cross_entropy loss.epsilon=36/255 batch_size=256 \
   'eval_radii=[36/255,72/255,108/255]' 'attack.names=[]' --directory outputs/equal_time "$@"

@@ -1,15 +1,17 @@
 """Layers, losses or networks with the same seconds of training: ``lipnet-equal-time SECONDS CHOICE CHOICE ...``."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lipnet import version
 from lipnet.display.terminal import take_everything
-from lipnet.equal_time.jobs import run_jobs
+from lipnet.equal_time.jobs import run_jobs, stop_jobs
 from lipnet.equal_time.plan import Plan, best_trial
 from lipnet.errors import UserError
 from lipnet.options.registry import GROUPS
@@ -200,13 +202,29 @@ def _trained(plan: Plan, paces: dict[str, Any], rates: dict[str, Rates], at_a_ti
     return rows
 
 
+@contextlib.contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """A terminal tells every process of Ctrl-C; SIGTERM comes to this one alone, which passes it on to its jobs."""
+
+    def stop(*_: object) -> None:
+        stop_jobs()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: list[str] | None = None) -> None:
-    """The console script; a user's mistake ends it with exit code 1, Ctrl-C with 130."""
+    """The console script; a user's mistake ends it with exit code 1, Ctrl-C and SIGTERM with 130."""
     take_everything()
     keep_memory()  # as its runs do
     arguments = argv if argv is not None else sys.argv[1:]
     try:
-        run(parser().parse_args(arguments))
+        with sigterm_as_ctrl_c():
+            run(parser().parse_args(arguments))
     except UserError as error:
         sys.stderr.write(f"lipnet-equal-time: {error}\n")
         sys.exit(1)

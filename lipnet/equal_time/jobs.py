@@ -15,6 +15,7 @@ from lipnet.runs.commands import path_override
 from lipnet.runs.files import read_results, write_atomically
 
 _TOLD = 3  # last lines of a failed job that are shown
+_RUNNING: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def run_jobs(jobs: list[Job] | list[Pace], at_a_time: int, what: str, hidden: bo
                     bar.write(f"{started[done].directory} failed: {problem}", file=sys.stderr)
                 bar.update()
         except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)  # the terminal has told the running ones, which save and end
+            pool.shutdown(cancel_futures=True)  # the running ones have been told to save and end
             raise
 
 
@@ -107,9 +108,17 @@ def _claim(job: Job | Pace) -> None:
 def _run(job: Job | Pace) -> str:
     """Runs one to its end; returns what went wrong."""
     log = job.directory / "output.txt"
-    with open(log, "ab") as file:
-        done = subprocess.run(job.command(), stdout=file, stderr=file, check=False)
-    if done.returncode == 0 and job.results():
+    with open(log, "ab") as file, subprocess.Popen(job.command(), stdout=file, stderr=file) as process:
+        _RUNNING.add(process)
+        code = process.wait()
+        _RUNNING.discard(process)
+    if code == 0 and job.results():
         return ""
     lines = log.read_text(errors="replace").splitlines()
-    return " ".join(lines[-_TOLD:]) or f"exit code {done.returncode}"
+    return " ".join(lines[-_TOLD:]) or f"exit code {code}"
+
+
+def stop_jobs() -> None:
+    """Tells those that are running to save what they did, and end."""
+    for process in tuple(_RUNNING):
+        process.terminate()

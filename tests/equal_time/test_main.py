@@ -1,14 +1,19 @@
 """A whole comparison; its processes are stood in for, but in the last test."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from lipnet.equal_time import jobs
-from lipnet.equal_time.__main__ import main, parser
+from lipnet.equal_time.__main__ import main, parser, sigterm_as_ctrl_c
 
 COMMON = ["--with", "dataset=digits", "eval_radii=[0.3]"]
 
@@ -18,20 +23,31 @@ def folder(command):
     return next(word for word in command if word.startswith("hydra.run.dir=")).partition("=")[2].strip("'")
 
 
+class Ended(contextlib.nullcontext):
+    """A process that has ended with an exit code."""
+
+    def __init__(self, code):
+        super().__init__(self)
+        self.code = code
+
+    def wait(self):
+        return self.code
+
+
 @pytest.fixture
 def started(monkeypatch, tmp_path):
     """The commands, in order; a run's score is its learning rate, and ``conv=rko`` fails."""
     commands = []
 
-    def run(command, stdout, **_):
+    def started(command, stdout, **_):
         commands.append(command[3:])
         if "lipnet.equal_time.pace" in command:
             with open(command[3], "w") as file:
                 json.dump({"seconds": 2.0, "seconds_per_step": 0.1, "examples": 100}, file)
-            return SimpleNamespace(returncode=0)
+            return Ended(0)
         if "conv=rko" in command:
             stdout.write(b"it diverged\n")
-            return SimpleNamespace(returncode=1)
+            return Ended(1)
         keys = dict(word.partition("=")[::2] for word in command[3:])
         rate = float(keys["optimizer.lr"])
         found = {
@@ -40,9 +56,9 @@ def started(monkeypatch, tmp_path):
         }  # fmt: skip
         with open(f"{folder(command)}/results.json", "w") as file:
             json.dump(found, file)
-        return SimpleNamespace(returncode=0)
+        return Ended(0)
 
-    monkeypatch.setattr(jobs, "subprocess", SimpleNamespace(run=run))
+    monkeypatch.setattr(jobs, "subprocess", SimpleNamespace(Popen=started))
     monkeypatch.chdir(tmp_path)
     return commands
 
@@ -149,6 +165,26 @@ def test_ctrl_c_says_how_to_go_on(started, monkeypatch, capsys):
         main(["4", "conv=bcop", "--directory", "out", *COMMON])
     assert stop.value.code == 130
     assert "stopped; the same command goes on from here: " in capsys.readouterr().err
+
+
+def test_sigterm_reaches_the_jobs(monkeypatch, tmp_path):
+    """Not only the process that it was sent to, which would leave them training."""
+    running = []
+
+    def terminate():
+        while not jobs._RUNNING:
+            time.sleep(0.01)
+        running.extend(jobs._RUNNING)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(jobs.Job, "command", lambda job: ["sleep", "60"])
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt), sigterm_as_ctrl_c():
+        jobs.run_jobs([jobs.Job(tmp_path / name, []) for name in "ab"], 1, "jobs")
+    thread.join()
+    assert [process.returncode for process in running] == [-signal.SIGTERM]
+    assert not jobs._RUNNING
 
 
 def test_help_names_every_argument():

@@ -80,7 +80,7 @@ def test_every_choice_of_the_comparison_is_one(tmp_path, monkeypatch):
     text = (ROOT / "scripts" / "equal_time.sh").read_text().replace("\\\n", " ")
     words = shlex.split(text.partition('lipnet.equal_time "$seconds"')[2].replace('"$@"', ""))
     given = parser().parse_args(["300", *words])
-    assert len(given.choices) == 11
+    assert len(given.choices) == 10
     monkeypatch.chdir(tmp_path)
     for choice in given.choices:
         prepare([*choice.split(), *given.common])

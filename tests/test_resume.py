@@ -210,7 +210,9 @@ def test_resume_refuses_an_edited_configuration(stopped):
     assert _snapshot(stopped)["checkpoints/last.pt"] == before["checkpoints/last.pt"]
 
 
-def test_resume_refuses_other_files(tmp_path, monkeypatch):
+@pytest.mark.parametrize("named", [False, True])
+def test_resume_refuses_other_files(named, tmp_path, monkeypatch):
+    """But where the data have a name in the place of what is found in the files."""
     file, run, pixels = tmp_path / "own.npz", tmp_path / "run", numpy.arange(48 * 16, dtype=numpy.uint8)
     labels = {"y_train": numpy.arange(40) % 2, "y_test": numpy.arange(8) % 2}
 
@@ -229,11 +231,15 @@ def test_resume_refuses_other_files(tmp_path, monkeypatch):
         patched.setattr(Robustness, "validate", stopped)
         outcome = launch(
             "dataset=arrays", f"dataset.file={file}", "model=fc", "model.hidden=[4]", "epochs=2", "attack.names=[]",
-            "progress=off", "threads=1", f"hydra.run.dir={run}",
+            "progress=off", "threads=1", f"hydra.run.dir={run}", *["dataset.content=mine"] * named,
         )  # fmt: skip
     assert outcome.code == CODES["SIGTERM"], outcome.output
     write(pixels[::-1])
     outcome = launch(f"resume={run}")
+    if named:
+        assert outcome.code == 0, outcome.output
+        assert "dataset.content=mine: a name that was given, so that nobody knows" in outcome.output
+        return
     assert outcome.code == 1
     assert "its files are no longer those that the run in" in outcome.output
     assert "Traceback" not in outcome.output

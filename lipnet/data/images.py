@@ -1,5 +1,6 @@
 """Data sets of labelled images, or points, as tensors in memory, with their splits; ``lipnet.data.sets`` loads each."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,11 +12,13 @@ from torch import Tensor
 from lipnet.data.augment import crop_and_flip
 from lipnet.data.rows import Rows
 from lipnet.errors import UserError
-from lipnet.options.facts import inputs_and_outputs
-from lipnet.options.images import Dataset
+from lipnet.options.facts import inputs_and_outputs, with_found
+from lipnet.options.images import Dataset, OwnDataset
 from lipnet.options.messages import show
 from lipnet.options.registry import is_image, load, taken
 from lipnet.randomness import stream
+
+log = logging.getLogger("lipnet")
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,17 @@ def load_splits(config: Dataset, seed: int) -> Splits:
     if getattr(config, "augment", config.crop):
         augment = partial(crop_and_flip, padding=config.crop, flips=hasattr(config, "augment"))
     return Splits(replace(train, augment=augment), validation, test)
+
+
+def tell_counts(splits: Splits, dataset: Dataset) -> None:
+    """Logs how many examples of each class there are of data of the user's own."""
+    if not isinstance(dataset, OwnDataset):
+        return
+    classes = with_found(dataset).classes
+    for name, split in (("training", splits.train), ("validation", splits.validation), ("test", splits.test)):
+        counts = torch.bincount(split.labels, minlength=len(classes)).tolist()
+        listed = ", ".join(f"{label} {count:,}" for label, count in zip(classes, counts, strict=True))
+        log.info("%s: %s examples for %s: %s", dataset.name, f"{len(split):,}", name, listed)
 
 
 def load_files(config: Any, seed: int = 0) -> tuple[Split, Split]:

@@ -9,6 +9,8 @@ import yaml
 
 from lipnet.options.registry import GROUPS, Option, is_for, load_code
 
+DIGEST = "[0-9a-f]{16}"  # what is found as ``content``, of the files; anything else is a name that the user gave
+
 
 def image_facts(name: str) -> tuple[tuple[int, ...], int]:
     """``(channels, height, width)`` of a set of labelled images, ``(dimensions,)`` of one of points; its classes."""

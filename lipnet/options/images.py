@@ -49,7 +49,7 @@ class Points(Dataset):
 class OwnDataset(Dataset):
     """Labelled examples of the user's own; what is null is found from them."""
 
-    test: float = checked(number(above=0, below=1))
+    test: float | None = checked(optional(number(above=0, below=1)))
     seed: int = checked(checks.seed(bits=63))
     classes: list[str] | None = checked(optional(list_of(text, at_least=2)), found=True)
     mean: list[float] | None = checked(optional(list_of(number(), at_least=1)), found=True)  # type: ignore[assignment]
@@ -82,6 +82,7 @@ class Arrays(OwnDataset):
 
 @dataclass(frozen=True)
 class Table(OwnDataset):
+    test: float = checked(number(above=0, below=1))
     file: str | None = checked(optional(path))
     target: str | None = checked(optional(text))
     columns: list[str] | None = checked(optional(list_of(text, at_least=1)), found=True)

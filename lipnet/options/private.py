@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lipnet.options.images import Dataset
+from lipnet.options.facts import found_keys
+from lipnet.options.images import Arrays, Dataset, ImageFolder
+from lipnet.options.messages import show
 from lipnet.options.models import ShuffleNet
-from lipnet.options.registry import GROUPS, names_for
+from lipnet.options.registry import GROUPS, is_image, names_for
 from lipnet.options.tasks import Private
 
 
@@ -25,11 +27,7 @@ def check_private(config: Any) -> Iterator[str]:
             "which no noise protects; say that they are public, task.public_validation=true, or use "
             "dataset.validation=0."
         )
-    if config.dataset is not None and GROUPS["dataset"][config.dataset.name].found:
-        yield (
-            f"dataset={config.dataset.name}: what is found in it, such as the mean of training examples and a digest "
-            "of the files, is recorded, and no noise protects it; use another set, or register one in a plugin."
-        )
+    yield from _of_own_data(config.dataset)
     if isinstance(config.model, ShuffleNet):
         yield (
             f"model={config.model.name}: normalises over a batch, so that no example has a gradient of its own; use "
@@ -53,6 +51,35 @@ def check_private(config: Any) -> Iterator[str]:
         yield "diagnostics.per_example=true: shows gradients of single examples, which no noise protects; leave it out."
     if config.profile:
         yield "profile=true: writes the sizes of batches, which no noise protects; leave it out."
+
+
+def _of_own_data(dataset: Any) -> Iterator[str]:
+    """Whether anything would be found in the data past the noise, and recorded."""
+    if dataset is None or not GROUPS["dataset"][dataset.name].found:
+        return
+    if not isinstance(dataset, ImageFolder | Arrays):
+        yield (
+            f"dataset={dataset.name}: what is found in it, such as the rows that are held out and the box that attacks "
+            "stay in, is shown, and no noise protects it; use pictures (image_folder, arrays), or register a set in a "
+            "plugin."
+        )
+        return
+    missing = [f"dataset.{key}" for key in found_keys(dataset) if getattr(dataset, key) is None]
+    if missing:
+        yield (
+            f"dataset={dataset.name}: {', '.join(missing)}: would be found in the data and recorded, and no noise "
+            "protects that; give what may be public (dataset.content may be any name of the data)."
+        )
+    if dataset.shape is not None and not is_image(tuple(dataset.shape)):
+        yield (
+            f"dataset.shape={show(dataset.shape)}: the box that attacks stay in would be found in these vectors, and "
+            "no noise protects it; task=private takes images."
+        )
+    if dataset.test is not None:
+        yield (
+            f"dataset.test={dataset.test:g}: would draw the test examples from all, so that one more moves others from "
+            "one part to the other; part the data yourself, and give dataset.test=null."
+        )
 
 
 def _separate_losses() -> str:

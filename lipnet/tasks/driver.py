@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,7 @@ from lipnet.models import summarize
 from lipnet.models.own import begin_with_weights
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
-from lipnet.options.facts import found_keys, inputs_and_outputs, with_found
+from lipnet.options.facts import DIGEST, found_keys, inputs_and_outputs, with_found
 from lipnet.options.readers import resume_keys
 from lipnet.options.registry import load
 from lipnet.runs import checkpoint
@@ -199,11 +200,18 @@ def _restore(loop: Loop) -> None:
 def _refuse_other_data(config: Config) -> None:
     """A run on data of the user's is continued on the same data, or it would not be the same run.
 
+    A name that the user has given the data says nothing of the files.
+
     Raises:
         UserError: files have changed.
     """
     dataset: Any = config.dataset
-    if "content" in found_keys(dataset):
+    if "content" in found_keys(dataset) and not re.fullmatch(DIGEST, dataset.content):
+        log.warning(
+            "dataset.content=%s: a name that was given, so that nobody knows whether the files are still those that "
+            "the run began with.", dataset.content,
+        )  # fmt: skip
+    elif "content" in found_keys(dataset):
         now = with_found(dataclasses.replace(dataset, content=None))
         if now.content != dataset.content:
             raise UserError(

@@ -8,7 +8,7 @@ import numpy
 from lipnet.errors import UserError
 
 
-def held_out(labels: numpy.ndarray, fraction: float, seed: int, names: Sequence[str] = ()) -> numpy.ndarray:
+def held_out(labels: numpy.ndarray, fraction: float | None, seed: int, names: Sequence[str] = ()) -> numpy.ndarray:
     """A mask of the test examples: a fraction of each label's, one at least, drawn by the seed.
 
     Args:
@@ -16,8 +16,10 @@ def held_out(labels: numpy.ndarray, fraction: float, seed: int, names: Sequence[
         names: of the labels, for messages.
 
     Raises:
-        UserError: a label has one example, and needs one to learn and one to test.
+        UserError: a label has one example, and needs one to learn and one to test; or there is no fraction.
     """
+    if fraction is None:
+        raise UserError("dataset.test=null: the data have no test part of their own; add one, or give a fraction.")
     mask = numpy.zeros(len(labels), dtype=bool)
     for number, label in enumerate(numpy.unique(labels)):
         rows = numpy.flatnonzero(labels == label)

@@ -1,7 +1,5 @@
 """Labelled data of the user's own: pictures in folders, arrays, tables."""
 
-import logging
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +18,6 @@ from lipnet.errors import UserError
 from lipnet.options.facts import with_found
 from lipnet.options.images import Arrays, ImageFolder, OwnDataset, Table
 
-log = logging.getLogger("lipnet")
-
 
 def image_folder(option: ImageFolder) -> tuple[Split, Split]:
     """Pictures in a folder for each class."""
@@ -37,7 +33,7 @@ def image_folder(option: ImageFolder) -> tuple[Split, Split]:
     tested = _repeated([part.count for part in tree.test])
     images, first = torch.from_numpy(pixels), len(labels)
     whole = Rows(images, torch.arange(first)), Rows(images, torch.arange(first, len(images)))
-    return _told(_split(whole[0], labels, 255), _split(whole[1], tested, 255), option)
+    return _split(whole[0], labels, 255), _split(whole[1], tested, 255)
 
 
 def arrays(option: Arrays) -> tuple[Split, Split]:
@@ -51,7 +47,7 @@ def arrays(option: Arrays) -> tuple[Split, Split]:
     if "x_test" not in stored:
         return _parts(stored["x_train"], labels["y_train"], maximum, option, box)
     train, test = (_split(stored[f"x_{part}"], labels[f"y_{part}"], maximum, box) for part in ("train", "test"))
-    return _told(train, test, option)
+    return train, test
 
 
 def table(option: Table) -> tuple[Split, Split]:
@@ -98,13 +94,4 @@ def _parts(
     """``option.test`` of each class for the test split, the rest for training."""
     test = torch.from_numpy(held_out(labels.numpy(), option.test, option.seed, option.classes or ()))
     whole = _split(images, labels, maximum, box)
-    return _told(whole.take((~test).nonzero()[:, 0]), whole.take(test.nonzero()[:, 0]), option)
-
-
-def _told(train: Split, test: Split, option: OwnDataset) -> tuple[Split, Split]:
-    """The splits; what is in them is logged."""
-    for part, split in (("training", train), ("test", test)):
-        counts = Counter(split.labels.tolist())
-        listed = ", ".join(f"{name} {counts[number]:,}" for number, name in enumerate(option.classes or ()))
-        log.info("%s: %s examples for %s: %s", option.name, f"{len(split):,}", part, listed)
-    return train, test
+    return whole.take((~test).nonzero()[:, 0]), whole.take(test.nonzero()[:, 0])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify import lipschitz_bound
-from lipnet.data.images import Split, Splits, load_splits
+from lipnet.data.images import Split, Splits, load_splits, tell_counts
 from lipnet.data.transport import transport_cost
 from lipnet.errors import UserError
 from lipnet.models.gan import Gan, generate, latent_vectors
@@ -98,7 +98,9 @@ class GenerativeAdversarial(Task[Results]):
 
     @cached_property
     def splits(self) -> Splits:
-        return load_splits(self.config.images, self.config.seed)
+        splits = load_splits(self.config.images, self.config.seed)
+        tell_counts(splits, self.config.images)
+        return splits
 
     @cached_property
     def validation(self) -> Split:

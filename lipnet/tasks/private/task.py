@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.certify.sensitivity import Inputs, Sensitivity
+from lipnet.data.images import Splits
 from lipnet.data.poisson import PoissonBatches, sampling_rate
 from lipnet.errors import UserError
 from lipnet.losses import loss_slope
@@ -53,6 +54,9 @@ class Private(Robustness):
     @cached_property
     def secret(self) -> Secret:
         return Secret(self.option.noise_seed)
+
+    def tell(self, splits: Splits) -> None:
+        """Nothing: how many examples of each class there are would be told without noise."""
 
     @property
     def examples(self) -> int:

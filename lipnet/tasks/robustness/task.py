@@ -19,7 +19,7 @@ from lipnet.certify import (
 )
 from lipnet.certify.plain import to_plain
 from lipnet.certify.radius import model_logits
-from lipnet.data.images import Pixels, Split, Splits, load_splits
+from lipnet.data.images import Pixels, Split, Splits, load_splits, tell_counts
 from lipnet.data.sets.points import AREAS
 from lipnet.display.fitting import Fitting, log_fitting
 from lipnet.losses import build_loss
@@ -90,7 +90,13 @@ class Robustness(Task[Results]):
 
     @cached_property
     def splits(self) -> Splits:
-        return distributed.first_of_machine_first(lambda: load_splits(self.config.images, self.config.seed))
+        splits = distributed.first_of_machine_first(lambda: load_splits(self.config.images, self.config.seed))
+        self.tell(splits)
+        return splits
+
+    def tell(self, splits: Splits) -> None:
+        """Says what there is to learn from."""
+        tell_counts(splits, self.config.images)
 
     @cached_property
     def validation(self) -> Split:

@@ -1,6 +1,8 @@
+import hashlib
 import os
 import signal
 
+import numpy
 import pytest
 import torch
 from launching import charts_without_curves, curves, events, launch, outcome_of, results, table
@@ -200,7 +202,19 @@ REFUSED = {
     "single examples": (("diagnostics.per_example=true",), "shows gradients of single examples, which no noise"),
     "what is found": (
         ("dataset=table", "dataset.file=t.csv", "dataset.target=y"),
-        "dataset=table: what is found in it, such as the mean of training examples",
+        "dataset=table: what is found in it, such as the rows that are held out",
+    ),
+    "what is found in pictures": (
+        ("dataset=image_folder", "dataset.root=x", "dataset.content=mine", "dataset.test=null"),
+        "dataset=image_folder: dataset.mean, dataset.std, dataset.classes, dataset.shape: would be found in the data",
+    ),
+    "a test part that is drawn": (
+        ("dataset=image_folder", "dataset.root=x"),
+        "dataset.test=0.2: would draw the test examples from all",
+    ),
+    "vectors": (
+        ("dataset=arrays", "dataset.file=x.npz", "dataset.shape=[3]"),
+        "dataset.shape=[3]: the box that attacks stay in would be found in these vectors",
     ),
     "a pair": (("dataset=cone",), "task=private classifies"),
     "mode": (("task.mode=clipped",), "task.mode=clipped: must be one of clip, clipless"),
@@ -240,6 +254,29 @@ def test_what_breaks_privacy_or_makes_no_sense_is_refused(case, tmp_path):
     assert outcome.code == 1
     assert message in outcome.output
     assert "Traceback" not in outcome.output
+
+
+@pytest.mark.parametrize("with_test", [True, False])
+def test_of_data_of_a_user_s_own_nothing_is_told_without_noise(with_test, tmp_path):
+    images, labels = numpy.random.default_rng(0).integers(0, 256, (90, 1, 8, 8), dtype=numpy.uint8), ["yes", "no"] * 45
+    test = {"x_test": images[60:], "y_test": labels[60:]} if with_test else {}
+    numpy.savez(tmp_path / "own.npz", x_train=images[:60], y_train=labels[:60], **test)
+    of_others = [word for word in SEEDED if not word.startswith(("dataset", "task.public"))]
+    outcome = launch(
+        *of_others, "dataset=arrays", f"dataset.file={tmp_path}/own.npz", "dataset.validation=0", "dataset.test=null",
+        "dataset.classes=[no,yes]", "dataset.shape=[1,8,8]", "dataset.mean=[0]", "dataset.std=[1]",
+        "dataset.content=mine", f"hydra.run.dir={tmp_path}/run", "task.delta=1e-3",
+    )  # fmt: skip
+    assert outcome.code == (0 if with_test else 1), outcome.output
+    if not with_test:
+        assert "dataset.test=null: the data have no test part of their own" in outcome.output
+        return
+    assert results(tmp_path / "run")["privacy"]["examples"] == 60
+    digest = hashlib.sha256((tmp_path / "own.npz").read_bytes()).hexdigest()[:16]
+    written = [path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    for told in (digest, "examples for training", "yes 30"):
+        assert told not in outcome.output
+        assert not any(told.encode() in content for content in written)
 
 
 def test_in_several_processes_it_is_refused():

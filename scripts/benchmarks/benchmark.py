@@ -189,21 +189,23 @@ def kernel_suite(arguments: argparse.Namespace) -> dict:
 
 
 def layers_suite(arguments: argparse.Namespace) -> dict:
-    """Building one square 3x3 layer of every convolution, forward and backward; for images of 8x8, where it matters."""
+    """Building one square 3x3 layer of every convolution, and 4x4 of stride 2 of the two that differ there, forward and
+    backward; for images of 8x8, where it matters.
+    """
     report = {}
     print("\nbuilding every convolution's weight, forward and backward (ms)")
-    sizes = {
-        f"{conv} c={channels}": (conv, channels) for conv in GROUPS["conv"] for channels in (32, 64, 128, 256, 512)
-    }
-    for row, (conv, channels) in chosen(sizes, arguments.rows).items():
-        layer = convolution(_config([f"conv={conv}"]), (8, 8))(channels, channels, 3, 1).to(arguments.device)
+    widths = (32, 64, 128, 256, 512)
+    sizes = {f"{conv} c={channels}": (conv, channels, 3, 1) for conv in GROUPS["conv"] for channels in widths}
+    sizes |= {f"{conv} s=2 c={channels}": (conv, channels, 4, 2) for conv in ("bcop", "aoc") for channels in widths}
+    for row, (conv, channels, size, stride) in chosen(sizes, arguments.rows).items():
+        layer = convolution(_config([f"conv={conv}"]), (8, 8))(channels, channels, size, stride).to(arguments.device)
         if not isinstance(layer, Constrained) or not layer.free_parameters()[0].requires_grad:
             continue
         milliseconds = 1e3 * statistics.median(
             interleave({"": _kernel_building([layer])}, arguments.rounds, arguments.seconds)[""]
         )
         report[row] = {"ms": milliseconds}
-        print(f"  {row:<14} {milliseconds:9.2f} ms")
+        print(f"  {row:<16} {milliseconds:9.2f} ms")
     return report
 
 

@@ -1,8 +1,9 @@
 """Forward passes that measure what passes between the modules."""
 
 import contextlib
+import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -10,14 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lipnet.certify.arithmetic import coarse_products
-from lipnet.certify.bound import composition
+from lipnet.certify.bound import composition, nearest_type
 from lipnet.certify.walk import named_parts
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
 from lipnet.layers.blocks.composition import Concat, Residual, each_of
+from lipnet.layers.blocks.convex_potential import ConvexPotential, PlainConvexPotential
 from lipnet.layers.blocks.graph import Graph
 from lipnet.layers.blocks.mean import Mean, weighted_sum
 from lipnet.layers.blocks.mirrored import Mirrored, half_of_each
-from lipnet.layers.convolutions.padded import PaddedConv2d, same_conv2d
+from lipnet.layers.convolutions.padded import PaddedConv2d, same_conv2d, same_padding
 
 
 class Evaluation:
@@ -75,8 +77,30 @@ class Evaluation:
             return half_of_each(first, second)
         if kind is Graph:
             return self._through_graph(module, inputs, places)
+        if nearest_type(module, _POTENTIALS) is not None:
+            return self._through_potential(module, inputs, places)
         self._note(inputs, self.sums.get(module), places)
         return module(inputs)
+
+    def _through_potential(self, block: Any, inputs: Tensor, places: list[Tensor]) -> Tensor:
+        """As its two convolutions, each with what enters it, and the difference."""
+        kernel, bias = block.weight.detach(), block.bias.detach()
+        before, after = same_padding(block.kernel_size)
+
+        def convolved(images: Tensor, weight: Tensor, padding: tuple[int, int], bias: Tensor | None = None) -> Tensor:
+            own = None if bias is None else bias.to(images.dtype)
+            return same_conv2d(images, weight.to(images.dtype), own, padding, block.padding_mode, 1, 1, 1)
+
+        def through(images: Tensor, weight: Tensor, padding: tuple[int, int], bias: Tensor | None = None) -> Tensor:
+            terms = weight[0].numel()
+            sums = _sums(weight, (terms, 0), lambda values, factors: convolved(values, factors, padding))
+            self._note(images, sums, places)
+            return convolved(images, weight, padding, bias)
+
+        hidden = through(inputs, kernel.flip(2, 3).transpose(0, 1), (after, before), bias)
+        outputs = inputs - 2 * through(functional.relu(hidden), kernel, (before, after))
+        self._note(outputs, None, places)
+        return outputs
 
     def _through_graph(self, graph: Graph, inputs: Tensor, places: list[Tensor]) -> Tensor:
         return graph.evaluate(
@@ -93,36 +117,52 @@ class Evaluation:
 
 PLACE = 3  # numbers for each place
 _LINEAR = (nn.Linear, BlockedLinear, PaddedConv2d, BlockedConv2d)
+_POTENTIALS = (ConvexPotential, PlainConvexPotential)
 _Sums = Callable[[Tensor], tuple[Tensor, Tensor]]
 _FEW, _MANY = 64, 4000  # terms of sums that lose little, and of such that have lost more than little on the way
 
 
-def _sums_of_products(layer: Any) -> _Sums:
+def _sums_of_products(layer: Any) -> "_Sums":
+    """Of a layer's products, in the blocks that it adds up."""
+    weight, terms = layer.weight.detach(), layer.weight[0].numel()
+    if isinstance(layer, BlockedLinear | BlockedConv2d):
+        return _sums(weight, layer.stages(torch.float32), functools.partial(_product, layer), layer.partial_sums)
+    return _sums(weight, (terms, 0), functools.partial(_product, layer))
+
+
+def _sums(
+    weight: Tensor, stages: tuple[int, int], product: Callable[[Tensor, Tensor], Tensor],
+    partial_sums: Callable[[Tensor, Tensor], Iterable[Tensor]] | None = None,
+) -> "_Sums":  # fmt: skip
     """What a layer's rounding is relative to, for each of its inputs: two norms, float64, rounded up.
 
     The first is that of ``A = |W| |x|``: whatever the order of sums, they err by at most ``γ A``. The second, no
     larger, is for float32. No sum of some of a block's products is larger than that of all products of one sign, which
     is half of A's part in the block and half of the block's own sum, in absolute value. And no sum of some blocks' sums
     is larger than ``B``, the sum of their absolute values. Numbers that float32 flushes to 0 are in neither.
+
+    Args:
+        stages: terms of a block, and blocks; no blocks where all terms are added up at once.
+        product: of inputs and a weight, without bias.
+        partial_sums: of inputs and a weight, the blocks' own.
     """
-    weight, terms = layer.weight.detach(), layer.weight[0].numel()
+    terms = weight[0].numel()
     if weight.device.type == "cpu" and not coarse_products():
         weight = weight.float()  # a few digits suffice
     absolute = weight.abs()
     off = 4 * (terms + 8) * torch.finfo(weight.dtype).eps  # of A as it is computed here, and A's part that B may be off
-    blocked = isinstance(layer, BlockedLinear | BlockedConv2d)
-    within, among = layer.stages(torch.float32) if blocked else (terms, 0)
+    within, among = stages
     count, unit = within + among, torch.finfo(torch.float32).eps / 2
     errors = count**2 * unit / (1 - count * unit)  # of what the sums themselves have lost so far
 
     def sums(inputs: Tensor) -> tuple[Tensor, Tensor]:
         inputs = inputs.detach().to(weight.dtype)
-        products = _product(layer, inputs.abs(), absolute)
+        products = product(inputs.abs(), absolute)
         whole = norm_of_each(products) * (1 + off)
         if not _FEW <= count <= _MANY:
             return whole, whole
         blocks = products * off
-        for part in layer.partial_sums(inputs, weight) if blocked else (_product(layer, inputs, weight),):
+        for part in (product(inputs, weight),) if partial_sums is None else partial_sums(inputs, weight):
             blocks += part.abs_()
         relative = (1 + errors + within / 2) * products + (within / 2 + among) * blocks
         return whole, torch.minimum(norm_of_each(relative) * (1 + off) / (count + 2), whole)

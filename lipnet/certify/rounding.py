@@ -199,6 +199,9 @@ class Follower:
         if kind is not None:
             return _COMPOSE[kind](self, module, shape, before)
         _refuse_other_functions(module)
+        inside = nearest_type(module, _INSIDE)
+        if inside is not None:
+            return _INSIDE[inside](self, module, shape, before)
         steps = functools.partial(rounding_step, module, shape)
         return self.after(before, lipschitz_bound(module, shape), steps)
 
@@ -228,7 +231,7 @@ def _refuse_other_functions(module: nn.Module) -> None:
     Raises:
         TypeError: naming it.
     """
-    kind = nearest_type(module, rounding_step.registry.keys() - {object, nn.Module})
+    kind = nearest_type(module, (rounding_step.registry.keys() | _INSIDE.keys()) - {object, nn.Module})
     reason = unfaithful(module, kind) if kind is not None else None
     if reason is not None:
         raise TypeError(f"it is not known how {type(module).__name__} rounds: {reason}")
@@ -242,9 +245,11 @@ def _reach(norms: Tensor, sums: Tensor, gain: float) -> Tensor:
     return torch.minimum(norms, sums / gain + 1e-9 * (norms + 1)) if gain > 1e-12 else norms
 
 
-# How the passes go through a composition of each kind: (follower, module, shape of its inputs, what reaches it).
+# How the passes go through a composition of each kind, and through a module with a rule of its own of which an
+# ``Evaluation`` notes what passes inside: (follower, module, shape of its inputs, what reaches it).
 Composed = Callable[[Follower, Any, Shape, Passes], Passes]
 _COMPOSE: dict[type[nn.Module], Composed] = {}
+_INSIDE: dict[type[nn.Module], Composed] = {}
 
 
 def register_passes(kind: type[nn.Module]) -> Callable[[Composed], Composed]:
@@ -252,6 +257,16 @@ def register_passes(kind: type[nn.Module]) -> Callable[[Composed], Composed]:
 
     def register(composed: Composed) -> Composed:
         _COMPOSE[kind] = composed
+        return composed
+
+    return register
+
+
+def register_passes_inside(*kinds: type[nn.Module]) -> Callable[[Composed], Composed]:
+    """Registers how both passes go through a module that has a rule of its own, and no step."""
+
+    def register(composed: Composed) -> Composed:
+        _INSIDE.update(dict.fromkeys(kinds, composed))
         return composed
 
     return register
@@ -290,6 +305,19 @@ def one_product(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step
     entries = math.prod(output_shape(module, shape))
     lipschitz = lipschitz_bound(module, shape)
     return Step(0.0, lipschitz * precision.eps, math.sqrt(entries) * precision.tiny)
+
+
+def products_step(terms: int, gain: float, zero: float, entries: int, precision: torch.finfo) -> Step:
+    """``W x + b``, sums of so many terms; subnormal numbers may be flushed to 0, weights among them.
+
+    Args:
+        gain: the norm of ``|W|``.
+        zero: that of b.
+        entries: of the output.
+    """
+    relative = gamma(terms + 2, precision)
+    lost = 2 * (terms + 1) * math.sqrt(entries) * precision.tiny
+    return Step(zero, relative * gain + lost, relative * zero + lost, gain)
 
 
 def gamma(count: int, precision: torch.finfo) -> float:

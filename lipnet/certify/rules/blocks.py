@@ -18,7 +18,16 @@ from lipnet.certify.bound import (
 )
 from lipnet.certify.convolution import Geometry, bias_norm, conv_bound, conv_gain
 from lipnet.certify.norm import EPS, nonnegative_norm_bound, norm_bound, up
-from lipnet.certify.rounding import Follower, Passes, Step, gamma, register_passes, register_step
+from lipnet.certify.rounding import (
+    Follower,
+    Passes,
+    Step,
+    gamma,
+    products_step,
+    register_passes,
+    register_passes_inside,
+    register_step,
+)
 from lipnet.certify.walk import parts
 from lipnet.layers.blocks.composition import Concat, Residual
 from lipnet.layers.blocks.cones import Cones
@@ -79,29 +88,23 @@ def _convex_potential(module: ConvexPotential | PlainConvexPotential, shape: Sha
     return max(1.0, up(2 * up(norm * norm) - 1))
 
 
-@register_step(ConvexPotential, PlainConvexPotential)
-def _convex_potential_step(
-    module: ConvexPotential | PlainConvexPotential, shape: Shape, precision: torch.finfo
-) -> Step:
-    """``x - 2 A relu(Aᵀ x + b)``: two sums of products, and a difference.
-
-    With g the norm of ``|A|``, no smaller than that of A, the first sums are at most ``g |x| + |b|`` and off by γ of
-    that; the second ones are off by g times this error, and by γ g times their own inputs.
-    """
-    gain, kernel = _kernel_norms(module, shape)[1], module.weight
-    pixels, entries = math.prod(shape[1:]), math.prod(shape)
-    bias = bias_norm(module, pixels)
-    error = 4 * gamma(max(kernel[0].numel(), kernel[:, 0].numel()) + 8, precision) * gain * (1 + 1e-6)
-    hidden = max(len(module.bias) * pixels, entries)
-    lost = 8 * (kernel[0].numel() + kernel[:, 0].numel() + 4) * math.sqrt(hidden) * precision.tiny * (1 + gain)
-    whole = 1 + 2 * gain * gain
-    zero = up(2 * max(1.0, gain) * bias)
-    return Step(
-        zero,
-        error * gain + precision.eps * whole + lost,
-        error * bias + precision.eps * zero + lost,
-        gain=max(whole, gain),
+@register_passes_inside(ConvexPotential, PlainConvexPotential)
+def _convex_potential_passes(
+    follower: Follower, module: ConvexPotential | PlainConvexPotential, shape: Shape, before: Passes
+) -> Passes:
+    """Through both convolutions, which add their own rounding; what was off before is so times the block's constant."""
+    (norm, gain), kernel = _kernel_norms(module, shape), module.weight
+    pixels = math.prod(shape[1:])
+    bias, hidden, entries = bias_norm(module, pixels), len(module.bias) * pixels, math.prod(shape)
+    first = functools.partial(products_step, kernel[:, 0].numel(), gain, bias, hidden)
+    second = functools.partial(products_step, kernel[0].numel(), gain, 0.0, entries)
+    descent = follower.after(follower.after(before, norm, first), norm, second)
+    seen, error = descent.seen - before.seen * norm**2, descent.error + before.error * -(norm**2)
+    bound = _convex_potential(module, shape) * (1 + 1e-12)  # by more than these differences are off
+    whole = Passes(
+        before.lipschitz * bound, before.seen * bound + 2 * seen, before.error * bound + error * 2, descent.peak * 2
     )
+    return follower.after(whole, 1.0, functools.partial(sum_step, entries))
 
 
 def _kernel_norms(module: ConvexPotential | PlainConvexPotential, shape: Shape) -> tuple[float, float]:
@@ -130,15 +133,32 @@ def _plain_sandwich(module: PlainSandwich, shape: Shape) -> float:
 
 @register_step(Sandwich, PlainSandwich)
 def _sandwich_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
-    """``P relu(Q x + b)``: as two layers; the entries of P and Q may themselves be off by a few ulps."""
+    """``P relu(Q x + b)``: two layers; the entries of P and Q may themselves be off by a few ulps.
+
+    ``h = Q x + b`` is off by ``e``, of a norm of at most ``γ (| |Q| | |x| + |b|)``, which P passes on times ``|P|``;
+    and ``P relu(h + e)`` by ``γ | |P| |`` times the norm of what it is applied to, ``|Q| |x| + |b| + |e|``.
+    """
     plain = module.plain() if isinstance(module, Sandwich) else module
-    inner, outer = (nonnegative_norm_bound(part.detach().double().cpu().abs()) for part in (plain.inner, plain.outer))
-    vectors = math.prod(shape[:-1])
+    (inner, inner_gain), (outer, outer_gain) = (_matrix_norms(part) for part in (plain.inner, plain.outer))
+    vectors, width = math.prod(shape[:-1]), max(plain.in_features, plain.out_features)
     bias = math.sqrt(vectors) * float(torch.linalg.vector_norm(plain.bias.detach().double()))
-    width = max(plain.in_features, plain.out_features)
-    error = 2 * gamma(width + 16, precision) * (1 + 1e-4) * outer * (1 + 1e-4)
-    lost = 8 * (width + 4) * math.sqrt(vectors * width) * precision.tiny * (1 + inner) * (1 + outer)
-    return Step(up(max(1.0, outer) * bias), error * inner + lost, error * bias + lost, gain=max(inner, outer * inner))
+    off = gamma(width + 16, precision)
+
+    def relative(hidden: float, sums: float) -> float:
+        return (outer * off * sums + off * outer_gain * (hidden + off * sums)) * (1 + 1e-9)
+
+    lost = 8 * (width + 4) * math.sqrt(vectors * width) * precision.tiny * (1 + inner_gain) * (1 + outer_gain)
+    return Step(
+        up(max(1.0, outer_gain) * bias), relative(inner, inner_gain) + lost, relative(1.0, 1.0) * bias + lost,
+        gain=max(inner_gain, outer_gain * inner_gain),
+    )  # fmt: skip
+
+
+def _matrix_norms(part: torch.Tensor) -> tuple[float, float]:
+    """Of a matrix and of its entries' sizes; ulps of the entries move both by less than 1e-4 of the latter."""
+    matrix = part.detach().double().cpu()
+    gain = nonnegative_norm_bound(matrix.abs())
+    return norm_bound(matrix) + 1e-4 * gain, gain * (1 + 1e-4)
 
 
 @register_composition(Mean)

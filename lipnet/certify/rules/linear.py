@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lipnet.certify.bound import Refusal, Shape, image_size, output_shape, register_rule
 from lipnet.certify.convolution import Geometry, bias_norm, conv_bound, conv_gain, geometry_of, geometry_of_transposed
 from lipnet.certify.norm import nonnegative_norm_bound, norm_bound
-from lipnet.certify.rounding import Step, gamma, register_step
+from lipnet.certify.rounding import Step, products_step, register_step
 from lipnet.certify.rules.exponential import EXPONENTIALS
 from lipnet.certify.spectrum import register_operator
 from lipnet.layers.blocked import BlockedConv2d, BlockedLinear
@@ -92,14 +92,10 @@ def _conv_operator(
 
 
 def _inner_products(module: Any, gain: float, shape: Shape, precision: torch.finfo) -> Step:
-    """``W x + b``, ``gain`` the norm of ``|W|``; subnormal numbers may be flushed to 0, weights among them."""
     weight, entries = module.weight, math.prod(output_shape(module, shape))
     blocked = isinstance(module, BlockedConv2d | BlockedLinear)
     terms = sum(module.stages(getattr(torch, precision.dtype))) if blocked else weight[0].numel()
-    zero = bias_norm(module, entries // len(weight))
-    relative = gamma(terms + 2, precision)
-    lost = 2 * (terms + 1) * math.sqrt(entries) * precision.tiny
-    return Step(zero, relative * gain + lost, relative * zero + lost, gain)
+    return products_step(terms, gain, bias_norm(module, entries // len(weight)), entries, precision)
 
 
 def _refuse_estimates(module: nn.Module) -> None:

@@ -164,7 +164,9 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
         if distributed.is_lost_connection(error):
             error = UserError(f"another process of this run has ended; continue with: {on_run('resume', directory)}")
         with contextlib.suppress(OSError):  # the failure itself may be that nothing can be written
-            write_failure(directory, session.header, f"{type(error).__name__}: {error}")
+            untold = "what it says may tell of training examples: it was printed, and is not kept"
+            told = untold if GROUPS["task"][config.task.name].private else error
+            write_failure(directory, session.header, f"{type(error).__name__}: {told}")
         if problem := storage_problem(error, directory):
             then = _continuation(directory, ", then continue with: ")
             raise UserError(f"{problem}. Make room, or make it writable{then}") from error

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipnet.certify.bound import lipschitz_bound
-from lipnet.certify.rules.linear import CONSTRAINED_CONVOLUTIONS, DENSE_LAYERS
+from lipnet.certify.bound import lipschitz_bound, nearest_type
+from lipnet.certify.faithful import unfaithful
+from lipnet.certify.rules.linear import CONSTRAINED_CONVOLUTIONS, DENSE_LAYERS, LINEAR_LAYERS
 from lipnet.certify.walk import Layer, walk
 from lipnet.layers.constrained import Constrained, Estimated
 from lipnet.layers.dense.unit_rows import UnitRowLinear
@@ -45,8 +46,14 @@ class Sensitivity:
 
     def __init__(self, network: nn.Module, inputs: Inputs, slope: float) -> None:
         self.inputs, self.slope = inputs, slope
-        self.layers = [layer for layer in walk(network, tuple(inputs.center.shape)) if not _is_row(layer)]
-        self.constants = [_constant(layer) for layer in self.layers]
+        was_training = network.training
+        network.train()  # as it is when examples reach it: dropout multiplies then
+        try:
+            self.layers = [layer for layer in walk(network, tuple(inputs.center.shape)) if not _is_row(layer)]
+            self.constants = [_constant(layer) for layer in self.layers]
+        finally:
+            network.train(was_training)
+        _refuse_repeated(self.layers)
 
     @torch.no_grad()
     def bounds(self) -> dict[str, float]:
@@ -61,6 +68,16 @@ class Sensitivity:
         return found
 
 
+def _refuse_repeated(layers: list[Layer]) -> None:
+    """The gradient of a weight that is used twice is a sum, of which each part alone would be bounded."""
+    first: dict[int, str] = {}
+    for layer in layers:
+        for parameter in layer.module.parameters():
+            name = first.setdefault(id(parameter), layer.name)
+            if name != layer.name:
+                raise TypeError(f"{layer.name} ({layer.module}): shares its parameters with {name}")
+
+
 def _is_row(layer: Layer) -> bool:
     return isinstance(layer.module, nn.Sequential) and layer.is_composition
 
@@ -68,14 +85,29 @@ def _is_row(layer: Layer) -> bool:
 def _constant(layer: Layer) -> float:
     if layer.is_composition:
         raise TypeError(f"{layer.name} ({type(layer.module).__name__}): layers must follow each other in a row")
+    kind = nearest_type(layer.module, LINEAR_LAYERS)
+    reason = unfaithful(layer.module, kind) if kind is not None else None
+    if reason is not None:
+        raise TypeError(f"{layer.name} ({layer.module}): {reason}")
     if isinstance(layer.module, UnitRowLinear):
         return math.sqrt(layer.module.out_features)
-    known = isinstance(layer.module, Constrained) and layer.module.bounded_by_one
+    known = isinstance(layer.module, Constrained) and _bounded_by_one(layer.module)
     if known and not isinstance(layer.module, Estimated):
         return 1.0
     if isinstance(layer.module, Estimated) or list(layer.module.parameters()):
         raise TypeError(f"{layer.name} ({layer.module}): nothing bounds its Lipschitz constant while it trains")
     return lipschitz_bound(layer.module, layer.input_shape)
+
+
+def _bounded_by_one(layer: Constrained) -> bool:
+    """Whether its class says so: of a weight that a subclass outside of lipnet builds anew, ancestors say nothing."""
+    for kind in type(layer).__mro__:
+        if "bounded_by_one" in vars(kind):
+            return bool(vars(kind)["bounded_by_one"])
+        of_somebody = kind.__module__.partition(".")[0] != "lipnet"
+        if of_somebody and not vars(kind).keys().isdisjoint(Constrained.builders):
+            return False
+    return False
 
 
 def _of_layer(layer: Layer, inputs: float, outputs: float) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Cross-entropy whose weight fades as an example is learned: logit annealing (Lai et al. 2025, arXiv 2505.15174)."""
 
+import torch
 from torch import Tensor
 
 from lipnet.losses import Loss
@@ -25,6 +26,7 @@ def logit_annealing(option: LogitAnnealing, wanted: float, demand: Demand) -> Lo
         entropy = offset_cross_entropy(raised, labels, offset, option.temperature)
         # 1 - p, not from p: a probability near 1 has no digits left of what it lacks.
         lacking = -(-entropy).expm1()
+        lacking = lacking.clamp_min(torch.finfo(lacking.dtype).tiny)  # a root of 0 has no gradient
         return option.temperature * lacking**option.beta * entropy
 
     return loss

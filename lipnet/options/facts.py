@@ -2,14 +2,13 @@
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lipnet.options.registry import GROUPS, Option, is_for, load_code
-
-DIGEST = "[0-9a-f]{16}"  # what is found as ``content``, of the files; anything else is a name that the user gave
 
 
 def image_facts(name: str) -> tuple[tuple[int, ...], int]:
@@ -42,6 +41,19 @@ def with_found(dataset: Any) -> Any:
 
 
 _FOUND: dict[tuple[str, str], Any] = {}  # of one command, which looks at the data once
+
+
+def is_digest(content: str) -> bool:
+    """Whether a ``content`` is what is found of files; anything else is a name that the user gave."""
+    return re.fullmatch("[0-9a-f]{16}", content) is not None
+
+
+def content_of(dataset: Any) -> str:
+    """What tells the files of data of the user's as they are now, whatever name they have; of other sets nothing."""
+    if "content" not in found_keys(dataset):
+        return ""
+    found: str = with_found(dataclasses.replace(dataset, content=None)).content
+    return found
 
 
 def look_again() -> None:

@@ -75,11 +75,12 @@ def _of_own_data(dataset: Any) -> Iterator[str]:
             f"dataset.shape={show(dataset.shape)}: the box that attacks stay in would be found in these vectors, and "
             "no noise protects it; task=private takes images."
         )
-    if dataset.test is not None:
-        yield (
-            f"dataset.test={dataset.test:g}: would draw the test examples from all, so that one more moves others from "
-            "one part to the other; part the data yourself, and give dataset.test=null."
-        )
+    for key, none in (("test", "null"), ("validation", "0"), ("limit_train", "null")):
+        if getattr(dataset, key):
+            yield (
+                f"dataset.{key}={show(getattr(dataset, key))}: would part the examples by lot, so that one more moves "
+                f"others from one part to the other; part the data yourself, and give dataset.{key}={none}."
+            )
 
 
 def _separate_losses() -> str:

@@ -51,6 +51,7 @@ class Option:
         found: of data of the user's, as ``code``: what its keys that are null are, ``option -> {key: value}``; it
             imports no torch. The option itself says then by ``shape_and_classes`` what is registered of others.
         shared: of a task, whether several processes can share a run.
+        private: of a task, whether what it reads may not be told: messages of failures are printed, and not kept.
         network: of a task that trains, ``(config, input shape, outputs) -> network``, as ``code``.
         numbers: of a task, ``config -> Numbers``: those that ``results.json`` of such a run may hold, as ``code``; it
             imports no torch.
@@ -80,6 +81,7 @@ class Option:
     classes: int = 1
     found: str | Callable[..., Any] = ""
     shared: bool = False
+    private: bool = False
     network: str = "lipnet.models:build_model"
     numbers: str = ""
     evaluation: tuple[str, ...] = ()

@@ -142,7 +142,7 @@ register(
 register(
     "task", "private", Private, "lipnet.tasks.private.task:Private", data="images",
     reads=("attack", "certify_dtype", "eval_radii", "conformal"), numbers="lipnet.tasks.private.results:numbers",
-    evaluation=_EVALUATION,
+    evaluation=_EVALUATION, private=True,
 )  # fmt: skip
 register(
     "task", "online", Online, "lipnet.tasks.online.task:predict", data="stream", by_rounds=True,

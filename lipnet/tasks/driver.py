@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,7 @@ from lipnet.models import summarize
 from lipnet.models.own import begin_with_weights
 from lipnet.models.summary import count_parameters
 from lipnet.options.config import Config
-from lipnet.options.facts import DIGEST, found_keys, inputs_and_outputs, with_found
+from lipnet.options.facts import inputs_and_outputs
 from lipnet.options.readers import resume_keys
 from lipnet.options.registry import load
 from lipnet.runs import checkpoint
@@ -66,7 +65,7 @@ def fit(task: Task[Results], session: Session) -> Results:
     loop = Loop(model.to(session.device), batches, config, session.directory, facts, task.rates, task.update)
     if distributed.is_main():
         remove_parts(session.directory)
-    _restore(loop)
+    _restore(task, loop)
     tracker = open_tracker(session.directory, loop.progress.epoch)
     try:
         if tracker.fresh:
@@ -85,10 +84,9 @@ def fit(task: Task[Results], session: Session) -> Results:
             "validation": distributed.from_main(lambda: _validation(session, loop.progress.best_epoch)),
         }
         best = distributed.from_main(lambda: load_run(session.directory).model)
-        results = report(task, best.to(session.device), start, tracker)
         if distributed.is_main():
-            loop.close()
-        return results
+            loop.close()  # before the results say that the run is complete
+        return report(task, best.to(session.device), start, tracker)
     finally:
         tracker.close()
 
@@ -187,34 +185,11 @@ def track_gradients(task: Task[Any], model: nn.Module, epoch: int, tracker: Trac
             show_gradients(probe, bound, directory, tracker, epoch)
 
 
-def _restore(loop: Loop) -> None:
+def _restore(task: Task[Any], loop: Loop) -> None:
     saved = loop.saved()
     if saved is not None:
         checkpoint.require(saved, loop.last, config=dict)
         refuse_changes(saved_config(saved), loop.config, resume_keys(), f"resume={loop.directory}")
-        _refuse_other_data(loop.config)
+        task.same_data()
         loop.continue_from(saved)
         log.info("continuing after epoch %d, batch %d", loop.progress.epoch, loop.progress.batch)
-
-
-def _refuse_other_data(config: Config) -> None:
-    """A run on data of the user's is continued on the same data, or it would not be the same run.
-
-    A name that the user has given the data says nothing of the files.
-
-    Raises:
-        UserError: files have changed.
-    """
-    dataset: Any = config.dataset
-    if "content" in found_keys(dataset) and not re.fullmatch(DIGEST, dataset.content):
-        log.warning(
-            "dataset.content=%s: a name that was given, so that nobody knows whether the files are still those that "
-            "the run began with.", dataset.content,
-        )  # fmt: skip
-    elif "content" in found_keys(dataset):
-        now = with_found(dataclasses.replace(dataset, content=None))
-        if now.content != dataset.content:
-            raise UserError(
-                f"dataset={dataset.name}: its files are no longer those that the run in {config.resume} began with; "
-                "bring them back, or start a new run with rerun=DIR."
-            )

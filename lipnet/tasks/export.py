@@ -25,7 +25,6 @@ from lipnet.runs.machine import versions
 from lipnet.runs.record import write_results
 from lipnet.runs.safetensors import write_safetensors
 from lipnet.tasks.results import Exported
-from lipnet.tasks.robustness.deployment import not_tested
 from lipnet.tasks.session import Session
 from lipnet.tasks.task import Task
 
@@ -44,7 +43,7 @@ def export(session: Session) -> Exported:
     plain = assured_layers(plain) if option.assured else plain
     layers, weights, directory = describe(plain), exported_state(plain), session.directory
     network: Any = rebuild(layers, weights)
-    deployed = assured(network, part.shape, not_tested(config)) if option.assured else network
+    deployed = assured(network, part.shape, task.not_tested()) if option.assured else network
     state = with_constants(weights, deployed) if option.assured else weights
     write_atomically(directory / WEIGHTS, lambda file: torch.save(state, file), "wb")
     write_safetensors(directory / SAFETENSORS, state)

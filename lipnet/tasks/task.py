@@ -1,18 +1,22 @@
 """What a task that trains says; the driver and the loop do everything else."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
-from lipnet.options.facts import inputs_and_outputs
+from lipnet.errors import UserError
+from lipnet.options.facts import content_of, inputs_and_outputs, is_digest
 from lipnet.tasks.per_example import Probe
 from lipnet.tasks.results import Start
 from lipnet.tasks.session import Session
 from lipnet.training.protocols import Batches, Validation
 from lipnet.training.tracker import Tracker
 from lipnet.training.update import MakesUpdate, PlainUpdate
+
+log = logging.getLogger("lipnet")
 
 Results = TypeVar("Results", bound=Start)
 Charts = dict[str, dict[str, list[Any]]]
@@ -80,6 +84,10 @@ class Evaluated(ABC, Generic[Results]):
         """What ``task=export`` writes of a trained network."""
         return Part(model, inputs_and_outputs(self.config.dataset)[0])
 
+    def not_tested(self) -> Tensor | None:
+        """Images by which an assured network chooses its float64 layers; none where nothing is classified."""
+        return None
+
     def examine(self, model: nn.Module, network: nn.Module, deployed: nn.Module) -> Examined:
         """What is said of an export beside the certificate of its layers.
 
@@ -123,6 +131,26 @@ class Task(Evaluated[Results]):
 
     def prepare(self, model: nn.Module) -> None:
         """Changes a fresh network in place, where its start depends on data."""
+
+    def same_data(self) -> None:
+        """A run on data of the user's is continued on the same data, or it would not be the same run.
+
+        A name that the user has given the data says nothing of the files.
+
+        Raises:
+            UserError: files have changed.
+        """
+        given, now = getattr(self.config.dataset, "content", None), content_of(self.config.dataset)
+        if now and given is not None and not is_digest(given):
+            log.warning(
+                "dataset.content=%s: a name that was given, so that nobody knows whether the files are still those "
+                "that the run began with.", given,
+            )  # fmt: skip
+        elif now and now != given:
+            raise UserError(
+                f"dataset={self.config.dataset.name}: its files are no longer those that the run in "
+                f"{self.config.resume} began with; bring them back, or start a new run with rerun=DIR."
+            )
 
     def proved(self, model: nn.Module) -> nn.Module | None:
         """The part of the network whose singular values are tracked; ``None`` where none has a proved constant."""

@@ -99,18 +99,21 @@ class PrivateUpdate:
         noise_multiplier: the noise's standard deviation, in units of those bounds.
         batch_size: how many examples a batch has on average.
         secret: what the noise is drawn from: a stream of its own for every step.
+        files: tells the training examples. On others, the noise of a step that is repeated would be subtracted.
     """
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, contributions: Contributions,
-        noise_multiplier: float, batch_size: float, secret: Secret,
+        noise_multiplier: float, batch_size: float, secret: Secret, files: str = "",
     ) -> None:  # fmt: skip
         self.model, self.optimizer, self.layers = model, optimizer, regularized(model)
         self.contributions, self.secret = contributions, secret
         self.noise_multiplier, self.batch_size = noise_multiplier, batch_size
-        self.steps = 0
+        self.steps, self.files, self.forgotten = 0, files, False
 
     def step(self, loss: Loss) -> Tensor:
+        if self.forgotten:
+            raise RuntimeError("the training is over: its secret is forgotten, and with it the noise")
         gradients, bounds, sums = self.contributions(loss)
         noisy = self._noisy(gradients, bounds)
         self.optimizer.zero_grad()
@@ -136,9 +139,14 @@ class PrivateUpdate:
         return regularizer_metrics(self.layers)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "secret": str(self.secret.number)}
+        return {"steps": self.steps, "secret": str(self.secret.number), "files": self.files}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not state:  # of a run that has trained all its epochs
+            self.forgotten = True
+            return
+        if state.get("files", self.files) != self.files:
+            raise ValueError("it began with other files, and noise that they share can be subtracted")
         number, steps = int(state["secret"]), state["steps"]
         if type(steps) is not int or steps < 0:
             raise ValueError(f"{steps} is no number of steps")

@@ -115,7 +115,38 @@ def test_frozen_layers_have_none():
     assert set(Sensitivity(network, Inputs(torch.zeros(4), 1.0), 1.0).bounds()) == {"2.weight", "2.bias"}
 
 
+class Louder(BCOPConv2d):
+    def build_weight(self, *parameters):
+        return 10 * super().build_weight(*parameters)
+
+
+class AsLoudAsItSays(Louder):
+    bounded_by_one = True
+
+
+class Overridden(BCOPConv2d):
+    def forward(self, inputs):
+        return 10 * super().forward(inputs)
+
+
+def hooked():
+    layer = BCOPConv2d(2, 2, 3)
+    layer.register_forward_hook(lambda module, inputs, outputs: 10 * outputs)
+    return layer
+
+
+def twice():
+    layer = BCOPConv2d(2, 2, 3)
+    return nn.Sequential(layer, MaxMin(), layer)
+
+
 REFUSED = {
+    "used twice": (twice, r"1.2 \(BCOPConv2d.* shares its parameters with 1.0"),
+    "dropout": (lambda: nn.Dropout(0.9), "train"),
+    "random slopes": (lambda: nn.RReLU(1.0, 19.0), "train"),
+    "a weight of its own": (lambda: Louder(2, 2, 3), r"1 \(Louder.*while it trains"),
+    "another forward": (lambda: Overridden(2, 2, 3), r"1 \(Overridden.*forward"),
+    "a hook": (hooked, r"1 \(BCOPConv2d.*hook"),
     "an estimate": (lambda: OSSNConv2d(2, 4, 3, image_size=(6, 6)), r"1 \(OSSNConv2d.*while it trains"),
     "plain": (lambda: nn.Conv2d(2, 4, 3, padding=1), r"1 \(Conv2d.*while it trains"),
     "learned slopes": (lambda: nn.PReLU(2), r"1 \(PReLU.*while it trains"),
@@ -128,4 +159,8 @@ REFUSED = {
 def test_what_is_not_bounded_by_construction_is_refused(case):
     make, message = REFUSED[case]
     with pytest.raises(TypeError, match=message):
-        Sensitivity(nn.Sequential(nn.Identity(), make()), Inputs(torch.zeros(SHAPE), 1.0), 1.0)
+        Sensitivity(nn.Sequential(nn.Identity(), make()).eval(), Inputs(torch.zeros(SHAPE), 1.0), 1.0)
+
+
+def test_who_promises_it_is_believed():
+    Sensitivity(nn.Sequential(AsLoudAsItSays(2, 2, 3)), Inputs(torch.zeros(SHAPE), 1.0), 1.0)

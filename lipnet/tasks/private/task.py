@@ -15,19 +15,21 @@ from lipnet.data.poisson import PoissonBatches, sampling_rate
 from lipnet.errors import UserError
 from lipnet.losses import loss_slope
 from lipnet.options.config import Config
-from lipnet.options.facts import inputs_and_outputs
+from lipnet.options.facts import content_of, inputs_and_outputs
 from lipnet.options.option import of_kind
 from lipnet.options.tasks import Private as Option
 from lipnet.randomness import Secret
+from lipnet.runs.commands import on_run
+from lipnet.runs.files import read_results
 from lipnet.runs.recorded import recorded_config
 from lipnet.runs.storage import dispensable
 from lipnet.tasks.per_example import Probe
 from lipnet.tasks.private.accountant import Accountant
 from lipnet.tasks.private.results import Clip, Privacy, Results
-from lipnet.tasks.private.separate import refuse_mixing
+from lipnet.tasks.private.separate import refuse_mixing, refuse_mixing_loss
 from lipnet.tasks.results import Start
 from lipnet.tasks.robustness.results import Results as Classifier
-from lipnet.tasks.robustness.task import Robustness
+from lipnet.tasks.robustness.task import CHOOSES_BY, Robustness
 from lipnet.training.private import BoundedByConstants, Clipped, Contributions, PrivateUpdate
 from lipnet.training.protocols import Batches, Validation
 from lipnet.training.tracker import Tracker
@@ -95,7 +97,9 @@ class Private(Robustness):
                 f"task.delta={option.delta:g}: more than one in {examples:,} training examples, of which one could "
                 f"then be published whole; use less than {1 / examples:.2g}."
             )
-        refuse_mixing(model, self.config.model.name, inputs_and_outputs(self.config.dataset)[0])
+        shape, classes = inputs_and_outputs(self.config.dataset)
+        refuse_mixing(model, self.config.model.name, shape)
+        refuse_mixing_loss(self.losses, self.config.loss.name, classes, self.epsilon)
         steps = self.steps(self.config.epochs)
         spent = self.accountant.epsilon(self.noise_multiplier, steps)
         log.info(
@@ -120,8 +124,9 @@ class Private(Robustness):
 
     def _made(self, model: nn.Module, optimizer: torch.optim.Optimizer, config: Config) -> PrivateUpdate:
         return PrivateUpdate(
-            model, optimizer, self._contributions(model), self.noise_multiplier, self.batch_size, self.secret
-        )
+            model, optimizer, self._contributions(model), self.noise_multiplier, self.batch_size, self.secret,
+            content_of(self.config.dataset),
+        )  # fmt: skip
 
     def _contributions(self, model: nn.Module) -> Contributions:
         if self.option.mode == "clip":
@@ -139,6 +144,13 @@ class Private(Robustness):
         if longest is not None:
             return Inputs(torch.zeros(shape, device=device), longest)
         return Inputs(torch.full(shape, 0.5, device=device), math.sqrt(math.prod(shape)) / 2)
+
+    def not_tested(self) -> Tensor | None:
+        """Public ones, or none."""
+        return self.splits.validation.pixels(slice(CHOOSES_BY)) if len(self.splits.validation) else None
+
+    def same_data(self) -> None:
+        """The update knows, in what is forgotten with its secret, which files the run began with."""
 
     def probe(self, model: nn.Module, count: int) -> Probe | None:
         """None: of single examples nothing is shown."""
@@ -162,6 +174,15 @@ class Private(Robustness):
         return {**super().evaluate(model, start), "privacy": self._privacy()}
 
     def _privacy(self) -> Privacy:
+        """Of the training: of a run that is evaluated again, what it has found, whatever the data are now."""
+        if self.config.run is not None:
+            found: Privacy | None = read_results(Path(self.config.run)).get("privacy")
+            if found is None:
+                raise UserError(
+                    f"run={self.config.run}: has no results that say what its training spent; finish it first: "
+                    f"{on_run('resume', self.config.run)}"
+                )
+            return found
         steps, option = self.steps(self.config.epochs), self.option
         clip: Clip = {"clip": option.clip} if option.mode == "clip" else {}
         return {

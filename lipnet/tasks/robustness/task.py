@@ -70,6 +70,9 @@ _CHARTS: Charts = {
 }
 
 
+CHOOSES_BY = 2000  # images
+
+
 class Robustness(Task[Results]):
     """A margin loss on logits; certified accuracy on the validation split chooses the epoch.
 
@@ -131,6 +134,11 @@ class Robustness(Task[Results]):
 
     def batches(self) -> Batches:
         return self.splits.train.to(self.session.device)
+
+    def not_tested(self) -> Tensor | None:
+        """Of the validation split, or of training."""
+        split = self.splits.validation if len(self.splits.validation) else self.splits.train
+        return split.pixels(slice(CHOOSES_BY))
 
     def probe(self, model: nn.Module, count: int) -> Probe | None:
         """The label's logit, and the margin, whose gradient is a difference of two logits'."""

@@ -9,6 +9,7 @@ from launching import charts_without_curves, curves, events, launch, outcome_of,
 
 from lipnet.errors import UserError
 from lipnet.runs import checkpoint
+from lipnet.tasks import driver
 from lipnet.tasks.private.accountant import Accountant
 from lipnet.tasks.private.task import Private
 
@@ -210,7 +211,7 @@ REFUSED = {
     ),
     "a test part that is drawn": (
         ("dataset=image_folder", "dataset.root=x"),
-        "dataset.test=0.2: would draw the test examples from all",
+        "dataset.test=0.2: would part the examples by lot, so that one more moves others",
     ),
     "vectors": (
         ("dataset=arrays", "dataset.file=x.npz", "dataset.shape=[3]"),
@@ -270,6 +271,7 @@ def test_of_data_of_a_user_s_own_nothing_is_told_without_noise(with_test, tmp_pa
     assert outcome.code == (0 if with_test else 1), outcome.output
     if not with_test:
         assert "dataset.test=null: the data have no test part of their own" in outcome.output
+        assert "test part" not in results(tmp_path / "run")["error"]  # as of other failures, which might tell more
         return
     assert results(tmp_path / "run")["privacy"]["examples"] == 60
     digest = hashlib.sha256((tmp_path / "own.npz").read_bytes()).hexdigest()[:16]
@@ -277,6 +279,35 @@ def test_of_data_of_a_user_s_own_nothing_is_told_without_noise(with_test, tmp_pa
     for told in (digest, "examples for training", "yes 30"):
         assert told not in outcome.output
         assert not any(told.encode() in content for content in written)
+    numpy.savez(tmp_path / "other.npz", x_train=images[:20], y_train=labels[:20], **test)
+    again = launch(
+        "task=evaluate", f"run={tmp_path}/run", f"dataset.file={tmp_path}/other.npz", f"hydra.run.dir={tmp_path}/again"
+    )
+    assert again.code == 0, again.output
+    assert results(tmp_path / "again")["privacy"] == results(tmp_path / "run")["privacy"]
+
+
+def test_a_run_that_ends_before_its_results_has_forgotten_its_secret(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "write_results", _ended)
+        assert launch(*SEEDED, f"hydra.run.dir={tmp_path}").code == 137
+    for name in ("last", "best"):
+        assert "update" not in torch.load(tmp_path / "checkpoints" / f"{name}.pt", weights_only=True)
+    outcome = launch(f"resume={tmp_path}")
+    assert outcome.code == 0, outcome.output
+    assert results(tmp_path)["status"] == "completed"
+
+
+def _ended(*_):
+    """As if it was killed there."""
+    raise SystemExit(137)
+
+
+def test_an_assured_network_chooses_by_no_training_example(make_session):
+    overrides = ("task=private", "dataset.limit_train=114", "epochs=1")
+    assert Private(make_session(*overrides, "dataset.validation=0")).not_tested() is None
+    public = Private(make_session(*overrides, "task.public_validation=true"))
+    torch.testing.assert_close(public.not_tested(), public.splits.validation.pixels())
 
 
 def test_in_several_processes_it_is_refused():

@@ -20,10 +20,14 @@ from lipnet.layers.convolutions.constrained import ConstrainedConv2d
 from lipnet.layers.convolutions.padded import PaddedConv2d
 from lipnet.layers.convolutions.soc import SkewExponential, SOCConv2d
 from lipnet.layers.dense.constrained import ConstrainedLinear
+from lipnet.layers.learned_shuffle import LearnedShuffle
 from lipnet.layers.training import has_soft_layers, is_soft
 
 _LONG = 256  # terms beyond which sums are taken in blocks, so that float32 rounds them less
 _BLOCK = 128  # terms in each of a convolution's blocks; shorter ones cost too much time
+
+
+_WHOLE = (AOCConvTranspose2d, ConvexPotential, LearnedShuffle, LinearSpline, Sandwich)  # converted with their parts
 
 
 def to_plain(model: nn.Module, blocked: bool = True) -> nn.Module:
@@ -92,7 +96,7 @@ def _hard(module: Any) -> nn.Module:
 
 def _obstacle(module: nn.Module) -> str | None:
     """Why what ``_convert`` makes of the module may compute something else than the module."""
-    whole = nearest_type(module, (ConvexPotential, LinearSpline, Sandwich))  # converted as it is, parts included
+    whole = nearest_type(module, _WHOLE)
     if whole is not None:
         return unfaithful(module, whole)
     if not isinstance(module, Constrained):

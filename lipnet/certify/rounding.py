@@ -304,7 +304,8 @@ def one_product(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step
     """The step of modules that take one product for each entry, or none."""
     entries = math.prod(output_shape(module, shape))
     lipschitz = lipschitz_bound(module, shape)
-    return Step(0.0, lipschitz * precision.eps, math.sqrt(entries) * precision.tiny)
+    relative = lipschitz * precision.eps + precision.tiny  # a factor may be flushed to 0, too
+    return Step(0.0, relative, math.sqrt(entries) * precision.tiny)
 
 
 def products_step(terms: int, gain: float, zero: float, entries: int, precision: torch.finfo) -> Step:

@@ -1,5 +1,6 @@
 """What is proved of a network in a file of another program: node by node, and of the whole."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from lipnet.certify.bound import measured_once
 from lipnet.certify.rules.graph import bounds_of
 from lipnet.errors import UserError
 from lipnet.export.onnx_graph import read_onnx
+from lipnet.export.reading import compare
 from lipnet.export.torch_program import load_program, read_program
 from lipnet.layers.blocks.graph import Graph
 
@@ -50,7 +52,7 @@ def judge(path: Path) -> Judged:
         nodes = []
         for number, node in enumerate(graph.nodes, 1):
             nodes.append((node.name, _kind(node.module, node.axis), own[number - 1], whole[number]))
-        _compare(path, graph)
+        compare(path, graph, functools.partial(_original, path))
         rounding = {}
         for dtype in (torch.float64, torch.float32):
             try:
@@ -75,28 +77,6 @@ def _kind(module: nn.Module | None, axis: int | None) -> str:
     if module is not None:
         return type(module).__name__
     return "sum" if axis is None else "joined"
-
-
-def _compare(path: Path, graph: Graph) -> None:
-    """What was read computes what the file says, at random inputs.
-
-    Raises:
-        UserError: it does not.
-    """
-    from lipnet.randomness import stream
-
-    for count in (3, 1):  # of a program that takes one number of inputs alone, another fails
-        inputs = torch.rand((count, *graph.shapes[0]), generator=stream(0, "judged inputs"))
-        try:
-            wanted = _original(path, inputs)
-        except Exception:  # of the other program, which may raise anything
-            continue
-        found = graph(inputs)
-        scale = 1 + float(wanted.abs().max())
-        if wanted.shape != found.shape or not bool(((found - wanted).abs() <= 1e-3 * scale).all()):
-            raise UserError(f"{path}: what was read of it computes something else than the file; please report it.")
-        return
-    raise UserError(f"{path}: cannot be run, so that what was read of it cannot be compared.")
 
 
 def _original(path: Path, inputs: Tensor) -> Tensor:

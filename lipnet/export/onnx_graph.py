@@ -1,5 +1,6 @@
 """An ONNX file, read as a graph of modules that have a Lipschitz rule; needs the package onnx."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,11 +179,13 @@ class _Reader:
             elif operation in ("Mul", "Div"):
                 raise Refused("a product or a quotient of two values has no Lipschitz constant")
             return builder.total(name, values)
-        constant = _tensor(next(part for part in inputs if not isinstance(part, Value)))
+        constants = [_tensor(part) for part in inputs if not isinstance(part, Value)]
+        constant = functools.reduce(torch.add, constants)
         one, zero = one.to(constant.dtype), zero.to(constant.dtype)
         first = isinstance(inputs[0], Value)
         if operation in ("Add", "Sum"):
-            return builder.affine(name, values[0], one, constant)
+            whole = builder.total(name, values) if len(values) > 1 else values[0]
+            return builder.affine(name, whole, one, constant)
         if operation == "Sub":
             return builder.affine(name, values[0], one if first else -one, -constant if first else constant)
         if operation == "Div":
@@ -193,6 +196,8 @@ class _Reader:
 
     def _layer(self, name: str, operation: str, inputs: list[Any], given: dict[str, Any]) -> Value:
         builder = self.builder
+        if sum(isinstance(part, Value) for part in inputs) > 1:
+            raise Refused("its weights or its bias are made of the input")
         if operation == "ReduceMean" and len(inputs[0].shape) == 3:
             axes = given.get("axes") if len(inputs) < 2 or inputs[1] is None else inputs[1].tolist()
             if axes is not None and sorted(axis % 4 for axis in axes) == [2, 3]:
@@ -246,6 +251,8 @@ class _Reader:
         top, left, bottom, right = given.get("pads", [0, 0, 0, 0])
         if (top, left) != (bottom, right) or given.get("auto_pad", b"NOTSET") != b"NOTSET":
             raise Refused("its pads differ between the sides")
+        if operation == "AveragePool" and set(given.get("dilations", [1])) != {1}:
+            raise Refused("its windows are dilated")
         ceil = bool(given.get("ceil_mode", 0))
         layer: nn.Module
         if operation == "MaxPool":

@@ -15,6 +15,7 @@ from lipnet.certify.bound import Shape
 from lipnet.errors import UserError
 from lipnet.layers.blocks.graph import Affine, Graph, Node, Rearranged, Sorted
 from lipnet.layers.convolutions.padded import PaddedConv2d
+from lipnet.randomness import stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,3 +297,30 @@ def norm_of(
         layer.weight.copy_(torch.ones_like(mean) if weight is None else weight)
         layer.bias.copy_(torch.zeros_like(mean) if bias is None else bias)
     return layer
+
+
+@torch.no_grad()
+def compare(name: object, graph: Graph, original: Callable[[Tensor], Tensor]) -> None:
+    """What was read computes what it was read of, at random inputs of either sign, near 0 and far from it.
+
+    Raises:
+        UserError: it does not, or the original cannot be run.
+    """
+    random = stream(0, "judged inputs")
+    for count in (3, 1):  # of a program that takes one number of inputs alone, another fails
+        shape = (count, *graph.shapes[0])
+        drawn = [
+            torch.rand(shape, generator=random),
+            *(size * torch.randn(shape, generator=random) for size in (1, 30)),
+        ]
+        try:
+            wanted = [original(inputs.clone()) for inputs in drawn]
+        except Exception:  # of the other program, which may raise anything
+            continue
+        for inputs, expected in zip(drawn, wanted, strict=True):
+            found = graph(inputs)
+            scale = 1 + float(expected.abs().max())
+            if expected.shape != found.shape or not bool(((found - expected).abs() <= 1e-3 * scale).all()):
+                raise UserError(f"{name}: what was read of it computes something else; please report it.")
+        return
+    raise UserError(f"{name}: cannot be run, so that what was read of it cannot be compared.")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from lipnet.errors import UserError, reason_of
-from lipnet.export.reading import Builder, Refused, Value, conv_of, linear_of, norm_of, refusal
+from lipnet.export.reading import Builder, Refused, Value, compare, conv_of, linear_of, norm_of, refusal
 from lipnet.layers.activations.sorting import Abs
 from lipnet.layers.blocks.graph import Graph, Sorted
 
@@ -22,6 +22,7 @@ _MOVING = (
     "unflatten", "unsqueeze", "upsample_nearest2d", "view", "_unsafe_view", "lift_fresh_copy",
 )  # fmt: skip
 _SAME = ("dropout", "feature_dropout", "alpha_dropout")
+_READ = {"elu": 1, "leaky_relu": 1, "hardtanh": 2}  # arguments of an activation behind its input; others have none
 _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
     "relu": nn.ReLU, "relu_": nn.ReLU, "abs": Abs, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "silu": nn.SiLU,
     "elu": nn.ELU, "selu": nn.SELU, "leaky_relu": nn.LeakyReLU, "relu6": nn.ReLU6, "hardtanh": nn.Hardtanh,
@@ -50,7 +51,9 @@ def read_module(module: nn.Module, shape: tuple[int, ...]) -> Graph:
             program = torch.export.export(module.eval(), (torch.rand(2, *shape),), strict=False)
     except Exception as error:  # of code that may do anything
         raise UserError(f"{name}: torch.export cannot follow what it computes ({reason_of(error, 150)}).") from None
-    return _Reader(name, program).graph()
+    graph = _Reader(name, program).graph()
+    compare(name, graph, module)
+    return graph
 
 
 def load_program(path: Path) -> Any:
@@ -126,7 +129,11 @@ class _Reader:
             return args[0][args[1]]
         if operation in ("sym_size", "size"):
             return builder.batch if args[1] == 0 else args[0].shape[args[1] - 1]
+        if _changes_its_input(node) and _is_seen_elsewhere(node.args[0]):
+            raise Refused("it changes in place what is used elsewhere, too")
         if operation in _SAME:
+            if len(args) < 3 or args[2]:
+                raise Refused("it draws numbers, as in training")
             return args[0]
         if operation in _MOVING:
             return self._moved(node, args, kwargs, values)
@@ -145,6 +152,8 @@ class _Reader:
         if operation in ("add", "sub", "mul", "div", "neg", "add_", "mul_", "rsub"):
             return self._arithmetic(name, operation.rstrip("_"), args, kwargs, values)
         if operation in _ACTIVATIONS:
+            if len(args) - 1 > _READ.get(operation, 0) or not kwargs.keys() <= {"approximate"}:
+                raise Refused("it has arguments that are not read")
             return builder.call(name, _ACTIVATIONS[operation](*args[1:], **kwargs), args[0])
         if operation == "prelu":
             layer = nn.PReLU(args[1].numel())
@@ -177,9 +186,12 @@ class _Reader:
 
     def _arithmetic(self, name: str, operation: str, args: Any, kwargs: Any, values: list[Value]) -> Value:
         builder = self.builder
+        factors = [*args[2:], *kwargs.values()]  # alpha, where there is one
+        if len(factors) > (operation in ("add", "sub", "rsub")) or not kwargs.keys() <= {"alpha"}:
+            raise Refused("it has arguments that are not read")
         if operation == "neg":
             return builder.affine(name, args[0], torch.tensor(-1.0), torch.tensor(0.0))
-        factor = float(kwargs.get("alpha", 1))
+        factor = float(factors[0]) if factors else 1.0
         if len(values) == 2:
             first, second = args[:2]
             if operation not in ("add", "sub"):
@@ -192,10 +204,13 @@ class _Reader:
         constant = torch.as_tensor(next(part for part in args[:2] if not isinstance(part, Value)))
         constant = constant if constant.is_floating_point() else constant.float()
         one, zero = torch.ones((), dtype=constant.dtype), torch.zeros((), dtype=constant.dtype)
-        if operation == "rsub" or (operation == "sub" and not isinstance(args[0], Value)):
-            return builder.affine(name, value, -one, constant)
-        if operation in ("add", "sub"):
-            return builder.affine(name, value, one, factor * constant * (1 if operation == "add" else -1))
+        if operation == "rsub":
+            return builder.affine(name, value, -factor * one, constant)
+        if operation in ("add", "sub"):  # the second one is multiplied
+            sign = factor if operation == "add" else -factor
+            if isinstance(args[0], Value):
+                return builder.affine(name, value, one, sign * constant)
+            return builder.affine(name, value, sign * one, constant)
         if operation == "div":
             if not isinstance(args[0], Value):
                 raise Refused("one over a value has no Lipschitz constant")
@@ -204,9 +219,13 @@ class _Reader:
 
     def _layer(self, name: str, operation: str, args: Any, kwargs: Any) -> Any:
         builder = self.builder
+        if sum(isinstance(part, Value) for part in _flat([args, kwargs])) > 1:
+            raise Refused("its weights or its bias are made of the input")
+        if kwargs:
+            raise Refused("it has arguments that are not read")
         if operation == "linear":
             return builder.call(name, linear_of(args[1], args[2] if len(args) > 2 else None), args[0])
-        if operation == "addmm" and isinstance(args[1], Value):
+        if operation == "addmm" and isinstance(args[1], Value) and len(args) == 3:
             return builder.call(name, linear_of(args[2].mT, args[0]), args[1])
         if operation in ("mm", "matmul") and isinstance(args[0], Value) and isinstance(args[1], Tensor):
             return builder.call(name, linear_of(args[1].mT, None), args[0])
@@ -254,6 +273,22 @@ def quotient(constant: Tensor) -> Tensor:
     if not bool((constant != 0).all()):
         raise Refused("it divides by 0")
     return (1 / constant.double()).to(constant.dtype)
+
+
+def _changes_its_input(node: fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
+
+
+def _is_seen_elsewhere(value: Any) -> bool:
+    """Whether anything but one operation reads a value, or what it is a view of."""
+    while isinstance(value, fx.Node):
+        if value.op != "call_function" or len(value.users) > 1:
+            return True
+        if _short(value.target) not in (*_MOVING, *_SAME, "getitem"):
+            return False
+        value = value.args[0]
+    return True
 
 
 def _pool(args: Any, count: int) -> list[Any]:

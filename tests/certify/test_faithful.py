@@ -15,16 +15,19 @@ from lipnet import to_plain
 from lipnet.certify import certify, lipschitz_bound, pairwise_lipschitz_bounds, rounding_bound, singular_values
 from lipnet.certify.faithful import unfaithful
 from lipnet.layers import (
+    AOCConvTranspose2d,
     BCOPConv2d,
     BlockedConv2d,
     BlockedLinear,
     Concat,
+    LearnedShuffle,
     MaxMin,
     Normalize,
     OrthogonalLinear,
     OSSNConv2d,
     PaddedConv2d,
     Residual,
+    Sandwich,
     Scale,
     SpectralLinear,
     SVCMConv2d,
@@ -101,6 +104,18 @@ VECTORS = {
     "random parametrization": (lambda: parametrized(nn.Linear(3, 3), Noise()), "at each call"),
     "training parametrization": (lambda: parametrized(nn.Linear(3, 3), Ten()).train(), r"call \.eval\(\)"),
 }
+
+
+class Sandwich4(Sandwich):
+    def __init__(self, features):
+        super().__init__(features, features)
+
+
+class Transposed(AOCConvTranspose2d):
+    def __init__(self, channels):
+        super().__init__(channels, channels, 2, 2)
+
+
 OVERRIDDEN = {
     "overridden call": (lambda: derived(nn.ReLU, __call__=lambda self, x: 10 * x), "overrides `__call__`"),
     "overridden iteration": (lambda: derived(nn.Sequential, __iter__=lambda self: iter([Scale(9)])), "`__iter__`"),
@@ -149,6 +164,20 @@ def test_to_plain_refuses_what_it_would_lose(name):
 def test_to_plain_refuses_constrained_layers_that_compute_something_else(make):
     with pytest.raises(TypeError, match=r"to_plain cannot convert Sequential\.1 \((MyOrth|Orth|MySpec)"):
         to_plain(nn.Sequential(nn.Flatten(), make()))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda kind: derived(kind, 4, forward=lambda self, x: 3 * x),
+        lambda kind: with_attribute(kind(4), "forward", abs),
+    ],
+    ids=["overridden", "replaced"],
+)
+@pytest.mark.parametrize("kind", [LearnedShuffle, Sandwich4, Transposed])
+def test_to_plain_refuses_what_is_converted_as_a_whole_where_it_was_changed(kind, make):
+    with pytest.raises(TypeError, match=r"to_plain cannot convert Sequential\.0 .*`forward`"):
+        to_plain(nn.Sequential(make(kind)).eval())
 
 
 @pytest.mark.parametrize(

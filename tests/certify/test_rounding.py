@@ -426,3 +426,43 @@ def test_splines_that_are_not_finite_prove_nothing():
     module = FixedSpline(2, 5, 1.0)
     module.range = math.inf
     assert lipschitz_bound(module, (2,)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (nn.Sequential(nn.BatchNorm2d(2, eps=1e-60), nn.Flatten()), (2, 3, 3)),
+        (nn.Sequential(nn.AvgPool2d(2, divisor_override=10**6), nn.Flatten()), (1, 4, 4)),
+        (nn.Sequential(Scale(1e-50), nn.Flatten()), (1, 4, 4)),
+    ],
+    ids=["eps", "divisor", "factor"],
+)
+def test_numbers_that_float32_does_not_hold(network, shape):
+    """A variance that becomes 0, a sum that overflows before it is divided, a factor that becomes 0."""
+    network = network.eval()
+    if isinstance(network[0], nn.BatchNorm2d):
+        network[0].running_var.zero_()
+        network[0].weight.data.fill_(2.0**-99)
+    inputs = torch.full((1, *shape), 1e38)
+    found = rounding_bound(network, shape, torch.float32)
+    off = (network(inputs).double() - network.double()(inputs.double())).norm()
+    held = found.peak.at(found.norms(inputs)) < torch.finfo(torch.float32).max
+    assert not bool(held) or bool(off <= found.error.at(found.norms(inputs)))
+
+
+def test_a_graph_is_of_one_shape_and_adds_such():
+    alone = Graph([Node("layer", (0,), nn.Linear(4, 1), (1,)), Node("sum", (1, 0), None, (4,))], (4,))
+    with pytest.raises(TypeError, match="its node sum adds values of 2 shapes"):
+        lipschitz_bound(alone, (4,))
+    with pytest.raises(TypeError, match=r"it is a graph for inputs of \(2, 5\), not of \(5, 2\)"):
+        lipschitz_bound(graph(), (5, 2))
+    with pytest.raises(ValueError, match=r"sum: values of one shape are added, got \(3, 1\) and \(3, 4\)"):
+        alone(torch.rand(3, 4))
+    with pytest.raises(ValueError, match=r"this graph takes inputs \(batch, \*\(2, 5\)\)"):
+        graph()(torch.rand(3, 5, 2))
+
+
+def test_work_in_place_reaches_no_other_node():
+    nodes = [Node("steep", (0,), nn.LeakyReLU(3.0, inplace=True), (4,)), Node("same", (0,), nn.Identity(), (4,))]
+    inputs = -torch.rand(2, 4)
+    assert torch.equal(Graph(nodes, (4,))(inputs), inputs)

@@ -2,6 +2,8 @@
 
 import warnings
 
+import numpy
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,8 @@ from lipnet.certify import certify, lipschitz_bound
 from lipnet.errors import UserError
 from lipnet.export.__main__ import main
 from lipnet.export.judging import READERS, judge
+from lipnet.export.reading import compare
+from lipnet.export.torch_program import read_module
 from lipnet.layers import BCOPConv2d, GroupSort, MaxMin, OrthogonalLinear, Residual
 from lipnet.layers.blocks.composition import Concat
 from lipnet.layers.shape import Normalize
@@ -143,6 +147,102 @@ def test_a_graph_is_certified_as_any_network(suffix, tmp_path):
 class Twice(nn.Module):
     def forward(self, inputs):
         return inputs, inputs
+
+
+def in_place_behind_a_view(x):
+    scaled = x * 1.0
+    seen = scaled.flatten(1)
+    scaled.mul_(30.0)
+    return seen
+
+
+def in_place_into_a_view(x):
+    copied = x.clone()
+    copied.narrow(3, 0, 2).add_(copied.narrow(3, 2, 2))
+    return copied
+
+
+CONSTANT = torch.ones(2, 8, 8)
+# What torch writes with arguments that change what it is: its bound, or how it is refused.
+READ = {
+    "rsub with a factor": (lambda x: torch.rsub(x, 0.0, alpha=100.0), 100.0),
+    "sub from a constant with a factor": (lambda x: torch.sub(CONSTANT, x, alpha=70.0), 70.0),
+    "add to a constant with a factor": (lambda x: torch.add(CONSTANT, x, alpha=70.0), 70.0),
+    "a constant added with a factor": (lambda x: torch.add(x, CONSTANT, alpha=70.0), 1.0),
+    "in place, of nobody else's": (lambda x: functional.relu((2 * x).flatten(1), inplace=True), 2.0),
+    "a scaled elu": (lambda x: torch.ops.aten.elu.default(x, 1.5, 9.0), "it has arguments that are not read"),
+    "a rounded quotient": (lambda x: torch.div(x, 1.0, rounding_mode="floor"), "it has arguments that are not read"),
+    "a product with factors": (
+        lambda x: torch.addmm(CONSTANT.flatten(), x.flatten(1), torch.eye(128), alpha=50.0), "it has arguments that are"
+    ),
+    "in place behind a view": (in_place_behind_a_view, "it changes in place what is used elsewhere"),
+    "in place into a view": (in_place_into_a_view, "it changes in place what is used elsewhere"),
+    "dropout in training": (lambda x: functional.dropout(x, 0.5, training=True), "it draws numbers"),
+    "a bias of the input": (
+        lambda x: functional.linear(x.flatten(1), torch.eye(128), x.flatten(1)), "made of the input",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_arguments_are_read_or_refused(name):
+    function, wanted = READ[name]
+    if isinstance(wanted, str):
+        with pytest.raises(UserError, match=wanted):
+            read_module(Function(function), SHAPE)
+    else:
+        assert lipschitz_bound(read_module(Function(function), SHAPE), SHAPE) == pytest.approx(wanted)
+
+
+def onnx_file(path, nodes, shape, constants=()):
+    """Nodes from ``x`` to ``y``, ``100 relu(-x)`` among them as ``m``: it is 0 wherever x is not negative."""
+    helper = onnx.helper
+    before = [helper.make_node("Neg", ["x"], ["n"]), helper.make_node("Relu", ["n"], ["r"])]
+    before += [helper.make_node("Mul", ["r", "hundred"], ["m"])]
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sizes)
+        for name, sizes in (("x", [1, *SHAPE]), ("y", [1, *shape]))
+    ]
+    given = [onnx.numpy_helper.from_array(numpy.array(100, numpy.float32), "hundred")]
+    given += [onnx.numpy_helper.from_array(array, name) for name, array in constants]
+    graph = helper.make_graph([*before, *nodes], "made", ends[:1], ends[1:], given)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9), str(path))
+    return path
+
+
+def test_a_sum_of_several_values_and_constants(tmp_path):
+    node = onnx.helper.make_node("Sum", ["x", "one", "m", "one"], ["y"])
+    file = onnx_file(tmp_path / "sum.onnx", [node], SHAPE, [("one", numpy.ones((2, 8, 8), numpy.float32))])
+    assert judge(file).bound == pytest.approx(101)
+
+
+MADE = {
+    "a bias of the input": (
+        [("Flatten", ["x"], ["f"], {}), ("Flatten", ["m"], ["c"], {}), ("Gemm", ["f", "eye", "c"], ["y"], {})],
+        (128,),
+        "made of the input",
+    ),
+    "dilated windows": (
+        [("AveragePool", ["m"], ["y"], {"kernel_shape": [2, 2], "strides": [2, 2], "dilations": [2, 2]})],
+        (2, 3, 3),
+        "its windows are dilated",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_onnx_says_is_read_or_refused(name, tmp_path):
+    nodes, shape, message = MADE[name]
+    made = [onnx.helper.make_node(kind, given, out, **keys) for kind, given, out, keys in nodes]
+    file = onnx_file(tmp_path / "made.onnx", made, shape, [("eye", numpy.eye(128, dtype=numpy.float32))])
+    with pytest.raises(UserError, match=message):
+        judge(file)
+
+
+def test_what_is_read_wrongly_is_seen_where_inputs_are_negative():
+    graph = read_module(Function(lambda x: functional.relu(-x)), SHAPE)
+    with pytest.raises(UserError, match="something: what was read of it computes something else"):
+        compare("something", graph, lambda x: 2 * functional.relu(-x))
 
 
 REFUSED = {

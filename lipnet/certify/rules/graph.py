@@ -5,7 +5,7 @@ import math
 
 import torch
 
-from lipnet.certify.bound import BoundOfPart, Shape, register_composition, register_rule
+from lipnet.certify.bound import BoundOfPart, Refusal, Shape, register_composition, register_rule
 from lipnet.certify.norm import EPS, up
 from lipnet.certify.rounding import Follower, Passes, Step, exact, register_passes, register_step
 from lipnet.certify.rules.blocks import sum_step
@@ -29,6 +29,12 @@ def bounds_of(module: Graph, bound: BoundOfPart) -> list[float]:
 
 @register_composition(Graph)
 def _graph(module: Graph, shape: Shape, bound: BoundOfPart) -> float:
+    if tuple(shape) != module.shapes[0]:
+        raise Refusal(f"it is a graph for inputs of {module.shapes[0]}, not of {tuple(shape)}")
+    for node in module.nodes:
+        added = {module.shapes[source] for source in node.sources} if node.module is None and node.axis is None else ()
+        if len(added) > 1:
+            raise Refusal(f"its node {node.name} adds values of {len(added)} shapes, which repeats some")
     return bounds_of(module, bound)[-1]
 
 

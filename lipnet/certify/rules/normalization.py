@@ -61,7 +61,11 @@ def _batch_norm_step(module: Any, shape: Shape, precision: torch.finfo) -> Step:
     lipschitz = lipschitz_bound(module, shape)
     assert module.running_var is not None
     assert module.running_mean is not None
-    pixels, scale = math.sqrt(math.prod(shape[1:])), (module.running_var.double() + module.eps).rsqrt()
+    variance = module.running_var.double()
+    held = module.eps if module.eps >= precision.tiny else 0.0  # a smaller one may be flushed to 0
+    if bool(((variance + module.eps) * (1 - precision.eps) > variance + held).any()):
+        return Step(0.0, math.inf, math.inf)
+    pixels, scale = math.sqrt(math.prod(shape[1:])), (variance + module.eps).rsqrt()
     if module.weight is not None:
         scale = scale * module.weight.double().abs()
     shift = float(torch.linalg.vector_norm(module.running_mean.double() * scale))

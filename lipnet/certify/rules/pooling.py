@@ -62,7 +62,7 @@ def _matrix_bound(images: Tensor) -> float:
 )
 def _average_step(module: nn.Module, shape: Shape, precision: torch.finfo) -> Step:
     terms, lipschitz = math.prod(shape[1:]), lipschitz_bound(module, shape)  # no window has more pixels than the image
-    sums = lipschitz * terms  # of a window, before the division
+    sums = max(lipschitz, 1.0) * terms  # of a window, before the division, which may be by more than its pixels
     lost = 2 * terms * math.sqrt(math.prod(output_shape(module, shape))) * precision.tiny
     return Step(0.0, gamma(terms + 2, precision) * lipschitz + lost, lost, gain=sums)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from lipnet.layers.tracing import shape_is_known
+
 Shape = tuple[int, ...]
 
 
@@ -55,14 +57,21 @@ class Graph(nn.Module):
         Args:
             note: is given every result of an addition.
         """
+        if shape_is_known(inputs) and tuple(inputs.shape[1:]) != self.shapes[0]:
+            raise ValueError(f"this graph takes inputs (batch, *{self.shapes[0]}), got {tuple(inputs.shape)}")
         values = [inputs]
         for number, node in enumerate(self.nodes, 1):
             given = [values[source] for source in node.sources]
             if node.module is not None:
-                values.append(call(number, self.calls[str(number)], given[0]))
+                module = self.calls[str(number)]
+                in_place = any(getattr(part, "inplace", False) for part in module.modules())
+                values.append(call(number, module, given[0].clone() if in_place else given[0]))
             elif node.axis is None:
                 total = given[0]
                 for other in given[1:]:
+                    if shape_is_known(total) and total.shape != other.shape:
+                        shapes = f"{tuple(total.shape)} and {tuple(other.shape)}"
+                        raise ValueError(f"{node.name}: values of one shape are added, got {shapes}")
                     total = total + other
                     note(total)
                 values.append(total)

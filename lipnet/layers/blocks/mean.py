@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lipnet.layers.blocks.composition import Concat, each_of
+from lipnet.layers.tracing import shape_is_known
 
 
 class Mean(nn.Module):
@@ -40,7 +41,14 @@ class Mean(nn.Module):
 
 
 def weighted_sum(outputs: list[Tensor], weights: Tensor) -> Tensor:
-    """Term by term, in the order of the members."""
+    """Term by term, in the order of the members.
+
+    Raises:
+        ValueError: they are not of one shape.
+    """
+    shapes = {tuple(each.shape) for each in outputs if shape_is_known(each)}
+    if len(shapes) > 1:
+        raise ValueError(f"Mean needs outputs of one shape, got {', '.join(map(str, sorted(shapes)))}")
     total = weights[0] * outputs[0]
     for weight, each in zip(weights[1:], outputs[1:], strict=True):
         total = total + weight * each

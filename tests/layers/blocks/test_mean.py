@@ -49,3 +49,10 @@ def test_its_rounding_is_below_the_bound(mean):
         off = (plain(inputs).double() - to_plain(mean).double()(inputs.double())).norm(dim=1)
     assert bool((off <= allowed).all())
     assert float(allowed.max()) < 1e-3
+
+
+def test_outputs_of_other_shapes_are_refused():
+    """Which would be repeated, past what the bound counts."""
+    mean = Mean(nn.Linear(4, 1), nn.Linear(4, 3))
+    with pytest.raises(ValueError, match=r"Mean needs outputs of one shape, got \(2, 1\), \(2, 3\)"):
+        mean(torch.rand(2, 4))

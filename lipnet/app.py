@@ -149,7 +149,11 @@ def _run_in(config: Config, composed: DictConfig, hydra_config: HydraConf, direc
     config = dataclasses.replace(config, dataset=with_found(config.dataset))
     start_clean(config.seed, config.threads)
     log_notices(config.threads)
-    device = distributed.own_device(choose_device(config.device))
+    try:
+        device = distributed.own_device(choose_device(config.device))
+    except UserError as error:  # the run has a directory already, which says why nothing else is in it
+        write_failure(directory, {"overrides": list(hydra_config.overrides.task)}, str(error))
+        raise
     session = Session(directory, device, choices, list(hydra_config.overrides.task), config)
     try:
         with silent_writers():

@@ -5,4 +5,4 @@ set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 make_environment ""
 python train.py "$@"
-echo "Next: source ${LIPNET_VENV:-.venv}/bin/activate; tensorboard --logdir outputs; python train.py --help"
+echo "Next: source ${LIPNET_VENV:-.venv}/bin/activate; tensorboard --logdir outputs/robustness; python train.py --help"

@@ -23,6 +23,7 @@ from lipnet.cli.composing import (
     chosen_option,
     hydra_ready,
     is_group,
+    known_flags,
     read_arguments,
     resolved_content,
     run_directory,
@@ -31,7 +32,7 @@ from lipnet.cli.composing import (
 )
 from lipnet.cli.ending import fail
 from lipnet.cli.mistakes import check_line, occupied_by_another, occupied_by_jobs, untrusted_flags
-from lipnet.cli.overrides import parse_overrides, radii_as_written, text_of, values_of, without_option
+from lipnet.cli.overrides import flags_for_keys, parse_overrides, radii_as_written, text_of, values_of, without_option
 from lipnet.cli.paths import as_meant, path_of, path_override
 from lipnet.cli.pins import key_pins, option_pins, recorded_keys
 from lipnet.cli.plugins import plugins_ready
@@ -64,6 +65,9 @@ def _prepare(argv: list[str]) -> tuple[list[str], Launch | None]:
         print(version())
         sys.exit(0)
     argv = [radii_as_written(as_meant(argument)) for argument in argv]
+    strange = list(flags_for_keys(argv, known_flags()))
+    if strange:
+        raise UserError(*strange)
     arguments = read_arguments(argv)
     look_again()
     plugins_ready(arguments.overrides)

@@ -68,6 +68,11 @@ def read_arguments(argv: list[str]) -> argparse.Namespace:
     return arguments
 
 
+def known_flags() -> list[str]:
+    """Those that ``read_arguments`` takes."""
+    return [flag for action in get_args_parser()._actions for flag in action.option_strings]
+
+
 def given_config_dir(hydra_config: HydraConf) -> str | None:
     """The folder of the user's own configurations that a job was started with."""
     sources = hydra_config.runtime.config_sources

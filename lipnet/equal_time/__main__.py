@@ -51,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--with", dest="common", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="of every run"
     )
-    made.add_argument("--trials", type=_count, default=8, help="for each choice; 0: the rates of the configuration")
+    made.add_argument(
+        "--trials", type=_count, default=8, help="for each choice; default: 8; 0: the rates of the configuration"
+    )
     made.add_argument("--trial-seconds", type=_positive, metavar="S", help="of training; default: the least SECONDS")
     made.add_argument("--lr", type=_range, default=(1e-4, 1e-1), metavar="LOW,HIGH", help="default: 1e-4,1e-1")
     made.add_argument("--decay", type=_range, default=(1e-6, 1e-3), metavar="LOW,HIGH", help="default: 1e-6,1e-3")

@@ -65,9 +65,15 @@ def _options_with(name: str, group: str) -> Iterator[str]:
 
 
 def nearest(given: str, names: list[str], prefix: str = "", cutoff: float = 0.5) -> str:
-    """A hint at the name that was meant."""
-    close = difflib.get_close_matches(given, names, n=1, cutoff=cutoff)
+    """A hint at the name that was meant; capitals, ``-`` and ``_`` are no difference."""
+    same = [name for name in names if _folded(name) == _folded(given)]
+    cutoff = cutoff if len(given) > 4 else max(cutoff, 0.55)  # half of a short name is common to many
+    close = same or difflib.get_close_matches(given, names, n=1, cutoff=cutoff)
     return f" did you mean {prefix}{close[0]}?" if close else " see --help for the names."
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def multiples(key: str, widths: list[int], of: int, reason: str, first: int = 0) -> Iterator[str]:

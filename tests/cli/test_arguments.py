@@ -314,7 +314,14 @@ BAD = [
     ),
     (
         "optimizer.lr",
-        "optimizer.lr: not KEY=VALUE as Hydra reads it (missing EQUAL at '<EOF>'); quote special characters.",
+        "optimizer.lr: not KEY=VALUE; did you mean optimizer.lr=VALUE?",
+    ),
+    ("epochs 5", "epochs: not KEY=VALUE; did you mean epochs=5?"),
+    ("--epochs 5", "--epochs: no such flag; a key has no dashes: epochs=5"),
+    ("--optimizer.lr=1", "--optimizer.lr: no such flag; a key has no dashes: optimizer.lr=1"),
+    (
+        "eval_radii=[0.1, 0.3] seed=1",
+        "eval_radii=[0.1,: the shell has cut it at a space; quote the whole: 'eval_radii=[0.1, 0.3]'.",
     ),
     # sweeps
     ("seed=1,2", f"seed=1,2: {SWEEP}"),
@@ -365,6 +372,9 @@ BAD = [
 SAYS = [
     # nothing may slip through to a run, or past the one way of reporting
     ("~model", ["model"], []),
+    ("linear=Or-Thogonal", ["did you mean orthogonal?"], []),
+    ("dataset=CIFAR10", ["did you mean cifar10?"], []),
+    ("conv=nope", ["see --help for the names"], []),
     ("model=null", ["model"], []),
     ("experiment=null", ["experiment"], []),
     ("experiment=zzz", ["experiment=zzz", "quick/mnist_small"], []),

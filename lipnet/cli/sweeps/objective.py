@@ -1,7 +1,9 @@
 """The figure that a sweeper optimises: a key of ``results.json``, such as ``certified_accuracy.1.58``."""
 
 import difflib
-from collections.abc import Iterator
+import re
+import statistics
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lipnet.cli.debug import apply_debug
@@ -13,12 +15,15 @@ from lipnet.tasks.results import numbers_of_any
 
 
 def objective(results: dict[str, Any], key: str) -> float:
-    """The number under a dotted key; names may hold dots themselves, as radii do.
+    """The number under a dotted key; names may hold dots themselves, as radii do. Without its radius, a mean over all.
 
     Raises:
         UserError: there is no such number; names those that there are.
     """
     found = dict(numbers_in(results))
+    at_radii = [found[name] for name in _at_radii(key, found)]
+    if at_radii:
+        return statistics.mean(at_radii)
     if key not in found:
         raise UserError(f"objective={key}: no such number in results.json; there are {', '.join(found)}.")
     return found[key]
@@ -33,10 +38,15 @@ def numbers_in(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, floa
             yield f"{path}{name}", float(value)
 
 
+def _at_radii(key: str, names: Iterable[str]) -> list[str]:
+    """The names of a key at every radius."""
+    return [name for name in names if re.fullmatch(r"[0-9][0-9./e-]*", name.removeprefix(f"{key}."))]
+
+
 def no_such_number(config: Config) -> str | None:
     """The problem of an objective that no run of this configuration can have, before any is run."""
     key, names = config.objective, possible(config)
-    if key is None or key in names:
+    if key is None or key in names or _at_radii(key, names):
         return None
     near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
     hint = f" did you mean {near[0]}?" if near else ""

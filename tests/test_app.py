@@ -361,6 +361,7 @@ def test_cuda_where_there_is_none(tmp_path, monkeypatch):
     outcome = launch("device=cuda", "threads=1", f"hydra.run.dir={tmp_path}")
     assert outcome.code == 1
     assert outcome.output == "lipnet: device=cuda: torch finds no CUDA device here; use device=cpu or device=auto.\n"
+    assert results(tmp_path)["status"] == "failed"
     assert not _claims_completion(tmp_path)
 
 

@@ -162,7 +162,8 @@ def _configured_rates(plan: Plan) -> dict[str, Rates]:
                 raise UserError(f"task={config.task.name}: has no certified accuracy; use task=robustness.")
             found[choice] = config.optimizer.lr, config.optimizer.weight_decay
         except UserError as error:
-            problems += [f"{choice}: {problem}" for problem in error.problems]
+            for problem in error.problems:
+                problems.append(problem if problem.startswith(f"{choice}:") else f"{choice}: {problem}")
     if problems:
         raise UserError(*problems)
     return found

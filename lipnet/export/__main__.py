@@ -35,7 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     if path.suffix in (".pt2", ".onnx"):
         return _judge(path)
     from lipnet.export import verify
+    from lipnet.export.certificate import CERTIFICATE
 
+    file = path / CERTIFICATE if path.is_dir() else path
+    if not file.exists():
+        print(f"{path}: no certificate there, {file} does not exist; name the directory of an export", file=sys.stderr)
+        return 1
     try:
         verified = verify(path)
     except UserError as error:

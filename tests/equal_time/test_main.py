@@ -132,7 +132,7 @@ def test_without_trials_the_rates_are_the_configurations(started):
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["4", "conv=bcpo", *COMMON], "conv=bcpo: conv=bcpo: no such option; did you mean bcop?"),
+        (["4", "conv=bcpo", *COMMON], "lipnet-equal-time: conv=bcpo: no such option; did you mean bcop?"),
         (["4", "conv=bcop", "--with", "epoch=3"], "conv=bcop: epoch: no such key"),
         (["4", "task=gan", "--with", "dataset=mnist"], "task=gan: has no certified accuracy; use task=robustness."),
         (["four", "conv=bcop"], "argument SECONDS: invalid seconds value: 'four'"),

@@ -12,6 +12,7 @@ from torch import nn
 from lipnet.certify.plain import to_plain
 from lipnet.errors import UserError
 from lipnet.export import certify_export, describe, exported_state, verify
+from lipnet.export.__main__ import main
 from lipnet.export.certificate import sealed
 from lipnet.export.source import network_source
 from lipnet.layers import BCOPConv2d, MaxMin, Normalize, OrthogonalLinear
@@ -154,3 +155,9 @@ def test_every_byte_of_the_certificate_counts(copy):
         with contextlib.nullcontext() if same else pytest.raises(UserError):
             verify(copy)
         path.write_bytes(original)
+
+
+def test_a_path_without_a_certificate_is_no_broken_one(tmp_path, capsys):
+    for path in (tmp_path, tmp_path / "nowhere" / "certificate.json"):
+        assert main([str(path)]) == 1
+        assert f"{path}: no certificate there" in capsys.readouterr().err

@@ -173,3 +173,8 @@ def test_networks_of_any_shape_compose():
     ).eval()  # fmt: skip
     assert output_shape(network, (3, 16, 16)) == (4,)
     assert math.isfinite(lipschitz_bound(network, (3, 16, 16)))
+
+
+def test_what_a_padding_leaves_as_the_memory_held_it_is_refused():
+    with pytest.raises(TypeError, match=r"it gives numbers that are no pixels of its input|or on chance"):
+        lipschitz_bound(nn.CircularPad1d((2, -3)), (1, 3))

@@ -85,7 +85,10 @@ def copies(module: nn.Module, shape: Shape) -> float:
     most = 1
     for dtype in (torch.float32, torch.float64):  # an up-sampling may round its places in either
         pixels = torch.arange(math.prod(shape[1:]), dtype=dtype).view(1, 1, *shape[1:])
-        most = max(most, int(torch.bincount(module(pixels).flatten().long()).max()))
+        places = module(pixels).flatten().long()
+        if bool(((places < 0) | (places >= pixels.numel())).any()):
+            raise Refusal("it gives numbers that are no pixels of its input")
+        most = max(most, int(torch.bincount(places).max()))
     return up(math.sqrt(most))
 
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 Rates = tuple[float, float]  # learning rate, weight decay
 
 _EPILOG = """\
-For each choice: the time of a training step is measured; learning rate and weight decay are spread over their ranges,
-the same for all choices, each pair trained for --trial-seconds, and the best on the validation split is taken; then it
-is trained for SECONDS with each seed, and evaluated on the test split once. In DIR are equal_time.md, equal_time.png,
-equal_time.json, and every run. The same command goes on where it was stopped.
+For each choice: the time of a training step is measured, and once more in the trials; learning rate and weight decay
+are spread over their ranges, the same for all choices, each pair trained for --trial-seconds, and the best on the
+validation split is taken; then it is trained for SECONDS with each seed, and evaluated on the test split once. In DIR
+are equal_time.md, equal_time.png, equal_time.json, and every run. The same command goes on where it was stopped.
 
 examples:
   %(prog)s 300 conv=bcop conv=rko conv=ossn --with dataset=cifar10 model=residual
@@ -137,7 +137,8 @@ def run(arguments: argparse.Namespace) -> None:
     run_jobs([plan.pace(choice) for choice in plan.choices], at_a_time, "steps")
     paces = {choice: pace for choice in plan.choices if (pace := plan.pace(choice).results())}
     rates = _chosen_rates(plan, paces, at_a_time) if plan.trials else {choice: configured[choice] for choice in paces}
-    rows = _trained(plan, paces, rates, at_a_time)
+    observed = {choice: plan.observed(choice, pace) for choice, pace in paces.items()}
+    rows = _trained(plan, observed, rates, at_a_time)
     files = write_report(plan.directory, rows)
     sys.stdout.write("\n".join([table(rows), *map(str, files), ""]))
     lost = [choice for choice in plan.choices if choice not in {row.choice for row in rows}]

@@ -4,6 +4,7 @@ import hashlib
 import math
 import re
 import shlex
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ class Plan:
             "attack.names=[]", "dataset.limit_test=64", "singular_values_every=0",
         ]  # fmt: skip
         return Job(self.directory / _folder(choice) / f"trial-{number}", overrides)
+
+    def observed(self, choice: str, pace: dict[str, Any]) -> dict[str, Any]:
+        """The pace of the trials, where there are any: some layers slow down as they learn."""
+        results = [self.trial(choice, number, pace).results() for number in range(self.trials)]
+        found = [trial["samples_per_second"] for trial in results if trial.get("samples_per_second")]
+        if not found:
+            return pace
+        seconds = pace["examples"] / statistics.median(found)
+        return {**pace, "seconds": seconds, "seconds_per_step": pace["seconds_per_step"] * seconds / pace["seconds"]}
 
     def run(self, choice: str, budget: float, seed: int, pace: dict[str, Any], tuned: tuple[float, float]) -> Job:
         """One training of a competitor at a budget."""

@@ -53,6 +53,7 @@ def started(monkeypatch, tmp_path):
         found = {
             "status": "completed", "validation": {"certified_accuracy": {"0.3": rate}}, "clean_accuracy": 0.5,
             "certified_accuracy": {"0": 0.5, "0.3": 0.25}, "epochs": 1, "train_seconds": 2.0,
+            "samples_per_second": 50.0,
         }  # fmt: skip
         with open(f"{folder(command)}/results.json", "w") as file:
             json.dump(found, file)

@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 
@@ -85,3 +86,13 @@ def test_the_best_trial_is_that_of_the_validation_split():
     assert best_trial(results) == 2
     assert best_trial([{}]) is None
     assert best_trial([]) is None
+
+
+def test_the_pace_of_trainings_is_that_of_the_trials(tmp_path):
+    made = plan(directory=tmp_path)
+    assert made.observed("conv=bcop", PACE) == PACE
+    for number, rate in enumerate((40.0, 50.0, 70.0)):
+        directory = made.trial("conv=bcop", number, PACE).directory
+        directory.mkdir(parents=True)
+        (directory / "results.json").write_text(json.dumps({"status": "completed", "samples_per_second": rate}))
+    assert made.observed("conv=bcop", PACE) == {**PACE, "seconds": 20.0, "seconds_per_step": 0.2}

@@ -12,6 +12,7 @@ from typing import Any
 from lipnet.equal_time.jobs import Job, Pace
 
 _LONGEST = 60  # characters of a folder's name
+_MANY = 10  # epochs, of which a part of one matters little
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,13 @@ class Plan:
 
 
 def training(seconds: float, pace: dict[str, Any]) -> list[str]:
-    """The epochs that fit into so many seconds; of less than one epoch, as many examples as fit."""
+    """The epochs that fit into so many seconds; of few, one more of as many examples as fit: 1.7 are 2 of 85 %."""
     epochs = seconds / pace["seconds"]
-    if epochs >= 1:
+    if epochs >= _MANY:
         return [f"epochs={math.floor(epochs)}"]
-    return ["epochs=1", f"dataset.limit_train={max(1, math.floor(epochs * pace['examples']))}"]
+    whole = math.ceil(epochs)
+    examples = max(1, math.floor(pace["examples"] * epochs / whole))
+    return [f"epochs={whole}", *[f"dataset.limit_train={examples}"] * (examples < pace["examples"])]
 
 
 def score(results: dict[str, Any]) -> float:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """What a competitor reached at a budget: on the test split, of each seed."""
+    """What a competitor reached at a budget: on the test split, of each seed; ``epochs`` are of the whole data."""
 
     choice: str
     seconds: float
     lr: float
     weight_decay: float
     seconds_per_step: float
-    epochs: int
+    epochs: float
     train_seconds: list[float]
     clean: list[float]
     certified: dict[str, list[float]]
@@ -32,8 +32,9 @@ class Row:
 def row(choice: str, seconds: float, tuned: tuple[float, float], pace: dict[str, Any], found: list[Any]) -> Row:
     """Of the ``results.json`` of its seeds, at least one."""
     radii = list(found[0]["certified_accuracy"])
+    trained = found[0]["samples_per_second"] * found[0]["train_seconds"]
     return Row(
-        choice, seconds, *tuned, pace["seconds_per_step"], found[0]["epochs"],
+        choice, seconds, *tuned, pace["seconds_per_step"], trained / pace["examples"],
         [results["train_seconds"] for results in found], [results["clean_accuracy"] for results in found],
         {radius: [results["certified_accuracy"][radius] for results in found] for radius in radii},
     )  # fmt: skip
@@ -64,7 +65,7 @@ def table(rows: list[Row]) -> str:
 def _cells(row: Row) -> list[str]:
     return [
         f"`{row.choice}`", _share(row.clean), *(_share(values) for key, values in row.certified.items() if key != "0"),
-        str(len(row.clean)), str(row.epochs), f"{1000 * row.seconds_per_step:.1f}",
+        str(len(row.clean)), f"{row.epochs:.3g}", f"{1000 * row.seconds_per_step:.1f}",
         f"{statistics.mean(row.train_seconds):.0f}", f"{row.lr:.2g}", f"{row.weight_decay:.2g}",
     ]  # fmt: skip
 

@@ -20,7 +20,8 @@ def plan(**changes):
 @pytest.mark.parametrize(
     ("seconds", "overrides"),
     [
-        (25, ["epochs=2"]), (10, ["epochs=1"]), (9.99, ["epochs=1", "dataset.limit_train=999"]),
+        (259, ["epochs=25"]), (20, ["epochs=2"]), (10, ["epochs=1"]), (17, ["epochs=2", "dataset.limit_train=850"]),
+        (9.99, ["epochs=1", "dataset.limit_train=999"]),
         (0.001, ["epochs=1", "dataset.limit_train=1"]),
     ],
 )  # fmt: skip
@@ -51,12 +52,13 @@ def test_a_trial_looks_at_no_test_image_that_counts():
     rate, decay = plan().drawn(1)
     assert job.overrides == [
         "dataset=mnist", "conv=bcop", "linear=orthogonal", f"optimizer.lr={rate:.4g}",
-        f"optimizer.weight_decay={decay:.4g}", "epochs=1", "seed=0", "attack.names=[]", "dataset.limit_test=64",
-        "singular_values_every=0",
+        f"optimizer.weight_decay={decay:.4g}", "epochs=2", "dataset.limit_train=600", "seed=0", "attack.names=[]",
+        "dataset.limit_test=64", "singular_values_every=0",
     ]  # fmt: skip
     run = plan().run("conv=bcop", 25, 7, PACE, (0.1, 0.0))
     assert run.overrides == [
-        "dataset=mnist", "conv=bcop", "optimizer.lr=0.1", "optimizer.weight_decay=0", "epochs=2", "seed=7"
+        "dataset=mnist", "conv=bcop", "optimizer.lr=0.1", "optimizer.weight_decay=0", "epochs=3",
+        "dataset.limit_train=833", "seed=7",
     ]  # fmt: skip
 
 

@@ -216,8 +216,11 @@ def _no_autocast(device: str) -> AbstractContextManager:
 
 
 def _no_saved_tensors_hooks(differentiable: bool) -> AbstractContextManager:
+    """Hooks that do nothing, where there are others; nowhere else: what an operation saves of its own outputs would
+    hold on to itself, and never be freed.
+    """
     forbidden = torch._C._autograd._saved_tensors_hooks_get_disabled_error_message() is not None  # by torch.func
-    if forbidden or not differentiable:
+    if forbidden or not differentiable or torch._C._autograd._top_saved_tensors_default_hooks(False) is None:
         return nullcontext()
     return torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is)
 

@@ -19,11 +19,8 @@ def transfer_function(
     """
     height, width = size
     weight = weight.unflatten(0, (groups, -1))
-    *_, rows, columns = weight.shape
-    image = weight.new_zeros(*weight.shape[:-2], height, width)
-    for row in range(rows):
-        for column in range(columns):
-            image[..., dilation * row % height, dilation * column % width] += weight[..., row, column]
+    rows, columns = (dilation * torch.arange(taps, device=weight.device) for taps in weight.shape[-2:])
+    image = _laid(_laid(weight, rows % height, height, -2), columns % width, width, -1)
     phases = functional.pixel_unshuffle(image.flatten(0, 1), stride).unflatten(0, image.shape[:2])
     transform = torch.fft.rfft2 if distinct else torch.fft.fft2
     frequencies = transform(phases)  # (groups, out, in·s², h/s, w/s)
@@ -58,7 +55,11 @@ def response(kernel: Tensor, size: tuple[int, int]) -> Tensor:
 def _wrapped(kernel: Tensor, period: int, axis: int) -> Tensor:
     """The taps along an axis at their pixels: the middle one at 0."""
     taps = kernel.shape[axis]
-    places = (torch.arange(taps, device=kernel.device) - taps // 2) % period
+    return _laid(kernel, (torch.arange(taps, device=kernel.device) - taps // 2) % period, period, axis)
+
+
+def _laid(kernel: Tensor, places: Tensor, period: int, axis: int) -> Tensor:
+    """The taps along an axis added at these pixels."""
     shape = list(kernel.shape)
     shape[axis] = period
     return kernel.new_zeros(shape).index_add(axis, places, kernel)

@@ -10,9 +10,11 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
 from lipnet.layers import BCOPConv2d, OrthogonalLinear, RKOConv2d, bjorck
+from lipnet.layers.convolutions.gram import GramConv2d
 
 # Each is the constructor and one input batch; the linear layers see as many rows as they have features.
 LAYERS = {
@@ -490,3 +492,23 @@ def test_the_compiler_is_imported_only_to_compile():
     """It takes as long as torch does."""
     ask = "import sys, lipnet.layers, lipnet.certify, lipnet.runs.load; print('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_what_an_operation_saves_of_its_own_outputs_is_freed():
+    """Saved as they are by hooks that do nothing, they would hold on to themselves."""
+    storages = []
+
+    class Exponential(GramConv2d):
+        def build_weight(self, raw):
+            middle = raw.exp()  # which saves its result
+            storages.append(StorageWeakRef(middle.untyped_storage()))
+            return middle / 2
+
+    layer = Exponential(2, 2, 3, image_size=4)
+    for _ in range(2):
+        layer(torch.rand(2, 2, 4, 4))  # without a backward pass, which would free it in any case
+        with torch.no_grad():
+            layer.raw_weight.add_(1.0)
+    del layer
+    assert len(storages) == 2
+    assert [storage.expired() for storage in storages] == [True, True]

@@ -80,7 +80,7 @@ def flags_for_keys(argv: list[str], known: Iterable[str]) -> Iterator[str]:
         if word.startswith("--") and flag != "--" and not any(option.startswith(flag) for option in known):
             behind = argv[number + 1] if number + 1 < len(argv) else "VALUE"
             value = value if equals else behind if re.fullmatch(r"[^-=][^=]*", behind) else "VALUE"
-            yield f"{flag}: no such flag; a key has no dashes: {flag.lstrip('-')}={value}"
+            yield f"{word}: no such flag; a key has no dashes: {flag.lstrip('-')}={value}"
 
 
 def values_of(override: Override, config_dir: str | None = None) -> list[str]:

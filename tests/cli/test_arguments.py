@@ -318,7 +318,7 @@ BAD = [
     ),
     ("epochs 5", "epochs: not KEY=VALUE; did you mean epochs=5?"),
     ("--epochs 5", "--epochs: no such flag; a key has no dashes: epochs=5"),
-    ("--optimizer.lr=1", "--optimizer.lr: no such flag; a key has no dashes: optimizer.lr=1"),
+    ("--optimizer.lr=1", "--optimizer.lr=1: no such flag; a key has no dashes: optimizer.lr=1"),
     (
         "eval_radii=[0.1, 0.3] seed=1",
         "eval_radii=[0.1,: the shell has cut it at a space; quote the whole: 'eval_radii=[0.1, 0.3]'.",

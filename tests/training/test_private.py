@@ -140,7 +140,6 @@ def test_it_goes_on_with_the_noise_of_its_state():
 
 
 STATES = {
-    "none": {},
     "no secret": {"steps": 1},
     "steps": {"steps": -1, "secret": "3"},
     "text": {"steps": 1, "secret": "x"},
@@ -153,6 +152,13 @@ def test_another_state_is_refused(case):
     with pytest.raises((ValueError, LookupError)):
         update.load_state_dict(STATES[case])
     assert update.steps == 0
+
+
+def test_a_state_that_was_forgotten_trains_no_further():
+    update = made(network("plain"))
+    update.load_state_dict({})
+    with pytest.raises(RuntimeError, match="its secret is forgotten"):
+        update.step(lambda: None)
 
 
 def test_nothing_is_reported_of_examples():

@@ -23,19 +23,12 @@ from lipnet.certify import assured, certify
 from lipnet.certify.assured import evaluated_again
 from lipnet.data.images import load_splits
 from lipnet.options.checks import radius_value
-from lipnet.options.config import Config
-from lipnet.tasks.robustness.task import CHOOSES_BY
+from lipnet.tasks.robustness.deployment import not_tested
 
 _TIMED, _BATCH, _ROUNDS = 2000, 128, 5
 HEAD = """\
 | run | radius | float64 | float32 | difference | second passes | layers in float32 | assured / float32 | certify |
 |---|---|---|---|---|---|---|---|---|"""
-
-
-def _not_tested(config: Config) -> Tensor:
-    """Of the validation split, or of training."""
-    splits = load_splits(config.images, config.seed)
-    return (splits.validation if len(splits.validation) else splits.train).pixels(slice(CHOOSES_BY))
 
 
 def processor_seconds(functions: list[Callable[[Tensor], Tensor]], images: Tensor) -> list[float]:
@@ -55,12 +48,13 @@ def processor_seconds(functions: list[Callable[[Tensor], Tensor]], images: Tenso
 def rows(directory: str) -> Iterator[str]:
     """The rows of a run."""
     run = load_run(directory)
-    test = load_splits(run.config.dataset, run.config.seed).test
+    splits = load_splits(run.config.images, run.config.seed)
+    test = splits.test
     images, labels, plain = test.pixels(), test.labels, to_plain(run.model).requires_grad_(False)
     started = time.process_time()
     found = certify(to_plain(run.model).requires_grad_(False).double(), images, labels)
     certified = time.process_time() - started
-    deployed = assured(run.model, images.shape[1:], _not_tested(run.config))
+    deployed = assured(run.model, images.shape[1:], not_tested(splits))
     again = evaluated_again(deployed, images)
     float32, both = processor_seconds([plain, deployed], images[:_TIMED])
     layers = f"{deployed.switch} of {len(deployed.rounds)}"

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ class Evaluation:
         self.network = network
         parts = [part for part in network.modules() if type(part) in _LINEAR]
         self.sums = {part: _sums_of_products(part) for part in parts}
+        blocks = [part for part in network.modules() if nearest_type(part, _POTENTIALS) is not None]
+        self.potentials = {block: _halves(block) for block in blocks}
 
     def run(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The outputs, and float64 ``(examples, PLACE · count)``, rounded up: three numbers for each of count places.
@@ -77,28 +79,18 @@ class Evaluation:
             return half_of_each(first, second)
         if kind is Graph:
             return self._through_graph(module, inputs, places)
-        if nearest_type(module, _POTENTIALS) is not None:
+        if module in self.potentials:
             return self._through_potential(module, inputs, places)
         self._note(inputs, self.sums.get(module), places)
         return module(inputs)
 
     def _through_potential(self, block: Any, inputs: Tensor, places: list[Tensor]) -> Tensor:
         """As its two convolutions, each with what enters it, and the difference."""
-        kernel, bias = block.weight.detach(), block.bias.detach()
-        before, after = same_padding(block.kernel_size)
-
-        def convolved(images: Tensor, weight: Tensor, padding: tuple[int, int], bias: Tensor | None = None) -> Tensor:
-            own = None if bias is None else bias.to(images.dtype)
-            return same_conv2d(images, weight.to(images.dtype), own, padding, block.padding_mode, 1, 1, 1)
-
-        def through(images: Tensor, weight: Tensor, padding: tuple[int, int], bias: Tensor | None = None) -> Tensor:
-            terms = weight[0].numel()
-            sums = _sums(weight, (terms, 0), lambda values, factors: convolved(values, factors, padding))
-            self._note(images, sums, places)
-            return convolved(images, weight, padding, bias)
-
-        hidden = through(inputs, kernel.flip(2, 3).transpose(0, 1), (after, before), bias)
-        outputs = inputs - 2 * through(functional.relu(hidden), kernel, (before, after))
+        ascent, descent = self.potentials[block]
+        self._note(inputs, ascent.sums, places)
+        hidden = functional.relu(ascent.convolve(inputs))
+        self._note(hidden, descent.sums, places)
+        outputs = inputs - 2 * descent.convolve(hidden)
         self._note(outputs, None, places)
         return outputs
 
@@ -122,7 +114,7 @@ _Sums = Callable[[Tensor], tuple[Tensor, Tensor]]
 _FEW, _MANY = 64, 4000  # terms of sums that lose little, and of such that have lost more than little on the way
 
 
-def _sums_of_products(layer: Any) -> "_Sums":
+def _sums_of_products(layer: Any) -> _Sums:
     """Of a layer's products, in the blocks that it adds up."""
     weight, terms = layer.weight.detach(), layer.weight[0].numel()
     if isinstance(layer, BlockedLinear | BlockedConv2d):
@@ -133,7 +125,7 @@ def _sums_of_products(layer: Any) -> "_Sums":
 def _sums(
     weight: Tensor, stages: tuple[int, int], product: Callable[[Tensor, Tensor], Tensor],
     partial_sums: Callable[[Tensor, Tensor], Iterable[Tensor]] | None = None,
-) -> "_Sums":  # fmt: skip
+) -> _Sums:  # fmt: skip
     """What a layer's rounding is relative to, for each of its inputs: two norms, float64, rounded up.
 
     The first is that of ``A = |W| |x|``: whatever the order of sums, they err by at most ``γ A``. The second, no
@@ -168,6 +160,27 @@ def _sums(
         return whole, torch.minimum(norm_of_each(relative) * (1 + off) / (count + 2), whole)
 
     return sums
+
+
+class _Half(NamedTuple):
+    """A convolution of a block, and what its rounding is relative to."""
+
+    convolve: Callable[[Tensor], Tensor]
+    sums: _Sums
+
+
+def _halves(block: Any) -> tuple[_Half, _Half]:
+    """``Aᵀ x + b`` and ``A h`` of a ``ConvexPotential``."""
+    kernel, (before, after) = block.weight.detach(), same_padding(block.kernel_size)
+    adjoint, mode = kernel.flip(2, 3).transpose(0, 1), block.padding_mode
+    return _half(adjoint, block.bias.detach(), (after, before), mode), _half(kernel, None, (before, after), mode)
+
+
+def _half(weight: Tensor, bias: Tensor | None, padding: tuple[int, int], mode: str) -> _Half:
+    def convolved(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return same_conv2d(inputs, weight, bias, padding, mode, 1, 1, 1)
+
+    return _Half(lambda inputs: convolved(inputs, weight, bias), _sums(weight, (weight[0].numel(), 0), convolved))
 
 
 def _product(layer: Any, inputs: Tensor, weight: Tensor) -> Tensor:

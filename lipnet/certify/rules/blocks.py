@@ -84,7 +84,10 @@ def _concatenation_passes(follower: Follower, module: Concat, shape: Shape, befo
 @register_rule(ConvexPotential, PlainConvexPotential)
 def _convex_potential(module: ConvexPotential | PlainConvexPotential, shape: Shape) -> float:
     """The eigenvalues of its Jacobian, ``I - 2 A D Aᵀ``, are between ``1 - 2 |A|²`` and 1."""
-    norm = _kernel_norms(module, shape)[0]
+    return _descent_bound(_kernel_norms(module, shape)[0])
+
+
+def _descent_bound(norm: float) -> float:
     return max(1.0, up(2 * up(norm * norm) - 1))
 
 
@@ -100,7 +103,7 @@ def _convex_potential_passes(
     second = functools.partial(products_step, kernel[0].numel(), gain, 0.0, entries)
     descent = follower.after(follower.after(before, norm, first), norm, second)
     seen, error = descent.seen - before.seen * norm**2, descent.error + before.error * -(norm**2)
-    bound = _convex_potential(module, shape) * (1 + 1e-12)  # by more than these differences are off
+    bound = _descent_bound(norm) * (1 + 1e-12)  # by more than these differences are off
     whole = Passes(
         before.lipschitz * bound, before.seen * bound + 2 * seen, before.error * bound + error * 2, descent.peak * 2
     )

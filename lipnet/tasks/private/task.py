@@ -28,8 +28,9 @@ from lipnet.tasks.private.accountant import Accountant
 from lipnet.tasks.private.results import Clip, Privacy, Results
 from lipnet.tasks.private.separate import refuse_mixing, refuse_mixing_loss
 from lipnet.tasks.results import Start
+from lipnet.tasks.robustness.deployment import CHOOSES_BY
 from lipnet.tasks.robustness.results import Results as Classifier
-from lipnet.tasks.robustness.task import CHOOSES_BY, Robustness
+from lipnet.tasks.robustness.task import Robustness
 from lipnet.training.private import BoundedByConstants, Clipped, Contributions, PrivateUpdate
 from lipnet.training.protocols import Batches, Validation
 from lipnet.training.tracker import Tracker

@@ -4,11 +4,11 @@ import dataclasses
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lipnet.certify import Assured
 from lipnet.certify.assured import evaluated_again
-from lipnet.data.images import Pixels, Split
+from lipnet.data.images import Pixels, Split, Splits
 from lipnet.options.checks import radius_value
 from lipnet.options.config import Config
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
@@ -16,7 +16,14 @@ from lipnet.tasks.robustness.results import Certified
 from lipnet.tasks.robustness.table import certified_table
 from lipnet.tasks.task import Examined
 
+CHOOSES_BY = 2000  # images
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def not_tested(splits: Splits) -> Tensor:
+    """Images by which an assured network chooses its float64 layers: of the validation split, or of training."""
+    split = splits.validation if len(splits.validation) else splits.train
+    return split.pixels(slice(CHOOSES_BY))
 
 
 def examine(network: nn.Module, deployed: nn.Module, test: Split, config: Config) -> Examined:

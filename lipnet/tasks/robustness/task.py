@@ -38,7 +38,7 @@ from lipnet.tasks.activations import show_activations
 from lipnet.tasks.per_example import Function, Probe
 from lipnet.tasks.results import ByRadius, Start
 from lipnet.tasks.robustness.conformal import Found, calibration_and_measured, evaluate_conformal
-from lipnet.tasks.robustness.deployment import accuracy_by_arithmetic, examine
+from lipnet.tasks.robustness.deployment import accuracy_by_arithmetic, examine, not_tested
 from lipnet.tasks.robustness.diagnostics import write_diagnostics
 from lipnet.tasks.robustness.evaluation import Certification, certify_and_attack
 from lipnet.tasks.robustness.figures import (
@@ -68,9 +68,6 @@ _CHARTS: Charts = {
         "lipschitz": ["Multiline", ["lipschitz/.*"]],
     },
 }
-
-
-CHOOSES_BY = 2000  # images
 
 
 class Robustness(Task[Results]):
@@ -136,9 +133,7 @@ class Robustness(Task[Results]):
         return self.splits.train.to(self.session.device)
 
     def not_tested(self) -> Tensor | None:
-        """Of the validation split, or of training."""
-        split = self.splits.validation if len(self.splits.validation) else self.splits.train
-        return split.pixels(slice(CHOOSES_BY))
+        return not_tested(self.splits)
 
     def probe(self, model: nn.Module, count: int) -> Probe | None:
         """The label's logit, and the margin, whose gradient is a difference of two logits'."""
